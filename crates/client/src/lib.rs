@@ -1,0 +1,1 @@
+//! Drives a client session against a store over a WebSocket.

@@ -1,0 +1,1 @@
+//! The one expression language of queries, rules, subscriptions, CLI and admin.

@@ -1,0 +1,1 @@
+//! The derive macro that turns a struct into an entity.

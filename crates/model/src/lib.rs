@@ -1,0 +1,1 @@
+//! The words of Reconvene: schema, values, record codec, changes, stamps, clock and the merge rules.

@@ -1,0 +1,1 @@
+//! Messages, framing and the sans-IO session machines of Reconvene sync.

@@ -1,0 +1,1 @@
+//! The sync server as a library: sessions, committer, fan-out and limits.

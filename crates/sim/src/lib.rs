@@ -1,0 +1,1 @@
+//! Test machinery: a faulty TCP proxy, and later the simulator.

@@ -1,0 +1,1 @@
+//! An embedded object store: typed objects, ACID transactions, indexes, queries, observers and sync metadata.
