@@ -1,1 +1,33 @@
-//! The words of Reconvene: schema, values, record codec, changes, stamps, clock and the merge rules.
+//! The words of Reconvene: what an entity, a value, a record, a change and a stamp are, and how changes merge.
+//!
+//! Nothing in this crate touches a file, a thread, a socket or a clock; a browser could run all of it. The rooms:
+//!
+//! - [`ids`]: the identities of peers, objects, entities and transactions
+//! - [`types`]: property types, flags and conflict policies with the numbers that model files use
+//! - [`schema`] and [`model_file`]: what an application stores, and the file that describes it
+//! - [`value`] and [`record`]: values in memory and as bytes in the store
+//! - [`stamp`] and [`clock`]: which write is later
+//! - [`change`]: transactions as they travel; [`state`]: objects with all their registers as they travel
+//! - [`merge`]: the laws by which everyone agrees
+//! - [`identity`]: the key that makes a store a peer
+
+pub mod change;
+pub mod clock;
+pub mod codec;
+pub mod evolve;
+pub mod identity;
+pub mod ids;
+pub mod merge;
+pub mod model_file;
+pub mod record;
+pub mod schema;
+pub mod stamp;
+pub mod state;
+pub mod types;
+pub mod value;
+
+pub use ids::{EntityId, Generation, GlobalId, IndexId, ObjectId, PeerId, PropertyId, Seq, TxHash, TxNumber, Uid};
+pub use schema::{EntityDef, IndexDef, PropertyDef, Schema};
+pub use stamp::Stamp;
+pub use types::{ConflictPolicy, EntityFlags, PropertyFlags, PropertyType};
+pub use value::{Value, ValueRef};

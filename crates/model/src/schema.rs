@@ -1,0 +1,187 @@
+//! The schema: what an application stores, checked once when it is built and immutable afterwards.
+
+use std::collections::HashMap;
+
+use crate::ids::{EntityId, IndexId, PropertyId, Uid};
+use crate::types::{ConflictPolicy, EntityFlags, PropertyFlags, PropertyType};
+
+/// The most properties an entity may have: a record's vtable counts its bytes in 16 bits, and a short table stays fast.
+pub const PROPERTIES_MAX: usize = 2_000;
+
+/// The most entities a schema may have: each has tables of its own in the store.
+pub const ENTITIES_MAX: usize = 1_000;
+
+/// The longest name of an entity, property or relation, in bytes.
+pub const NAME_BYTES_MAX: usize = 256;
+
+/// An index of a property: its number on this device and its stable identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexDef {
+    /// Names the index's table.
+    pub id: IndexId,
+    /// Stable identity.
+    pub uid: Uid,
+}
+
+/// One property of an entity.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PropertyDef {
+    /// The number within the entity; decides the slot in records.
+    pub id: PropertyId,
+    /// Stable identity, also on the wire.
+    pub uid: Uid,
+    /// The name in expressions, imports and messages.
+    pub name: String,
+    /// What it holds.
+    pub ty: PropertyType,
+    /// What is special about it.
+    pub flags: PropertyFlags,
+    /// Its index, if it is [indexed](PropertyFlags::INDEXED) or [unique](PropertyFlags::UNIQUE).
+    pub index: Option<IndexDef>,
+    /// For [`PropertyType::Relation`]: the name of the entity it links to.
+    pub relation_target: Option<String>,
+}
+
+impl PropertyDef {
+    /// The slot of this property in records.
+    pub fn slot(&self) -> usize {
+        self.id.slot()
+    }
+
+    /// Whether this is the object's id, which is the record's key and not stored in it.
+    pub fn is_id(&self) -> bool {
+        self.flags.has(PropertyFlags::ID)
+    }
+
+    /// Whether integers are to be read as unsigned.
+    pub fn is_unsigned(&self) -> bool {
+        self.flags.has(PropertyFlags::UNSIGNED) || self.ty == PropertyType::Char
+    }
+}
+
+/// A standalone many-to-many relation of an entity.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RelationDef {
+    /// The number within the model.
+    pub id: u32,
+    /// Stable identity.
+    pub uid: Uid,
+    /// The name in the application.
+    pub name: String,
+    /// The entity it links to.
+    pub target: Uid,
+}
+
+/// One entity: a type of objects.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EntityDef {
+    /// The number within the model; names the tables.
+    pub id: EntityId,
+    /// Stable identity, also on the wire.
+    pub uid: Uid,
+    /// The name in expressions, commands and messages.
+    pub name: String,
+    /// What is special about it.
+    pub flags: EntityFlags,
+    /// Which of two concurrent writes wins.
+    pub conflict: ConflictPolicy,
+    /// The properties in order of id; retired ids leave gaps.
+    pub properties: Vec<PropertyDef>,
+    /// Standalone many-to-many relations.
+    pub relations: Vec<RelationDef>,
+    /// The largest property id ever used; new properties continue from here.
+    pub last_property_id: PropertyId,
+}
+
+impl EntityDef {
+    /// Whether objects travel to other devices.
+    pub fn is_synced(&self) -> bool {
+        self.flags.has(EntityFlags::SYNC_ENABLED)
+    }
+
+    /// Whether an object has the same id on every device.
+    pub fn has_shared_ids(&self) -> bool {
+        self.flags.has(EntityFlags::SHARED_GLOBAL_IDS)
+    }
+
+    /// Whether the application may choose ids: asked for, or implied by shared ids.
+    pub fn has_self_assigned_ids(&self) -> bool {
+        self.has_shared_ids() || self.id_property().flags.has(PropertyFlags::ID_SELF_ASSIGNABLE)
+    }
+
+    /// The property that is the object's id.
+    pub fn id_property(&self) -> &PropertyDef {
+        self.properties.iter().find(|p| p.is_id()).expect("a schema's entities have an id property: checked when built")
+    }
+
+    /// The property of this name.
+    pub fn property(&self, name: &str) -> Option<&PropertyDef> {
+        self.properties.iter().find(|p| p.name == name)
+    }
+
+    /// The property of this uid.
+    pub fn property_by_uid(&self, uid: Uid) -> Option<&PropertyDef> {
+        self.properties.iter().find(|p| p.uid == uid)
+    }
+
+    /// The properties that records hold: all but the id.
+    pub fn stored_properties(&self) -> impl Iterator<Item = &PropertyDef> + Clone {
+        self.properties.iter().filter(|p| !p.is_id())
+    }
+
+    /// The number of slots in a record of this entity: the largest property id in use.
+    pub fn slots(&self) -> usize {
+        self.properties.last().map_or(0, |p| p.slot() + 1)
+    }
+}
+
+/// What is wrong with a schema.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SchemaError {
+    /// One sentence with the place and the remedy.
+    #[error("{place}: {what}")]
+    Invalid {
+        /// The entity, and the property if it concerns one.
+        place: String,
+        /// What is wrong, and what to do.
+        what: String,
+    },
+}
+
+/// A whole schema: entities in order of id, found by id, uid or name.
+#[derive(Clone, Debug, Default)]
+pub struct Schema {
+    entities: Vec<EntityDef>,
+    by_id: HashMap<EntityId, usize>,
+    by_uid: HashMap<Uid, usize>,
+    by_name: HashMap<String, usize>,
+}
+
+impl PartialEq for Schema {
+    fn eq(&self, other: &Self) -> bool {
+        self.entities == other.entities
+    }
+}
+
+impl Schema {
+    /// The entities in order of id.
+    pub fn entities(&self) -> &[EntityDef] {
+        &self.entities
+    }
+
+    /// The entity of this number.
+    pub fn entity(&self, id: EntityId) -> Option<&EntityDef> {
+        self.by_id.get(&id).map(|&at| &self.entities[at])
+    }
+
+    /// The entity of this uid.
+    pub fn entity_by_uid(&self, uid: Uid) -> Option<&EntityDef> {
+        self.by_uid.get(&uid).map(|&at| &self.entities[at])
+    }
+
+    /// The entity of this name.
+    pub fn entity_by_name(&self, name: &str) -> Option<&EntityDef> {
+        self.by_name.get(name).map(|&at| &self.entities[at])
+    }
+}
