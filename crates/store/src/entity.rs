@@ -1,0 +1,179 @@
+//! What makes a Rust struct an entity, and links between entities.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
+
+use reconvene_model::ObjectId;
+use reconvene_model::evolve::EntityDescription;
+use reconvene_model::record::RecordError;
+
+use crate::field::{FieldReader, FieldWriter};
+
+/// A struct whose values are objects of a store; written by `#[derive(Entity)]`.
+///
+/// ```
+/// use reconvene_store::{Date, Entity, ToOne};
+///
+/// #[derive(Entity, Debug, Default)]
+/// #[entity(crate = "reconvene_store")]
+/// struct Project {
+///     id: u64,
+///     #[unique]
+///     name: String,
+/// }
+///
+/// #[derive(Entity, Debug, Default)]
+/// #[entity(sync, crate = "reconvene_store")]
+/// struct Task {
+///     id: u64,
+///     title: String,
+///     #[index]
+///     done: bool,
+///     due: Option<Date>,
+///     project: ToOne<Project>,
+///     #[transient]
+///     selected: bool,
+/// }
+///
+/// let open_and_urgent = Task::done().eq(false).and(Task::due().lt(Date(1_800_000_000_000)));
+/// assert_eq!(open_and_urgent.to_string(), "done == false AND due < 1800000000000");
+/// ```
+///
+/// The id is the field marked `#[id]`, else the field named `id`; it is a `u64`, 0 until the object was put.
+///
+/// | On the struct | |
+/// | --- | --- |
+/// | `#[entity(sync)]` | objects travel to other devices |
+/// | `#[entity(shared_ids)]` | with `sync`: an object has the same id everywhere, chosen by the application |
+/// | `#[entity(self_assigned_ids)]` | the application may choose ids; also `#[id(assignable)]` on the id |
+/// | `#[entity(conflict = "property")]` | which of two concurrent writes wins: per `property` (default) or per `object` |
+/// | `#[entity(name = "Task", was = "Todo", uid = 7)]` | the stored name, the former name, a fixed uid |
+/// | `#[entity(crate = "path")]` | where the library is found, `::reconvene` unless given |
+///
+/// | On a field | |
+/// | --- | --- |
+/// | `#[index]`, `#[unique]` | kept in an index; no two objects share a value |
+/// | `#[property(name = "..", was = "..", uid = 7)]` | the stored name, the former name, a fixed uid |
+/// | `#[property(ty = "Date")]` | stored as this type of property instead of the one that follows from the field |
+/// | `#[property(handle = "..")]` | the name of the generated function, where a method of yours has the field's name |
+/// | `#[transient]` | not stored; `Default` when read |
+///
+/// For each stored field the derive adds a function of the field's name that returns its [`Property`](crate::Property), the
+/// start of conditions.
+pub trait Entity: Sized + Send + Sync + 'static {
+    /// The name of the entity in the schema and in expressions.
+    const NAME: &'static str;
+
+    /// What the struct wants stored, for the schema to be made or brought up to date.
+    fn description() -> EntityDescription;
+
+    /// The object's id; 0 for an object that was never put.
+    fn id(&self) -> ObjectId;
+
+    /// Sets the object's id; the store does so when it inserts the object.
+    fn set_id(&mut self, id: ObjectId);
+
+    /// Writes every stored property but the id, by ordinal: its place among the properties of
+    /// [`Entity::description`], the id left out of the count.
+    fn write(&self, fields: &mut FieldWriter<'_, '_>);
+
+    /// Builds the object of this id from its stored properties.
+    ///
+    /// # Errors
+    ///
+    /// If the record's bytes are damaged.
+    fn read(id: ObjectId, fields: &FieldReader<'_>) -> Result<Self, RecordError>;
+}
+
+/// A link to one object of the entity `T`, or to none; it holds the id of the target, not the target.
+///
+/// A link may name an object that does not exist (yet, or any more); a lookup then finds nothing. It is stored as null if
+/// it links to nothing.
+///
+/// ```
+/// # use reconvene_store::{Entity, ToOne};
+/// # #[derive(Entity)] #[entity(crate = "reconvene_store")] struct Project { id: u64 }
+/// let link = ToOne::<Project>::new(7);
+/// assert_eq!(link.id(), 7);
+/// assert!(ToOne::<Project>::none().is_none());
+/// ```
+pub struct ToOne<T> {
+    id: ObjectId,
+    target: PhantomData<fn() -> T>,
+}
+
+impl<T> ToOne<T> {
+    /// The link to the object of this id; 0 links to nothing.
+    pub const fn new(id: ObjectId) -> Self {
+        ToOne { id, target: PhantomData }
+    }
+
+    /// The link to nothing.
+    pub const fn none() -> Self {
+        Self::new(0)
+    }
+
+    /// The id of the target; 0 if this links to nothing.
+    pub const fn id(&self) -> ObjectId {
+        self.id
+    }
+
+    /// Whether this links to nothing.
+    pub const fn is_none(&self) -> bool {
+        self.id == 0
+    }
+
+    /// Links to the object of this id; 0 links to nothing.
+    pub fn set(&mut self, id: ObjectId) {
+        self.id = id;
+    }
+}
+
+impl<T: Entity> ToOne<T> {
+    /// The link to this object, which must have been put before: until then its id is 0 and the link leads nowhere.
+    pub fn to(target: &T) -> Self {
+        Self::new(target.id())
+    }
+}
+
+// Written out because a derive would ask the same of `T`, which is only named here.
+impl<T> Clone for ToOne<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for ToOne<T> {}
+
+impl<T> Default for ToOne<T> {
+    fn default() -> Self {
+        Self::none()
+    }
+}
+
+impl<T> PartialEq for ToOne<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl<T> Eq for ToOne<T> {}
+
+impl<T> Hash for ToOne<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
+    }
+}
+
+impl<T> fmt::Debug for ToOne<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ToOne").field(&self.id).finish()
+    }
+}
+
+impl<T> From<ObjectId> for ToOne<T> {
+    fn from(id: ObjectId) -> Self {
+        Self::new(id)
+    }
+}

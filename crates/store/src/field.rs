@@ -1,0 +1,273 @@
+//! Reading and writing an object's properties by ordinal, whatever slots the store's schema gave them.
+
+use reconvene_model::evolve::EntityDescription;
+use reconvene_model::record::{RecordError, StringVector, Table, TableWriter};
+use reconvene_model::{EntityDef, PropertyFlags, PropertyType};
+
+use crate::property_value::PropertyValue;
+
+/// Where a struct's properties stand in the records of one store: ordinal to slot and type.
+///
+/// The slot of a property depends on the order in which the store came to know its properties, so it is looked up once
+/// when the store opens. Ordinals count the properties of the struct's description without the id.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FieldMap {
+    fields: Box<[Field]>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Field {
+    slot: usize,
+    ty: PropertyType,
+}
+
+/// Why a struct does not fit the schema of a store.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FieldMapError {
+    /// The schema lacks a property of the struct.
+    #[error(
+        "the store's schema has no property `{entity}.{property}`: open the store with this struct registered so that \
+         the schema is brought up to date"
+    )]
+    Missing {
+        /// The entity.
+        entity: String,
+        /// The property that is missing.
+        property: String,
+    },
+    /// The schema holds a property of the struct under another type.
+    #[error(
+        "`{entity}.{property}` is stored as {stored}, but the struct says {wanted}: change the field's type back, or \
+         give the property a new uid to start it afresh"
+    )]
+    TypeDiffers {
+        /// The entity.
+        entity: String,
+        /// The property.
+        property: String,
+        /// The type that the struct wants.
+        wanted: PropertyType,
+        /// The type in the store.
+        stored: PropertyType,
+    },
+}
+
+impl FieldMap {
+    /// Finds each described property in the definition, by name.
+    ///
+    /// # Errors
+    ///
+    /// If a property is missing from the definition or has another type there; a schema that was evolved with the
+    /// description has neither.
+    pub fn new(description: &EntityDescription, def: &EntityDef) -> Result<Self, FieldMapError> {
+        let stored = description.properties.iter().filter(|property| !property.flags.has(PropertyFlags::ID));
+        let fields = stored.map(|wanted| {
+            let found = def.stored_properties().find(|property| property.name == wanted.name);
+            let found = found.ok_or_else(|| FieldMapError::Missing {
+                entity: def.name.clone(),
+                property: wanted.name.clone(),
+            })?;
+            if found.ty != wanted.ty {
+                return Err(FieldMapError::TypeDiffers {
+                    entity: def.name.clone(),
+                    property: wanted.name.clone(),
+                    wanted: wanted.ty,
+                    stored: found.ty,
+                });
+            }
+            Ok(Field { slot: found.slot(), ty: found.ty })
+        });
+        Ok(FieldMap { fields: fields.collect::<Result<_, _>>()? })
+    }
+
+    /// The number of ordinals.
+    pub fn len(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// Whether the struct stores nothing but its id.
+    pub fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    /// The slot of the property at this ordinal.
+    ///
+    /// # Panics
+    ///
+    /// If `ordinal` is not below [`FieldMap::len`].
+    pub fn slot(&self, ordinal: usize) -> usize {
+        self.fields[ordinal].slot
+    }
+
+    /// The type of the property at this ordinal.
+    ///
+    /// # Panics
+    ///
+    /// If `ordinal` is not below [`FieldMap::len`].
+    pub fn property_type(&self, ordinal: usize) -> PropertyType {
+        self.fields[ordinal].ty
+    }
+}
+
+/// Takes the properties of one object, by ordinal, into the table of its record.
+///
+/// A property that is not written is null. Ordinals outside the map are a mistake in a hand-written
+/// [`Entity`](crate::Entity) and panic.
+pub struct FieldWriter<'w, 'l> {
+    table: &'w mut TableWriter<'l>,
+    map: &'w FieldMap,
+    // Holds the elements of one vector at a time, so that writing several allocates once.
+    elements: Vec<u8>,
+}
+
+impl<'w, 'l> FieldWriter<'w, 'l> {
+    /// Writes into `table`, which must have the layout that `map` was made for, and which is cleared first.
+    pub fn new(table: &'w mut TableWriter<'l>, map: &'w FieldMap) -> Self {
+        table.clear();
+        FieldWriter { table, map, elements: Vec::new() }
+    }
+
+    /// Writes a value of any type that can be a property.
+    pub fn set<V: PropertyValue>(&mut self, ordinal: usize, value: &V) {
+        value.write(ordinal, self);
+    }
+
+    /// Writes no value.
+    pub fn set_null(&mut self, ordinal: usize) {
+        self.table.set_null(self.map.slot(ordinal));
+    }
+
+    /// Writes a boolean, integer, date or link; the property's type decides how many of the low bytes are kept.
+    pub fn set_int(&mut self, ordinal: usize, value: i64) {
+        self.table.set_int(self.map.slot(ordinal), value);
+    }
+
+    /// Writes a 32-bit float.
+    pub fn set_float(&mut self, ordinal: usize, value: f32) {
+        self.table.set_float(self.map.slot(ordinal), value);
+    }
+
+    /// Writes a 64-bit float.
+    pub fn set_double(&mut self, ordinal: usize, value: f64) {
+        self.table.set_double(self.map.slot(ordinal), value);
+    }
+
+    /// Writes text, bytes or FlexBuffers bytes.
+    pub fn set_bytes(&mut self, ordinal: usize, value: &[u8]) {
+        self.table.set_bytes(self.map.slot(ordinal), value);
+    }
+
+    /// Writes a vector of numbers or booleans from the little-endian bytes of its elements.
+    pub fn set_elements<const N: usize>(&mut self, ordinal: usize, elements: impl Iterator<Item = [u8; N]>) {
+        self.elements.clear();
+        elements.for_each(|bytes| self.elements.extend_from_slice(&bytes));
+        self.table.set_bytes(self.map.slot(ordinal), &self.elements);
+    }
+
+    /// Writes a vector of strings.
+    pub fn set_strings<'s>(&mut self, ordinal: usize, strings: impl ExactSizeIterator<Item = &'s str>) {
+        self.table.set_strings(self.map.slot(ordinal), strings);
+    }
+}
+
+/// Reads the properties of one object, by ordinal, from the table of its record; nothing is decoded until asked for.
+///
+/// A property that the record was written without is null. Ordinals outside the map are a mistake in a hand-written
+/// [`Entity`](crate::Entity) and panic.
+#[derive(Clone, Copy, Debug)]
+pub struct FieldReader<'a> {
+    table: Table<'a>,
+    map: &'a FieldMap,
+}
+
+impl<'a> FieldReader<'a> {
+    /// Reads from `table`, a record of the entity that `map` was made for.
+    pub fn new(table: Table<'a>, map: &'a FieldMap) -> Self {
+        FieldReader { table, map }
+    }
+
+    /// The value as any type that can be a property of this kind.
+    ///
+    /// # Errors
+    ///
+    /// If the record's bytes are damaged.
+    pub fn get<V: PropertyValue>(&self, ordinal: usize) -> Result<V, RecordError> {
+        V::read(ordinal, self)
+    }
+
+    /// Whether there is no value.
+    pub fn is_null(&self, ordinal: usize) -> bool {
+        self.table.is_null(self.map.slot(ordinal))
+    }
+
+    /// The value of a boolean, integer, date or link; `None` for null. The low bytes, as many as the type has, are those
+    /// that were written.
+    ///
+    /// # Errors
+    ///
+    /// If the record's bytes are damaged.
+    pub fn int(&self, ordinal: usize) -> Result<Option<i64>, RecordError> {
+        let field = self.map.fields[ordinal];
+        self.table.int(field.slot, field.ty)
+    }
+
+    /// The value of a 32-bit float; `None` for null.
+    ///
+    /// # Errors
+    ///
+    /// If the record's bytes are damaged.
+    pub fn float(&self, ordinal: usize) -> Result<Option<f32>, RecordError> {
+        self.table.float(self.map.slot(ordinal))
+    }
+
+    /// The value of a 64-bit float; `None` for null.
+    ///
+    /// # Errors
+    ///
+    /// If the record's bytes are damaged.
+    pub fn double(&self, ordinal: usize) -> Result<Option<f64>, RecordError> {
+        self.table.double(self.map.slot(ordinal))
+    }
+
+    /// Text, checked to be UTF-8; `None` for null.
+    ///
+    /// # Errors
+    ///
+    /// If the record's bytes are damaged.
+    pub fn str(&self, ordinal: usize) -> Result<Option<&'a str>, RecordError> {
+        self.table.str(self.map.slot(ordinal))
+    }
+
+    /// Bytes, FlexBuffers bytes, or the little-endian bytes of a vector's elements; `None` for null.
+    ///
+    /// # Errors
+    ///
+    /// If the record's bytes are damaged.
+    pub fn bytes(&self, ordinal: usize) -> Result<Option<&'a [u8]>, RecordError> {
+        let field = self.map.fields[ordinal];
+        self.table.bytes(field.slot, field.ty)
+    }
+
+    /// The elements of a vector of numbers or booleans, each as its `N` little-endian bytes; `None` for null.
+    ///
+    /// # Errors
+    ///
+    /// If the record's bytes are damaged.
+    pub fn elements<const N: usize>(
+        &self,
+        ordinal: usize,
+    ) -> Result<Option<impl ExactSizeIterator<Item = [u8; N]> + use<'a, N>>, RecordError> {
+        let chunks = self.bytes(ordinal)?.map(|bytes| bytes.as_chunks::<N>().0);
+        Ok(chunks.map(|chunks| chunks.iter().copied()))
+    }
+
+    /// A vector of strings, still encoded; `None` for null.
+    ///
+    /// # Errors
+    ///
+    /// If the record's bytes are damaged.
+    pub fn strings(&self, ordinal: usize) -> Result<Option<StringVector<'a>>, RecordError> {
+        self.table.strings(self.map.slot(ordinal))
+    }
+}

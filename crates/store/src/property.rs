@@ -1,0 +1,235 @@
+//! Typed handles on properties, from which conditions are built.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use reconvene_expr::{CompareOp, Expr, Literal, Path};
+use reconvene_model::ObjectId;
+
+use crate::condition::Condition;
+use crate::entity::{Entity, ToOne};
+use crate::property_value::{Date, DateNano, NeverNull, PropertyValue};
+
+/// A property of the entity `E` whose Rust type is `V`: the start of conditions, and what results are ordered by.
+///
+/// The derive generates a function per field that returns one.
+///
+/// ```
+/// # use reconvene_store::{Entity, Property};
+/// # #[derive(Entity)] #[entity(crate = "reconvene_store")]
+/// # struct City { id: u64, name: String, population: u32, mayor: Option<String> }
+/// let condition = City::population().ge(1_000_000).and(City::mayor().not_null());
+/// assert_eq!(condition.to_string(), "population >= 1000000 AND mayor != null");
+/// ```
+pub struct Property<E, V> {
+    name: &'static str,
+    of: PhantomData<fn() -> (E, V)>,
+}
+
+impl<E, V> Property<E, V> {
+    /// The property of this name; called by generated code, which knows that it exists and has this type.
+    pub const fn new(name: &'static str) -> Self {
+        Property { name, of: PhantomData }
+    }
+
+    /// The property's name in the schema and in expressions.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Objects without a value.
+    pub fn is_null(self) -> Condition<E> {
+        self.compare(CompareOp::Eq, Literal::Null)
+    }
+
+    /// Objects with a value.
+    pub fn not_null(self) -> Condition<E> {
+        self.compare(CompareOp::Ne, Literal::Null)
+    }
+
+    fn compare(self, op: CompareOp, value: Literal) -> Condition<E> {
+        Condition::new(Expr::Compare { path: Path::property(self.name), op, value })
+    }
+}
+
+impl<E, V: Comparable> Property<E, V> {
+    /// Objects whose value equals this one.
+    pub fn eq(self, value: impl Operand<V::Plain>) -> Condition<E> {
+        self.compare(CompareOp::Eq, value.into_literal())
+    }
+
+    /// Objects whose value differs from this one, those without a value among them.
+    pub fn ne(self, value: impl Operand<V::Plain>) -> Condition<E> {
+        self.compare(CompareOp::Ne, value.into_literal())
+    }
+
+    /// Objects whose value equals one of these; none, if there are none.
+    pub fn one_of<O: Operand<V::Plain>>(self, values: impl IntoIterator<Item = O>) -> Condition<E> {
+        let values = values.into_iter().map(Operand::into_literal).collect();
+        Condition::new(Expr::In { path: Path::property(self.name), values, no_case: false })
+    }
+}
+
+/// Comparisons by order: numbers by size, strings by code point, dates by time; a null is in no range. In floats, NaN
+/// sorts last and -0 equals 0.
+impl<E, V: Comparable> Property<E, V>
+where
+    V::Plain: Ordered,
+{
+    /// Objects whose value is less than this one.
+    pub fn lt(self, value: impl Operand<V::Plain>) -> Condition<E> {
+        self.compare(CompareOp::Lt, value.into_literal())
+    }
+
+    /// Objects whose value is at most this one.
+    pub fn le(self, value: impl Operand<V::Plain>) -> Condition<E> {
+        self.compare(CompareOp::Le, value.into_literal())
+    }
+
+    /// Objects whose value is greater than this one.
+    pub fn gt(self, value: impl Operand<V::Plain>) -> Condition<E> {
+        self.compare(CompareOp::Gt, value.into_literal())
+    }
+
+    /// Objects whose value is at least this one.
+    pub fn ge(self, value: impl Operand<V::Plain>) -> Condition<E> {
+        self.compare(CompareOp::Ge, value.into_literal())
+    }
+
+    /// Objects whose value is at least `low` and at most `high`.
+    pub fn between(self, low: impl Operand<V::Plain>, high: impl Operand<V::Plain>) -> Condition<E> {
+        self.ge(low).and(self.le(high))
+    }
+}
+
+/// Comparisons of text, by code points unless the name says `no_case`, which compares by Unicode folding.
+impl<E, V: Comparable<Plain = String>> Property<E, V> {
+    /// Objects whose text begins with this.
+    pub fn starts_with(self, text: impl Operand<String>) -> Condition<E> {
+        self.compare(CompareOp::StartsWith, text.into_literal())
+    }
+
+    /// Objects whose text ends with this.
+    pub fn ends_with(self, text: impl Operand<String>) -> Condition<E> {
+        self.compare(CompareOp::EndsWith, text.into_literal())
+    }
+
+    /// Objects whose text contains this.
+    pub fn contains(self, text: impl Operand<String>) -> Condition<E> {
+        self.compare(CompareOp::Contains, text.into_literal())
+    }
+
+    /// Objects whose text equals this but for upper and lower case.
+    pub fn eq_no_case(self, text: impl Operand<String>) -> Condition<E> {
+        self.compare(CompareOp::EqNoCase, text.into_literal())
+    }
+}
+
+// Written out because a derive would ask the same of `E` and `V`, which are only named here.
+impl<E, V> Clone for Property<E, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E, V> Copy for Property<E, V> {}
+
+impl<E: Entity, V> fmt::Debug for Property<E, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", E::NAME, self.name)
+    }
+}
+
+/// A type of property whose values can be compared with one value: all but Flex and the vectors.
+#[diagnostic::on_unimplemented(
+    message = "a property of type `{Self}` cannot be compared with a value",
+    note = "vectors and Flex values can only be tested with `is_null` and `not_null`"
+)]
+pub trait Comparable: PropertyValue {
+    /// The type without its `Option`.
+    type Plain: PropertyValue;
+}
+
+/// A type of property whose values have an order; booleans and links have none.
+#[diagnostic::on_unimplemented(
+    message = "properties of type `{Self}` have no order",
+    note = "booleans and links can be compared with `eq`, `ne` and `one_of`"
+)]
+pub trait Ordered: Comparable {}
+
+/// What a property of type `V` can be compared with.
+#[diagnostic::on_unimplemented(
+    message = "a property of type `{V}` cannot be compared with `{Self}`",
+    note = "compare with a value of the property's own type; text also with `&str`, a date with its `i64`, a link with the target's id or with another link; test for null with `is_null`"
+)]
+pub trait Operand<V> {
+    /// The value as an expression holds it.
+    fn into_literal(self) -> Literal;
+}
+
+macro_rules! comparable {
+    ($($plain:ty: [$($order:ident)?] $(, $operand:ty => |$value:ident| $literal:expr)+;)+) => {$(
+        impl Comparable for $plain {
+            type Plain = $plain;
+        }
+
+        $(impl $order for $plain {})?
+
+        $(impl Operand<$plain> for $operand {
+            fn into_literal(self) -> Literal {
+                let $value = self;
+                $literal
+            }
+        })+
+    )+};
+}
+
+comparable! {
+    bool: [], bool => |value| Literal::Bool(value);
+    i8: [Ordered], i8 => |value| Literal::Int(value.into());
+    i16: [Ordered], i16 => |value| Literal::Int(value.into());
+    i32: [Ordered], i32 => |value| Literal::Int(value.into());
+    i64: [Ordered], i64 => |value| Literal::Int(value);
+    u8: [Ordered], u8 => |value| Literal::Int(value.into());
+    u16: [Ordered], u16 => |value| Literal::Int(value.into());
+    u32: [Ordered], u32 => |value| Literal::Int(value.into());
+    u64: [Ordered], u64 => |value| unsigned(value);
+    f32: [Ordered], f32 => |value| Literal::Double(value.into());
+    f64: [Ordered], f64 => |value| Literal::Double(value);
+    Date: [Ordered], Date => |value| Literal::Int(value.0), i64 => |value| Literal::Int(value);
+    DateNano: [Ordered], DateNano => |value| Literal::Int(value.0), i64 => |value| Literal::Int(value);
+    String: [Ordered],
+        String => |value| Literal::String(value),
+        &String => |value| Literal::String(value.clone()),
+        &str => |value| Literal::String(value.to_owned());
+}
+
+impl<V: Comparable + NeverNull> Comparable for Option<V> {
+    type Plain = V::Plain;
+}
+
+impl<T: Entity> Comparable for ToOne<T> {
+    type Plain = ToOne<T>;
+}
+
+impl<T> Operand<ToOne<T>> for ToOne<T> {
+    fn into_literal(self) -> Literal {
+        link(self.id())
+    }
+}
+
+impl<T> Operand<ToOne<T>> for ObjectId {
+    fn into_literal(self) -> Literal {
+        link(self)
+    }
+}
+
+// An empty link is stored as null, so comparing with it is the test for null.
+fn link(id: ObjectId) -> Literal {
+    if id == 0 { Literal::Null } else { unsigned(id) }
+}
+
+// What the parser makes of the same digits, so that a condition reads back as itself.
+fn unsigned(value: u64) -> Literal {
+    i64::try_from(value).map_or(Literal::UInt(value), Literal::Int)
+}
