@@ -1,0 +1,271 @@
+//! Reading the attributes of structs and fields; every mistake is an error at the word that is wrong.
+
+use proc_macro2::Span;
+use syn::meta::ParseNestedMeta;
+use syn::spanned::Spanned;
+use syn::{Attribute, Error, LitInt, LitStr, Meta, Path, Result};
+
+use crate::suggest::hint;
+
+/// The longest name of an entity or property, in bytes: the schema's own limit, told here where the name stands.
+const NAME_BYTES_MAX: usize = 256;
+
+const CONFLICT_POLICIES: &[&str] = &["property", "object"];
+
+const PROPERTY_TYPES: &[&str] = &[
+    "Bool",
+    "Byte",
+    "Short",
+    "Char",
+    "Int",
+    "Long",
+    "Float",
+    "Double",
+    "String",
+    "Date",
+    "Relation",
+    "DateNano",
+    "Flex",
+    "BoolVector",
+    "ByteVector",
+    "ShortVector",
+    "CharVector",
+    "IntVector",
+    "LongVector",
+    "FloatVector",
+    "DoubleVector",
+    "StringVector",
+    "DateVector",
+    "DateNanoVector",
+];
+
+/// What `#[entity(...)]` says.
+#[derive(Default)]
+pub(crate) struct EntityAttributes {
+    pub(crate) name: Option<LitStr>,
+    pub(crate) was: Option<LitStr>,
+    pub(crate) uid: Option<LitInt>,
+    pub(crate) sync: Option<Span>,
+    pub(crate) shared_ids: Option<Span>,
+    pub(crate) self_assigned_ids: Option<Span>,
+    pub(crate) conflict: Option<LitStr>,
+    pub(crate) crate_path: Option<Path>,
+}
+
+/// What the attributes of one field say.
+#[derive(Default)]
+pub(crate) struct FieldAttributes {
+    pub(crate) id: Option<Span>,
+    pub(crate) assignable: Option<Span>,
+    pub(crate) index: Option<Span>,
+    pub(crate) unique: Option<Span>,
+    pub(crate) transient: Option<Span>,
+    /// Where `#[property]` stands, if it does.
+    pub(crate) property: Option<Span>,
+    pub(crate) name: Option<LitStr>,
+    pub(crate) was: Option<LitStr>,
+    pub(crate) uid: Option<LitInt>,
+    pub(crate) ty: Option<LitStr>,
+    pub(crate) handle: Option<LitStr>,
+}
+
+impl EntityAttributes {
+    const OPTIONS: &[&str] =
+        &["sync", "shared_ids", "self_assigned_ids", "conflict", "name", "was", "uid", "crate"];
+
+    pub(crate) fn parse(attributes: &[Attribute]) -> Result<Self> {
+        let mut found = EntityAttributes::default();
+        for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("entity")) {
+            attribute.parse_nested_meta(|meta| match word(&meta).as_str() {
+                "sync" => flag(&mut found.sync, &meta),
+                "shared_ids" => flag(&mut found.shared_ids, &meta),
+                "self_assigned_ids" => flag(&mut found.self_assigned_ids, &meta),
+                "conflict" => set(&mut found.conflict, &meta, one_of("a conflict policy", CONFLICT_POLICIES)),
+                "name" => set(&mut found.name, &meta, name),
+                "was" => set(&mut found.was, &meta, name),
+                "uid" => set(&mut found.uid, &meta, uid),
+                "crate" => set(&mut found.crate_path, &meta, |meta| {
+                    meta.value()?.parse::<LitStr>()?.parse_with(Path::parse_mod_style)
+                }),
+                other => Err(meta.error(format!(
+                    "`{other}` is not an option of `#[entity]`; {}",
+                    hint(other, Self::OPTIONS)
+                ))),
+            })?;
+        }
+        if let (Some(shared), None) = (found.shared_ids, found.sync) {
+            return Err(Error::new(
+                shared,
+                "shared ids are the same on all devices, so the entity must travel: add `sync`",
+            ));
+        }
+        rename_or_uid(&found.was, &found.uid)?;
+        Ok(found)
+    }
+}
+
+impl FieldAttributes {
+    const OPTIONS: &[&str] = &["name", "was", "uid", "ty", "handle"];
+
+    pub(crate) fn parse(attributes: &[Attribute]) -> Result<Self> {
+        let mut found = FieldAttributes::default();
+        for attribute in attributes {
+            let path = attribute.path();
+            if path.is_ident("id") {
+                once(&mut found.id, attribute.span(), "id")?;
+                if !matches!(attribute.meta, Meta::Path(_)) {
+                    attribute.parse_nested_meta(|meta| match word(&meta).as_str() {
+                        "assignable" => flag(&mut found.assignable, &meta),
+                        other => Err(meta.error(format!(
+                            "`{other}` is not an option of `#[id]`; the only one is `assignable`"
+                        ))),
+                    })?;
+                }
+            } else if path.is_ident("index") {
+                bare(&mut found.index, attribute, "index")?;
+            } else if path.is_ident("unique") {
+                bare(&mut found.unique, attribute, "unique")?;
+            } else if path.is_ident("transient") {
+                bare(&mut found.transient, attribute, "transient")?;
+            } else if path.is_ident("property") {
+                found.property = Some(attribute.span());
+                attribute.parse_nested_meta(|meta| found.parse_option(&meta))?;
+            } else if path.is_ident("entity") {
+                return Err(Error::new(
+                    attribute.span(),
+                    "`#[entity]` stands on the struct; the options of a field are `#[property]`",
+                ));
+            }
+        }
+        rename_or_uid(&found.was, &found.uid)?;
+        found.check_transient()?;
+        Ok(found)
+    }
+
+    fn parse_option(&mut self, meta: &ParseNestedMeta<'_>) -> Result<()> {
+        match word(meta).as_str() {
+            "name" => set(&mut self.name, meta, name),
+            "was" => set(&mut self.was, meta, name),
+            "uid" => set(&mut self.uid, meta, uid),
+            "ty" => set(&mut self.ty, meta, one_of("a type of property", PROPERTY_TYPES)),
+            "handle" => set(&mut self.handle, meta, |meta| {
+                let literal = meta.value()?.parse::<LitStr>()?;
+                literal.parse::<syn::Ident>().map(|_| literal)
+            }),
+            own @ ("id" | "index" | "unique" | "transient") => {
+                Err(meta.error(format!("`{own}` is an attribute by itself: write `#[{own}]`")))
+            }
+            other => Err(meta.error(format!(
+                "`{other}` is not an option of `#[property]`; {}",
+                hint(other, Self::OPTIONS)
+            ))),
+        }
+    }
+
+    fn check_transient(&self) -> Result<()> {
+        let others =
+            [(self.id, "id"), (self.index, "index"), (self.unique, "unique"), (self.property, "property")];
+        match (self.transient, others.into_iter().find_map(|(span, name)| Some((span?, name)))) {
+            (Some(_), Some((span, name))) => Err(Error::new(
+                span,
+                format!(
+                    "a `#[transient]` field is not stored, so `#[{name}]` has no meaning: remove one of the two"
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn word(meta: &ParseNestedMeta<'_>) -> String {
+    meta.path.segments.iter().map(|segment| segment.ident.to_string()).collect::<Vec<_>>().join("::")
+}
+
+fn once(slot: &mut Option<Span>, span: Span, name: &str) -> Result<()> {
+    match slot.replace(span) {
+        Some(_) => Err(Error::new(span, format!("`{name}` is given twice: remove one"))),
+        None => Ok(()),
+    }
+}
+
+fn bare(slot: &mut Option<Span>, attribute: &Attribute, name: &str) -> Result<()> {
+    if !matches!(attribute.meta, Meta::Path(_)) {
+        return Err(Error::new(
+            attribute.span(),
+            format!("`#[{name}]` takes no options: write it without parentheses"),
+        ));
+    }
+    once(slot, attribute.span(), name)
+}
+
+fn flag(slot: &mut Option<Span>, meta: &ParseNestedMeta<'_>) -> Result<()> {
+    let name = word(meta);
+    if !meta.input.is_empty() && !meta.input.peek(syn::Token![,]) {
+        return Err(meta.error(format!("`{name}` takes no value: being there is enough")));
+    }
+    once(slot, meta.path.span(), &name)
+}
+
+fn set<T>(
+    slot: &mut Option<T>,
+    meta: &ParseNestedMeta<'_>,
+    parse: impl FnOnce(&ParseNestedMeta<'_>) -> Result<T>,
+) -> Result<()> {
+    match slot.replace(parse(meta)?) {
+        Some(_) => Err(meta.error(format!("`{}` is given twice: remove one", word(meta)))),
+        None => Ok(()),
+    }
+}
+
+fn name(meta: &ParseNestedMeta<'_>) -> Result<LitStr> {
+    let literal = meta.value()?.parse::<LitStr>()?;
+    check_name(&literal.value(), literal.span())?;
+    Ok(literal)
+}
+
+/// Names stand in expressions, so they look like names there.
+pub(crate) fn check_name(name: &str, span: Span) -> Result<()> {
+    let starts_well = name.starts_with(|first: char| first.is_alphabetic() || first == '_');
+    if !starts_well || !name.chars().all(|c| c.is_alphanumeric() || c == '_') {
+        return Err(Error::new(span, "a name is letters, digits and `_`, and does not begin with a digit"));
+    }
+    if name.len() > NAME_BYTES_MAX {
+        return Err(Error::new(
+            span,
+            format!("a name has at most {NAME_BYTES_MAX} bytes; this one has {}", name.len()),
+        ));
+    }
+    Ok(())
+}
+
+fn uid(meta: &ParseNestedMeta<'_>) -> Result<LitInt> {
+    let literal = meta.value()?.parse::<LitInt>()?;
+    match literal.base10_parse::<i64>() {
+        Ok(1..) => Ok(literal),
+        _ => Err(Error::new(literal.span(), format!("a uid is a number from 1 to {}", i64::MAX))),
+    }
+}
+
+fn one_of(
+    what: &'static str,
+    known: &'static [&'static str],
+) -> impl FnOnce(&ParseNestedMeta<'_>) -> Result<LitStr> {
+    move |meta| {
+        let literal = meta.value()?.parse::<LitStr>()?;
+        let value = literal.value();
+        if known.contains(&value.as_str()) {
+            return Ok(literal);
+        }
+        Err(Error::new(literal.span(), format!("`{value}` is not {what}; {}", hint(&value, known))))
+    }
+}
+
+fn rename_or_uid(was: &Option<LitStr>, uid: &Option<LitInt>) -> Result<()> {
+    match (was, uid) {
+        (Some(was), Some(_)) => Err(Error::new(
+            was.span(),
+            "`was` and `uid` both say which stored thing this is: keep `uid`, which holds through every rename",
+        )),
+        _ => Ok(()),
+    }
+}

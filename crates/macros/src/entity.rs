@@ -1,0 +1,217 @@
+//! The struct as the derive understands it, checked as far as syntax goes.
+
+use proc_macro2::{Ident, Span};
+use syn::ext::IdentExt;
+use syn::spanned::Spanned;
+use syn::{Data, DeriveInput, Error, Field, Fields, Result, Type, Visibility};
+
+use crate::attributes::{EntityAttributes, FieldAttributes, check_name};
+
+/// A struct that can be an entity.
+pub(crate) struct EntityInput<'a> {
+    pub(crate) ident: &'a Ident,
+    pub(crate) visibility: &'a Visibility,
+    pub(crate) name: String,
+    pub(crate) attributes: EntityAttributes,
+    /// The fields in order of the struct.
+    pub(crate) fields: Vec<FieldInput<'a>>,
+}
+
+/// One field of the struct.
+pub(crate) struct FieldInput<'a> {
+    pub(crate) ident: &'a Ident,
+    pub(crate) ty: &'a Type,
+    /// The name of the property.
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    pub(crate) attributes: FieldAttributes,
+}
+
+/// What a field is to the store.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Id,
+    Stored,
+    Transient,
+}
+
+impl<'a> EntityInput<'a> {
+    /// Reads a struct, or says all that is wrong with it.
+    pub(crate) fn from_derive(input: &'a DeriveInput) -> Result<Self> {
+        let fields = named_fields(input)?;
+        if let Some(first) = input.generics.params.first() {
+            return Err(Error::new(
+                first.span(),
+                "an entity has no generic parameters: its name and properties are fixed in the schema; write a struct for \
+                 each case",
+            ));
+        }
+        let mut errors = Errors::default();
+        let attributes = errors.keep(EntityAttributes::parse(&input.attrs)).unwrap_or_default();
+        let name = match &attributes.name {
+            Some(name) => name.value(),
+            None => {
+                let name = input.ident.unraw().to_string();
+                errors.keep(check_name(&name, input.ident.span()));
+                name
+            }
+        };
+        let fields = fields.iter().filter_map(|field| errors.keep(FieldInput::from_field(field))).collect();
+        let mut entity =
+            EntityInput { ident: &input.ident, visibility: &input.vis, name, attributes, fields };
+        // A missing id may be only a field that could not be read, so this waits for the next round.
+        if errors.is_empty() {
+            errors.keep(entity.find_id());
+            errors.keep(entity.check_names());
+        }
+        errors.finish(entity)
+    }
+
+    /// The field that is the id.
+    pub(crate) fn id(&self) -> &FieldInput<'a> {
+        self.fields
+            .iter()
+            .find(|field| field.role == Role::Id)
+            .expect("`from_derive` refuses a struct without an id")
+    }
+
+    /// The fields that records hold, in order of ordinal.
+    pub(crate) fn stored(&self) -> impl Iterator<Item = &FieldInput<'a>> {
+        self.fields.iter().filter(|field| field.role == Role::Stored)
+    }
+
+    fn find_id(&mut self) -> Result<()> {
+        let mut marked = self.fields.iter().filter_map(|field| field.attributes.id);
+        if let (Some(_), Some(second)) = (marked.next(), marked.next()) {
+            return Err(Error::new(second, "an entity has one id: remove this `#[id]`"));
+        }
+        let marked = self.fields.iter().position(|field| field.attributes.id.is_some());
+        let named =
+            || self.fields.iter().position(|field| field.role == Role::Stored && field.ident.unraw() == "id");
+        let Some(at) = marked.or_else(named) else {
+            return Err(Error::new(
+                self.ident.span(),
+                "an entity needs an id: add a field `id: u64`, or mark a field of type u64 with `#[id]`",
+            ));
+        };
+        let field = &mut self.fields[at];
+        field.role = Role::Id;
+        field.check_id()
+    }
+
+    fn check_names(&self) -> Result<()> {
+        let mut errors = Errors::default();
+        let properties: Vec<_> = self.fields.iter().filter(|field| field.role != Role::Transient).collect();
+        for (at, field) in properties.iter().enumerate() {
+            if properties[..at].iter().any(|earlier| earlier.name == field.name) {
+                let span = field.attributes.name.as_ref().map_or(field.ident.span(), |name| name.span());
+                errors.add(Error::new(
+                    span,
+                    format!(
+                        "the property name `{}` is taken by a field above: give this one another name",
+                        field.name
+                    ),
+                ));
+            }
+        }
+        errors.finish(())
+    }
+}
+
+impl<'a> FieldInput<'a> {
+    fn from_field(field: &'a Field) -> Result<Self> {
+        let attributes = FieldAttributes::parse(&field.attrs)?;
+        let ident = field.ident.as_ref().expect("the fields of a struct with named fields have names");
+        let role = if attributes.transient.is_some() { Role::Transient } else { Role::Stored };
+        let name = match &attributes.name {
+            Some(name) => name.value(),
+            None => {
+                let name = ident.unraw().to_string();
+                if role == Role::Stored {
+                    check_name(&name, ident.span())?;
+                }
+                name
+            }
+        };
+        Ok(FieldInput { ident, ty: &field.ty, name, role, attributes })
+    }
+
+    fn check_id(&self) -> Result<()> {
+        if !could_be_u64(self.ty) {
+            return Err(Error::new(
+                self.ty.span(),
+                "the id of an entity is a `u64`: change the field's type",
+            ));
+        }
+        let pointless = [(self.attributes.index, "index"), (self.attributes.unique, "unique")];
+        if let Some((span, name)) = pointless.into_iter().find_map(|(span, name)| Some((span?, name))) {
+            return Err(Error::new(
+                span,
+                format!("the id is the key by which objects are found: remove `#[{name}]`"),
+            ));
+        }
+        match &self.attributes.ty {
+            Some(ty) => Err(Error::new(ty.span(), "the id is always stored as Long: remove `ty`")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether a type may be `u64`; another name may be an alias, which the compiler judges later.
+fn could_be_u64(ty: &Type) -> bool {
+    const OTHERS: &[&str] = &[
+        "bool", "char", "str", "i8", "i16", "i32", "i64", "i128", "isize", "u8", "u16", "u32", "u128",
+        "usize", "f32", "f64", "String", "Option", "Vec", "Box",
+    ];
+    match ty {
+        Type::Path(path) => {
+            path.path.segments.last().is_some_and(|last| !OTHERS.iter().any(|other| last.ident == other))
+        }
+        _ => false,
+    }
+}
+
+fn named_fields(input: &DeriveInput) -> Result<&syn::punctuated::Punctuated<Field, syn::Token![,]>> {
+    let (span, what): (Span, _) = match &input.data {
+        Data::Struct(data) => match &data.fields {
+            Fields::Named(fields) => return Ok(&fields.named),
+            Fields::Unnamed(fields) => (fields.span(), "a struct with unnamed fields"),
+            Fields::Unit => (input.ident.span(), "a struct without fields"),
+        },
+        Data::Enum(data) => (data.enum_token.span(), "an enum"),
+        Data::Union(data) => (data.union_token.span(), "a union"),
+    };
+    Err(Error::new(
+        span,
+        format!(
+            "{what} cannot be an entity: write a struct with named fields, for properties are known by name"
+        ),
+    ))
+}
+
+/// Collects mistakes so that all of them are told at once.
+#[derive(Default)]
+struct Errors {
+    all: Option<Error>,
+}
+
+impl Errors {
+    fn add(&mut self, error: Error) {
+        match &mut self.all {
+            Some(all) => all.combine(error),
+            None => self.all = Some(error),
+        }
+    }
+
+    fn keep<T>(&mut self, result: Result<T>) -> Option<T> {
+        result.map_err(|error| self.add(error)).ok()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.all.is_none()
+    }
+
+    fn finish<T>(self, value: T) -> Result<T> {
+        self.all.map_or(Ok(value), Err)
+    }
+}

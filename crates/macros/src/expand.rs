@@ -1,0 +1,192 @@
+//! The code that the derive writes.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{LitInt, LitStr};
+
+use crate::entity::{EntityInput, FieldInput, Role};
+
+/// The implementation of `Entity` and the functions that return the properties.
+pub(crate) fn expand(entity: &EntityInput<'_>) -> TokenStream {
+    let implementation = implementation(entity);
+    let handles = handles(entity);
+    let support = support(entity);
+    // Inside a block of its own, so that the short name for the library meets no name of the user.
+    quote! {
+        #[doc(hidden)]
+        const _: () = {
+            use #support as __support;
+            #implementation
+            #handles
+        };
+    }
+}
+
+fn support(entity: &EntityInput<'_>) -> TokenStream {
+    match &entity.attributes.crate_path {
+        Some(path) => quote!(#path::__private),
+        None => quote!(::reconvene::__private),
+    }
+}
+
+fn implementation(entity: &EntityInput<'_>) -> TokenStream {
+    let ident = entity.ident;
+    let name = &entity.name;
+    let id = entity.id().ident;
+    let description = description(entity);
+    let checks = entity.stored().filter_map(check_type);
+    let writes = entity.stored().enumerate().map(|(ordinal, field)| {
+        let (ident, ty) = (field.ident, field.ty);
+        quote_spanned!(ty.span()=> <#ty as __support::PropertyValue>::write(&self.#ident, #ordinal, fields);)
+    });
+    let mut ordinals = 0..;
+    let reads = entity.fields.iter().map(|field| {
+        let (ident, ty) = (field.ident, field.ty);
+        match field.role {
+            Role::Id => quote!(#ident: id),
+            Role::Transient => quote_spanned!(ty.span()=> #ident: ::core::default::Default::default()),
+            Role::Stored => {
+                let ordinal = ordinals.next().map(syn::Index::from);
+                quote_spanned!(ty.span()=> #ident: <#ty as __support::PropertyValue>::read(#ordinal, fields)?)
+            }
+        }
+    });
+    quote! {
+        #(#checks)*
+
+        #[automatically_derived]
+        impl __support::Entity for #ident {
+            const NAME: &'static str = #name;
+
+            fn description() -> __support::EntityDescription {
+                #description
+            }
+
+            fn id(&self) -> __support::ObjectId {
+                self.#id
+            }
+
+            fn set_id(&mut self, id: __support::ObjectId) {
+                self.#id = id;
+            }
+
+            fn write(&self, fields: &mut __support::FieldWriter<'_, '_>) {
+                let _ = &fields;
+                #(#writes)*
+            }
+
+            fn read(
+                id: __support::ObjectId,
+                fields: &__support::FieldReader<'_>,
+            ) -> ::core::result::Result<Self, __support::RecordError> {
+                let _ = fields;
+                ::core::result::Result::Ok(#ident { #(#reads),* })
+            }
+        }
+    }
+}
+
+fn description(entity: &EntityInput<'_>) -> TokenStream {
+    let attributes = &entity.attributes;
+    let was = option(attributes.was.as_ref().map(|was| quote!(::std::string::String::from(#was))));
+    let uid = option(attributes.uid.as_ref().map(uid_value).map(|uid| quote!(__support::Uid(#uid))));
+    let flags = flags(
+        format_ident!("EntityFlags"),
+        &[
+            (attributes.sync.is_some(), "SYNC_ENABLED"),
+            (attributes.shared_ids.is_some(), "SHARED_GLOBAL_IDS"),
+        ],
+    );
+    let conflict = match attributes.conflict.as_ref().map(LitStr::value).as_deref() {
+        Some("object") => quote!(__support::ConflictPolicy::Object),
+        _ => quote!(__support::ConflictPolicy::Property),
+    };
+    let properties = entity.fields.iter().filter(|field| field.role != Role::Transient);
+    let properties = properties.map(|field| property(entity, field));
+    let name = &entity.name;
+    quote! {
+        __support::EntityDescription {
+            name: ::std::string::String::from(#name),
+            uid: #uid,
+            was: #was,
+            flags: #flags,
+            conflict: #conflict,
+            properties: ::std::vec![#(#properties),*],
+        }
+    }
+}
+
+fn property(entity: &EntityInput<'_>, field: &FieldInput<'_>) -> TokenStream {
+    let attributes = &field.attributes;
+    let (name, ty) = (&field.name, field.ty);
+    let was = option(attributes.was.as_ref().map(|was| quote!(#was)));
+    let uid = option(attributes.uid.as_ref().map(uid_value).map(|uid| quote!(#uid)));
+    if field.role == Role::Id {
+        let assignable = attributes.assignable.or(entity.attributes.self_assigned_ids).is_some();
+        let flags = flags(format_ident!("PropertyFlags"), &[(assignable, "ID_SELF_ASSIGNABLE")]);
+        return quote!(__support::id_property(#name, #was, #uid, #flags));
+    }
+    let flags = flags(
+        format_ident!("PropertyFlags"),
+        &[(attributes.index.is_some(), "INDEXED"), (attributes.unique.is_some(), "UNIQUE")],
+    );
+    let given = option(attributes.ty.as_ref().map(property_type));
+    quote_spanned!(ty.span()=> __support::property::<#ty>(#name, #was, #uid, #given, #flags))
+}
+
+/// The check that a type given by attribute suits the field, for the compiler to make.
+fn check_type(field: &FieldInput<'_>) -> Option<TokenStream> {
+    let given = field.attributes.ty.as_ref()?;
+    let (ty, wanted) = (field.ty, property_type(given));
+    Some(quote_spanned! {given.span()=>
+        const _: () = __support::assert_fits(<#ty as __support::PropertyValue>::TYPE, #wanted);
+    })
+}
+
+fn handles(entity: &EntityInput<'_>) -> TokenStream {
+    let (ident, visibility) = (entity.ident, entity.visibility);
+    let handles = entity.fields.iter().filter(|field| field.role != Role::Transient).map(|field| {
+        let (name, ty) = (&field.name, field.ty);
+        let doc = format!("The property `{name}`, for conditions and order.");
+        let handle = match &field.attributes.handle {
+            Some(handle) => Ident::new(&handle.value(), handle.span()),
+            None => field.ident.clone(),
+        };
+        quote_spanned! {handle.span()=>
+            #[doc = #doc]
+            #[allow(dead_code)]
+            #visibility const fn #handle() -> __support::Property<#ident, #ty> {
+                __support::Property::new(#name)
+            }
+        }
+    });
+    quote! {
+        #[automatically_derived]
+        impl #ident {
+            #(#handles)*
+        }
+    }
+}
+
+fn property_type(given: &LitStr) -> TokenStream {
+    let variant = Ident::new(&given.value(), given.span());
+    quote!(__support::PropertyType::#variant)
+}
+
+fn flags(of: Ident, flags: &[(bool, &str)]) -> TokenStream {
+    let set = flags.iter().filter(|(set, _)| *set).map(|(_, name)| format_ident!("{name}"));
+    quote!(__support::#of::NONE #(.with(__support::#of::#set))*)
+}
+
+fn uid_value(uid: &LitInt) -> LitInt {
+    // Without the suffix that the user may have written, so that it fits wherever a uid stands.
+    LitInt::new(uid.base10_digits(), uid.span())
+}
+
+fn option(value: Option<TokenStream>) -> TokenStream {
+    match value {
+        Some(value) => quote!(::core::option::Option::Some(#value)),
+        None => quote!(::core::option::Option::None),
+    }
+}
