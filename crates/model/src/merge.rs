@@ -1,0 +1,162 @@
+//! The laws by which everyone agrees: pure functions that merge ops and states of one object.
+//!
+//! An [`ObjectState`] is an element of a join-semilattice and an op is a small state, so [`merge_op`] and [`merge_states`]
+//! are commutative, associative and idempotent: whoever has seen the same ops holds the same state, whatever the order,
+//! the duplicates or the way they came. The laws, in order of precedence:
+//!
+//! 1. The larger generation wins the whole object. A remove of generation g is the state of generation g + 1 that does
+//!    not exist and has no registers; so it beats every edit of generation g, and re-creation lives in g + 1.
+//! 2. Within a generation, an object exists as soon as one insert was merged. Updates that come before it keep their
+//!    registers and wait.
+//! 3. Each property is a register of its own: the larger stamp wins; of equal stamps the larger cell bytes, null being
+//!    the smallest; of equal cells the larger type number.
+//!
+//! Properties that no schema here knows are registers like the others.
+
+use std::cmp::Ordering;
+
+use crate::change::{Cell, Op, OpKind};
+use crate::ids::Generation;
+use crate::stamp::Stamp;
+use crate::state::{ObjectState, Register};
+
+/// What an op did to the state it was merged into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merged {
+    /// The state is another one than before.
+    Changed,
+    /// The op brought nothing new: it was known, all its registers lost to larger stamps, or it removes what is removed.
+    Unchanged,
+    /// The op writes to a generation that was removed since, and was dropped.
+    Superseded,
+}
+
+/// Merges one op, written at `stamp`, into the state of its object.
+///
+/// The caller picks the state by the op's entity and global id; both are ignored here. `stamp` is the stamp of the op's
+/// transaction and is not [`Stamp::NEVER`].
+///
+/// ```
+/// use reconvene_model::change::{Op, OpKind};
+/// use reconvene_model::merge::{Merged, merge_op};
+/// use reconvene_model::state::ObjectState;
+/// use reconvene_model::{GlobalId, PeerId, Stamp, Uid};
+///
+/// let peer = PeerId(7);
+/// let insert = Op::new(Uid(1), GlobalId::new(peer, 1), 0, OpKind::Insert);
+/// let remove = Op { kind: OpKind::Remove, ..insert.clone() };
+/// let mut state = ObjectState::default();
+/// assert_eq!(merge_op(&mut state, &remove, Stamp::new(2, peer)), Merged::Changed);
+/// assert_eq!(merge_op(&mut state, &insert, Stamp::new(1, peer)), Merged::Superseded);
+/// assert!(!state.exists && state.generation == 1);
+/// ```
+pub fn merge_op<'a>(state: &mut ObjectState<'a>, op: &Op<'a>, stamp: Stamp) -> Merged {
+    if op.kind == OpKind::Remove {
+        return if enter_generation(state, op.generation.saturating_add(1)) {
+            Merged::Changed
+        } else {
+            Merged::Unchanged
+        };
+    }
+    if op.generation < state.generation {
+        return Merged::Superseded;
+    }
+    let mut changed = enter_generation(state, op.generation);
+    if op.kind == OpKind::Insert && !state.exists {
+        state.exists = true;
+        changed = true;
+    }
+    changed |= merge_cells(&mut state.registers, &op.cells, stamp);
+    if changed { Merged::Changed } else { Merged::Unchanged }
+}
+
+/// Merges two states of one object.
+///
+/// ```
+/// use reconvene_model::merge::merge_states;
+/// use reconvene_model::state::ObjectState;
+///
+/// let tombstone = ObjectState { generation: 1, ..ObjectState::default() };
+/// let alive = ObjectState { exists: true, ..ObjectState::default() };
+/// assert_eq!(merge_states(alive, tombstone.clone()), tombstone);
+/// ```
+pub fn merge_states<'a>(left: ObjectState<'a>, right: ObjectState<'a>) -> ObjectState<'a> {
+    match left.generation.cmp(&right.generation) {
+        Ordering::Less => right,
+        Ordering::Greater => left,
+        Ordering::Equal => ObjectState {
+            generation: left.generation,
+            exists: left.exists || right.exists,
+            registers: merge_registers(left.registers, right.registers),
+        },
+    }
+}
+
+/// How two writes to one register compare: the larger one wins.
+///
+/// For those who merge registers in another form than [`Register`], so that there is only one law.
+pub fn compare_writes(left: (Stamp, Option<&[u8]>, u8), right: (Stamp, Option<&[u8]>, u8)) -> Ordering {
+    left.cmp(&right)
+}
+
+/// Starts anew at a larger generation; false if the state has reached it already.
+fn enter_generation(state: &mut ObjectState<'_>, generation: Generation) -> bool {
+    let enters = generation > state.generation;
+    if enters {
+        state.generation = generation;
+        state.exists = false;
+        state.registers.clear();
+    }
+    enters
+}
+
+fn merge_cells<'a>(registers: &mut Vec<Register<'a>>, cells: &[Cell<'a>], stamp: Stamp) -> bool {
+    let known = registers.len();
+    let mut changed = false;
+    for cell in cells {
+        match registers[..known].binary_search_by_key(&cell.uid, |register| register.uid) {
+            Ok(at) => {
+                let register = &mut registers[at];
+                if compare_writes((stamp, cell.bytes.as_deref(), cell.ty), register.write()).is_gt() {
+                    *register = Register::written(cell, stamp);
+                    changed = true;
+                }
+            }
+            Err(_) => registers.push(Register::written(cell, stamp)),
+        }
+    }
+    if registers.len() > known {
+        // A well-formed op names a property once; should it not, the law decides rather than the order of its cells.
+        registers.sort_by(|a, b| a.uid.cmp(&b.uid).then_with(|| compare_writes(b.write(), a.write())));
+        registers.dedup_by_key(|register| register.uid);
+        changed = true;
+    }
+    changed
+}
+
+fn merge_registers<'a>(left: Vec<Register<'a>>, right: Vec<Register<'a>>) -> Vec<Register<'a>> {
+    if left.is_empty() {
+        return right;
+    }
+    if right.is_empty() {
+        return left;
+    }
+    let mut merged = Vec::with_capacity(left.len().max(right.len()));
+    let mut left = left.into_iter().peekable();
+    let mut right = right.into_iter().peekable();
+    while let (Some(a), Some(b)) = (left.peek(), right.peek()) {
+        let winner = match a.uid.cmp(&b.uid) {
+            Ordering::Less => left.next(),
+            Ordering::Greater => right.next(),
+            Ordering::Equal => {
+                let right_wins = compare_writes(a.write(), b.write()).is_lt();
+                let (a, b) = (left.next(), right.next());
+                if right_wins { b } else { a }
+            }
+        };
+        merged.extend(winner);
+    }
+    merged.extend(left);
+    merged.extend(right);
+    merged
+}
