@@ -112,7 +112,7 @@ impl FieldAttributes {
         for attribute in attributes {
             let path = attribute.path();
             if path.is_ident("id") {
-                once(&mut found.id, attribute.span(), "id")?;
+                once(&mut found.id, path.span(), "id")?;
                 if !matches!(attribute.meta, Meta::Path(_)) {
                     attribute.parse_nested_meta(|meta| match word(&meta).as_str() {
                         "assignable" => flag(&mut found.assignable, &meta),
@@ -128,11 +128,11 @@ impl FieldAttributes {
             } else if path.is_ident("transient") {
                 bare(&mut found.transient, attribute, "transient")?;
             } else if path.is_ident("property") {
-                found.property = Some(attribute.span());
+                found.property = Some(path.span());
                 attribute.parse_nested_meta(|meta| found.parse_option(&meta))?;
             } else if path.is_ident("entity") {
                 return Err(Error::new(
-                    attribute.span(),
+                    path.span(),
                     "`#[entity]` stands on the struct; the options of a field are `#[property]`",
                 ));
             }
@@ -191,11 +191,11 @@ fn once(slot: &mut Option<Span>, span: Span, name: &str) -> Result<()> {
 fn bare(slot: &mut Option<Span>, attribute: &Attribute, name: &str) -> Result<()> {
     if !matches!(attribute.meta, Meta::Path(_)) {
         return Err(Error::new(
-            attribute.span(),
+            attribute.path().span(),
             format!("`#[{name}]` takes no options: write it without parentheses"),
         ));
     }
-    once(slot, attribute.span(), name)
+    once(slot, attribute.path().span(), name)
 }
 
 fn flag(slot: &mut Option<Span>, meta: &ParseNestedMeta<'_>) -> Result<()> {

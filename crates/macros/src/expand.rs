@@ -33,7 +33,9 @@ fn support(entity: &EntityInput<'_>) -> TokenStream {
 fn implementation(entity: &EntityInput<'_>) -> TokenStream {
     let ident = entity.ident;
     let name = &entity.name;
-    let id = entity.id().ident;
+    let FieldInput { ident: id, ty: id_type, .. } = entity.id();
+    let get_id = quote_spanned!(id_type.span()=> <#id_type as __support::IdField>::get(&self.#id));
+    let set_id = quote_spanned!(id_type.span()=> self.#id = <#id_type as __support::IdField>::from_id(id););
     let description = description(entity);
     let checks = entity.stored().filter_map(check_type);
     let writes = entity.stored().enumerate().map(|(ordinal, field)| {
@@ -44,7 +46,7 @@ fn implementation(entity: &EntityInput<'_>) -> TokenStream {
     let reads = entity.fields.iter().map(|field| {
         let (ident, ty) = (field.ident, field.ty);
         match field.role {
-            Role::Id => quote!(#ident: id),
+            Role::Id => quote_spanned!(ty.span()=> #ident: <#ty as __support::IdField>::from_id(id)),
             Role::Transient => quote_spanned!(ty.span()=> #ident: ::core::default::Default::default()),
             Role::Stored => {
                 let ordinal = ordinals.next().map(syn::Index::from);
@@ -64,11 +66,11 @@ fn implementation(entity: &EntityInput<'_>) -> TokenStream {
             }
 
             fn id(&self) -> __support::ObjectId {
-                self.#id
+                #get_id
             }
 
             fn set_id(&mut self, id: __support::ObjectId) {
-                self.#id = id;
+                #set_id
             }
 
             fn write(&self, fields: &mut __support::FieldWriter<'_, '_>) {
@@ -132,15 +134,28 @@ fn property(entity: &EntityInput<'_>, field: &FieldInput<'_>) -> TokenStream {
         &[(attributes.index.is_some(), "INDEXED"), (attributes.unique.is_some(), "UNIQUE")],
     );
     let given = option(attributes.ty.as_ref().map(property_type));
-    quote_spanned!(ty.span()=> __support::property::<#ty>(#name, #was, #uid, #given, #flags))
+    quote_spanned!(ty.span()=> <#ty as __support::PropertyValue>::describe(#name, #was, #uid, #given, #flags))
 }
 
 /// The check that a type given by attribute suits the field, for the compiler to make.
 fn check_type(field: &FieldInput<'_>) -> Option<TokenStream> {
     let given = field.attributes.ty.as_ref()?;
     let (ty, wanted) = (field.ty, property_type(given));
+    let message = match given.value().as_str() {
+        name @ ("Date" | "DateNano") => format!("`{name}` needs a field of type i64 or {name}"),
+        "Char" => "`Char` needs a field of type u16 or i16".to_owned(),
+        name @ ("DateVector" | "DateNanoVector") => format!("`{name}` needs a field of type Vec<i64>"),
+        "CharVector" => "`CharVector` needs a field of type Vec<i16>".to_owned(),
+        "Flex" => "`Flex` needs a field of type Vec<u8> or Flex".to_owned(),
+        name => {
+            format!("a field of this type is not stored as `{name}`: remove `ty`, or change the field's type")
+        }
+    };
     Some(quote_spanned! {given.span()=>
-        const _: () = __support::assert_fits(<#ty as __support::PropertyValue>::TYPE, #wanted);
+        const _: () = ::core::assert!(
+            __support::fits(<#ty as __support::PropertyValue>::TYPE, #wanted),
+            #message
+        );
     })
 }
 

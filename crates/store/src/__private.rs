@@ -9,26 +9,13 @@ pub use crate::field::{FieldMap, FieldReader, FieldWriter};
 pub use crate::property::Property;
 pub use crate::property_value::PropertyValue;
 
-/// The description of a property whose field has the Rust type `V`; `ty` is a type given by attribute.
-pub fn property<V: PropertyValue>(
+/// The description of the property that is the object's id.
+pub fn id_property(
     name: &str,
     was: Option<&str>,
     uid: Option<u64>,
-    ty: Option<PropertyType>,
     flags: PropertyFlags,
 ) -> PropertyDescription {
-    PropertyDescription {
-        name: name.to_owned(),
-        uid: uid.map(Uid),
-        was: was.map(str::to_owned),
-        ty: ty.unwrap_or(V::TYPE),
-        flags: flags.with(V::FLAGS),
-        relation_target: V::TARGET.map(str::to_owned),
-    }
-}
-
-/// The description of the property that is the object's id.
-pub fn id_property(name: &str, was: Option<&str>, uid: Option<u64>, flags: PropertyFlags) -> PropertyDescription {
     PropertyDescription {
         name: name.to_owned(),
         uid: uid.map(Uid),
@@ -39,10 +26,33 @@ pub fn id_property(name: &str, was: Option<&str>, uid: Option<u64>, flags: Prope
     }
 }
 
-/// Stops the build if values of the Rust type that is stored as `own` cannot stand as `wanted`.
-pub const fn assert_fits(own: PropertyType, wanted: PropertyType) {
+/// The type of the field that is the object's id: `u64`, under whatever name.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the id of an entity",
+    label = "the id is a `u64`: change the field's type"
+)]
+pub trait IdField {
+    /// The id in the field.
+    fn get(&self) -> ObjectId;
+
+    /// The field that holds this id.
+    fn from_id(id: ObjectId) -> Self;
+}
+
+impl IdField for ObjectId {
+    fn get(&self) -> ObjectId {
+        *self
+    }
+
+    fn from_id(id: ObjectId) -> Self {
+        id
+    }
+}
+
+/// Whether values of a Rust type that is stored as `own` by itself can be stored as `wanted`: their bytes have one form.
+pub const fn fits(own: PropertyType, wanted: PropertyType) -> bool {
     use PropertyType::*;
-    let fits = own as u8 == wanted as u8
+    own as u8 == wanted as u8
         || matches!(
             (own, wanted),
             (Long, Date | DateNano)
@@ -50,11 +60,5 @@ pub const fn assert_fits(own: PropertyType, wanted: PropertyType) {
                 | (LongVector, DateVector | DateNanoVector)
                 | (ShortVector, CharVector)
                 | (ByteVector, Flex)
-        );
-    assert!(
-        fits,
-        "this field cannot be stored as that type: `Date` and `DateNano` need an i64, `Char` a u16, `DateVector` and \
-         `DateNanoVector` a Vec<i64>, `CharVector` a Vec<i16>, `Flex` a Vec<u8>; every other type is what the field's own \
-         type already says"
-    );
+        )
 }

@@ -59,8 +59,13 @@ use crate::field::{FieldReader, FieldWriter};
 /// | `#[property(handle = "..")]` | the name of the generated function, where a method of yours has the field's name |
 /// | `#[transient]` | not stored; `Default` when read |
 ///
-/// For each stored field the derive adds a function of the field's name that returns its [`Property`](crate::Property), the
-/// start of conditions.
+/// For each stored field the derive adds a function of the field's name that returns its [`Property`](crate::Property),
+/// the start of conditions.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an entity",
+    label = "not an entity",
+    note = "mark the struct with `#[derive(Entity)]`"
+)]
 pub trait Entity: Sized + Send + Sync + 'static {
     /// The name of the entity in the schema and in expressions.
     const NAME: &'static str;

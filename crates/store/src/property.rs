@@ -52,19 +52,29 @@ impl<E, V> Property<E, V> {
     }
 }
 
-impl<E, V: Comparable> Property<E, V> {
+/// Comparisons with one value.
+impl<E, V> Property<E, V> {
     /// Objects whose value equals this one.
-    pub fn eq(self, value: impl Operand<V::Plain>) -> Condition<E> {
+    pub fn eq(self, value: impl Operand<V::Plain>) -> Condition<E>
+    where
+        V: Comparable,
+    {
         self.compare(CompareOp::Eq, value.into_literal())
     }
 
     /// Objects whose value differs from this one, those without a value among them.
-    pub fn ne(self, value: impl Operand<V::Plain>) -> Condition<E> {
+    pub fn ne(self, value: impl Operand<V::Plain>) -> Condition<E>
+    where
+        V: Comparable,
+    {
         self.compare(CompareOp::Ne, value.into_literal())
     }
 
     /// Objects whose value equals one of these; none, if there are none.
-    pub fn one_of<O: Operand<V::Plain>>(self, values: impl IntoIterator<Item = O>) -> Condition<E> {
+    pub fn one_of<O: Operand<V::Plain>>(self, values: impl IntoIterator<Item = O>) -> Condition<E>
+    where
+        V: Comparable,
+    {
         let values = values.into_iter().map(Operand::into_literal).collect();
         Condition::new(Expr::In { path: Path::property(self.name), values, no_case: false })
     }
@@ -72,55 +82,79 @@ impl<E, V: Comparable> Property<E, V> {
 
 /// Comparisons by order: numbers by size, strings by code point, dates by time; a null is in no range. In floats, NaN
 /// sorts last and -0 equals 0.
-impl<E, V: Comparable> Property<E, V>
-where
-    V::Plain: Ordered,
-{
+impl<E, V> Property<E, V> {
     /// Objects whose value is less than this one.
-    pub fn lt(self, value: impl Operand<V::Plain>) -> Condition<E> {
+    pub fn lt(self, value: impl Operand<V::Plain>) -> Condition<E>
+    where
+        V: Ordered,
+    {
         self.compare(CompareOp::Lt, value.into_literal())
     }
 
     /// Objects whose value is at most this one.
-    pub fn le(self, value: impl Operand<V::Plain>) -> Condition<E> {
+    pub fn le(self, value: impl Operand<V::Plain>) -> Condition<E>
+    where
+        V: Ordered,
+    {
         self.compare(CompareOp::Le, value.into_literal())
     }
 
     /// Objects whose value is greater than this one.
-    pub fn gt(self, value: impl Operand<V::Plain>) -> Condition<E> {
+    pub fn gt(self, value: impl Operand<V::Plain>) -> Condition<E>
+    where
+        V: Ordered,
+    {
         self.compare(CompareOp::Gt, value.into_literal())
     }
 
     /// Objects whose value is at least this one.
-    pub fn ge(self, value: impl Operand<V::Plain>) -> Condition<E> {
+    pub fn ge(self, value: impl Operand<V::Plain>) -> Condition<E>
+    where
+        V: Ordered,
+    {
         self.compare(CompareOp::Ge, value.into_literal())
     }
 
     /// Objects whose value is at least `low` and at most `high`.
-    pub fn between(self, low: impl Operand<V::Plain>, high: impl Operand<V::Plain>) -> Condition<E> {
+    pub fn between(self, low: impl Operand<V::Plain>, high: impl Operand<V::Plain>) -> Condition<E>
+    where
+        V: Ordered,
+    {
         self.ge(low).and(self.le(high))
     }
 }
 
 /// Comparisons of text, by code points unless the name says `no_case`, which compares by Unicode folding.
-impl<E, V: Comparable<Plain = String>> Property<E, V> {
+impl<E, V> Property<E, V> {
     /// Objects whose text begins with this.
-    pub fn starts_with(self, text: impl Operand<String>) -> Condition<E> {
+    pub fn starts_with(self, text: impl Operand<String>) -> Condition<E>
+    where
+        V: Text,
+    {
         self.compare(CompareOp::StartsWith, text.into_literal())
     }
 
     /// Objects whose text ends with this.
-    pub fn ends_with(self, text: impl Operand<String>) -> Condition<E> {
+    pub fn ends_with(self, text: impl Operand<String>) -> Condition<E>
+    where
+        V: Text,
+    {
         self.compare(CompareOp::EndsWith, text.into_literal())
     }
 
     /// Objects whose text contains this.
-    pub fn contains(self, text: impl Operand<String>) -> Condition<E> {
+    pub fn contains(self, text: impl Operand<String>) -> Condition<E>
+    where
+        V: Text,
+    {
         self.compare(CompareOp::Contains, text.into_literal())
     }
 
     /// Objects whose text equals this but for upper and lower case.
-    pub fn eq_no_case(self, text: impl Operand<String>) -> Condition<E> {
+    pub fn eq_no_case(self, text: impl Operand<String>) -> Condition<E>
+    where
+        V: Text,
+    {
         self.compare(CompareOp::EqNoCase, text.into_literal())
     }
 }
@@ -156,6 +190,13 @@ pub trait Comparable: PropertyValue {
     note = "booleans and links can be compared with `eq`, `ne` and `one_of`"
 )]
 pub trait Ordered: Comparable {}
+
+/// A type of property that holds text.
+#[diagnostic::on_unimplemented(
+    message = "a property of type `{Self}` holds no text",
+    note = "compare parts of text in properties of type `String` and `Option<String>`"
+)]
+pub trait Text: Comparable {}
 
 /// What a property of type `V` can be compared with.
 #[diagnostic::on_unimplemented(
@@ -207,6 +248,12 @@ comparable! {
 impl<V: Comparable + NeverNull> Comparable for Option<V> {
     type Plain = V::Plain;
 }
+
+impl<V: Ordered + NeverNull> Ordered for Option<V> {}
+
+impl Text for String {}
+
+impl Text for Option<String> {}
 
 impl<T: Entity> Comparable for ToOne<T> {
     type Plain = ToOne<T>;

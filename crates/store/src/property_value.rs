@@ -2,8 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
+use reconvene_model::evolve::PropertyDescription;
 use reconvene_model::record::RecordError;
-use reconvene_model::{PropertyFlags, PropertyType};
+use reconvene_model::{PropertyFlags, PropertyType, Uid};
 
 use crate::entity::{Entity, ToOne};
 use crate::field::{FieldReader, FieldWriter};
@@ -26,6 +27,25 @@ pub trait PropertyValue: Sized {
 
     /// For links: the entity linked to.
     const TARGET: Option<&'static str> = None;
+
+    /// The description of a property of this type; called by generated code.
+    #[doc(hidden)]
+    fn describe(
+        name: &str,
+        was: Option<&str>,
+        uid: Option<u64>,
+        ty: Option<PropertyType>,
+        flags: PropertyFlags,
+    ) -> PropertyDescription {
+        PropertyDescription {
+            name: name.to_owned(),
+            uid: uid.map(Uid),
+            was: was.map(str::to_owned),
+            ty: ty.unwrap_or(Self::TYPE),
+            flags: flags.with(Self::FLAGS),
+            relation_target: Self::TARGET.map(str::to_owned),
+        }
+    }
 
     /// Writes the value as the property at this ordinal.
     fn write(&self, ordinal: usize, out: &mut FieldWriter<'_, '_>);

@@ -1,0 +1,10 @@
+use reconvene_store::Entity;
+
+#[derive(Entity)]
+#[entity(crate = "reconvene_store")]
+struct Task {
+    id: u64,
+    due: Option<Option<i64>>,
+}
+
+fn main() {}

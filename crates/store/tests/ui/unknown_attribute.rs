@@ -1,0 +1,11 @@
+use reconvene_store::Entity;
+
+#[derive(Entity)]
+#[entity(crate = "reconvene_store")]
+struct Task {
+    id: u64,
+    #[indx]
+    title: String,
+}
+
+fn main() {}
