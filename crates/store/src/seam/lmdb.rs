@@ -1,0 +1,786 @@
+//! The LMDB form of the seam, through `heed`: the only module of the store with `unsafe` code.
+//!
+//! Three things are added to LMDB here. Table handles are checked against a list of those in force, because LMDB
+//! reuses the numbers behind them. Readers pass a [`Gate`], so that the memory map can grow and a table can go while
+//! nobody looks. And after a failed flush the engine is spent: what a disk lost once is not asked for again.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use heed::types::Bytes;
+use heed::{
+    CommitOrAbort, CommitToken, CompactionOption, Database, DatabaseOpener, Env, EnvFlags, EnvOpenOptions,
+    MdbError, OnCommit, PutFlags, RoPrefix, RoRange, RoRevRange, RoTxn, RwTxn, WithoutTls,
+};
+
+use super::gate::{Closed, Gate, Pass};
+use super::table::next_table_serial;
+use super::{Direction, Entry, KeyRange, Result, SeamError, TableId, check_table_name};
+use crate::os;
+
+/// What LMDB keeps of an open table.
+pub(super) type Handle = Database<'static, Bytes, Bytes>;
+
+/// Name of the data file in the store directory.
+const DATA_FILE: &str = "data.mdb";
+
+/// Sizes of the memory map are multiples of this, and with it of every page size in use.
+const MAP_BYTES_STEP: u64 = 64 * 1024;
+
+/// How long growing the map and dropping a table wait for readers to end.
+const READERS_DRAIN_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// With less free space than this, a write that stopped half-way is taken for a full disk: LMDB writes up to 256 KiB at
+/// a time and reports a part that did not fit as a general I/O error.
+const DISK_FULL_BELOW_BYTES: u64 = 1024 * 1024;
+
+/// What a successful commit promises.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Durability {
+    /// Committed data survives a power loss. Two flushes of the device per commit.
+    #[default]
+    Full,
+    /// A power loss may undo the last commit, never part of one, and never damages the store. One flush per commit.
+    Relaxed,
+}
+
+/// How to open an LMDB environment.
+#[derive(Clone, Debug)]
+pub(crate) struct EngineOptions {
+    /// Address space reserved at first, in bytes: the data fits into it until the map grows. It costs neither memory nor
+    /// disk. Halved while the system refuses it, and raised to what the data needs. Default: 256 GiB, on phones and
+    /// tablets 4 GiB, on 32-bit systems 256 MiB.
+    pub(crate) map_bytes: u64,
+    /// The largest size the map may grow to, in bytes. Default: 16 TiB, on phones and tablets 256 GiB, on 32-bit systems
+    /// 1 GiB.
+    pub(crate) map_bytes_max: u64,
+    /// The largest number of open tables. Each costs every read transaction 49 bytes to clear. Default: 256.
+    pub(crate) tables_max: u32,
+    /// The largest number of snapshots at a time, in all processes together; the first process that opens the directory
+    /// decides. Default: 512.
+    pub(crate) readers_max: u32,
+    /// What a successful commit promises. Default: full durability.
+    pub(crate) durability: Durability,
+    /// Open an existing store without ever writing to it. Default: no.
+    pub(crate) read_only: bool,
+}
+
+impl Default for EngineOptions {
+    fn default() -> EngineOptions {
+        const MIB: u64 = 1024 * 1024;
+        const GIB: u64 = 1024 * MIB;
+        let (map_bytes, map_bytes_max) = if cfg!(target_pointer_width = "32") {
+            (256 * MIB, GIB)
+        } else if cfg!(any(target_os = "android", target_os = "ios")) {
+            (4 * GIB, 256 * GIB)
+        } else {
+            (256 * GIB, 16 * 1024 * GIB)
+        };
+        EngineOptions {
+            map_bytes,
+            map_bytes_max,
+            tables_max: 256,
+            readers_max: 512,
+            durability: Durability::Full,
+            read_only: false,
+        }
+    }
+}
+
+/// An open LMDB environment; see the module.
+#[derive(Debug)]
+pub(crate) struct LmdbEngine {
+    env: Env<WithoutTls>,
+    directory: PathBuf,
+    options: EngineOptions,
+    tables: Tables,
+    /// Every read transaction is inside.
+    gate: Gate,
+    /// Held by the write transaction, and by whatever opens tables, grows the map or drops a table.
+    writer: Mutex<()>,
+    spent: AtomicBool,
+    /// The memory map is gone, so that even reading would touch memory that is not there.
+    unmapped: AtomicBool,
+}
+
+impl LmdbEngine {
+    pub(super) fn open(directory: &Path, options: EngineOptions) -> Result<LmdbEngine> {
+        let data = directory.join(DATA_FILE);
+        let fresh = !data.exists();
+        if options.read_only && fresh {
+            return Err(SeamError::Missing { path: directory.to_owned() });
+        }
+        if !options.read_only {
+            std::fs::create_dir_all(directory)
+                .map_err(|error| SeamError::io("creating the store's directory", error))?;
+        }
+        let env = open_environment(directory, &options)?;
+        // A process that was killed leaves its reader slots behind, and with them pages that nobody may use again.
+        env.clear_stale_readers()
+            .map_err(|error| describe(error, "clearing old readers", directory, &options))?;
+        if !options.read_only {
+            restore_length(&env, &data)?;
+        }
+        if fresh {
+            let synced = os::sync_directory(directory).and_then(|()| match directory.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => os::sync_directory(parent),
+                _ => Ok(()),
+            });
+            synced.map_err(|error| SeamError::io("making the store's directory durable", error))?;
+        }
+        Ok(LmdbEngine {
+            env,
+            directory: directory.to_owned(),
+            tables: Tables::new(options.tables_max),
+            options,
+            gate: Gate::default(),
+            writer: Mutex::new(()),
+            spent: AtomicBool::new(false),
+            unmapped: AtomicBool::new(false),
+        })
+    }
+
+    pub(super) fn is_read_only(&self) -> bool {
+        self.options.read_only
+    }
+
+    pub(super) fn read(&self) -> Result<LmdbRead<'_>> {
+        self.begin_read(false)
+    }
+
+    fn begin_read(&self, is_writer: bool) -> Result<LmdbRead<'_>> {
+        let mut cleared = false;
+        loop {
+            let pass = self.gate.pass();
+            if self.unmapped.load(Ordering::Acquire) {
+                return Err(SeamError::Spent);
+            }
+            match self.env.read_txn() {
+                Ok(txn) => return Ok(LmdbRead { txn, engine: self, _pass: pass }),
+                Err(heed::Error::Mdb(MdbError::MapResized)) => {
+                    drop(pass);
+                    // Another process, the one that writes, has grown the map.
+                    let _writer = (!is_writer).then(|| self.lock_writer());
+                    self.resize(0)?;
+                }
+                Err(heed::Error::Mdb(MdbError::ReadersFull)) if !cleared => {
+                    cleared = true;
+                    self.env
+                        .clear_stale_readers()
+                        .map_err(|error| self.describe(error, "clearing old readers"))?;
+                }
+                Err(error) => return Err(self.describe(error, "beginning to read")),
+            }
+        }
+    }
+
+    pub(super) fn write(&self) -> Result<LmdbWrite<'_>> {
+        self.check_writable()?;
+        let writer = self.lock_writer();
+        // While this thread waited for the writer before it, that one may have failed.
+        self.check_writable()?;
+        let txn = self.env.write_txn().map_err(|error| self.describe(error, "beginning to write"))?;
+        Ok(LmdbWrite { txn: Some(txn), engine: self, opened: Vec::new(), _writer: writer })
+    }
+
+    pub(super) fn table_if_exists(&self, name: &str) -> Result<Option<TableId>> {
+        if let Some(table) = self.tables.find(name) {
+            return Ok(Some(table));
+        }
+        check_table_name(name)?;
+        // LMDB wants at most one transaction at a time to open tables; write transactions hold the same lock.
+        let _writer = self.lock_writer();
+        if let Some(table) = self.tables.find(name) {
+            return Ok(Some(table));
+        }
+        let LmdbRead { txn, _pass, .. } = self.begin_read(true)?;
+        let opened = self
+            .env
+            .open_databases_and_commit(txn, |opener, txn| {
+                opener.open_database::<Bytes, Bytes>(txn, Some(name)).map(CommitOrAbort::<_, ()>::Commit)
+            })
+            .map_err(|error| self.describe(error, "opening a table"))?
+            .unwrap_commit();
+        let Some(handle) = opened else { return Ok(None) };
+        let table = self.tables.admit(handle)?;
+        self.tables.publish(name, table);
+        Ok(Some(table))
+    }
+
+    pub(super) fn grow(&self) -> Result<u64> {
+        self.check_writable()?;
+        let _writer = self.lock_writer();
+        // Without a map there is nothing to ask for its size.
+        self.check_writable()?;
+        let map_bytes = self.env.info().map_size as u64;
+        let grown =
+            map_bytes.saturating_mul(2).min(self.options.map_bytes_max) / MAP_BYTES_STEP * MAP_BYTES_STEP;
+        let Ok(size) = usize::try_from(grown) else { return Err(SeamError::MapFull { map_bytes }) };
+        if grown <= map_bytes {
+            return Err(SeamError::MapFull { map_bytes });
+        }
+        self.resize(size)?;
+        Ok(grown)
+    }
+
+    /// Maps the file anew in this size, or with 0 in the size that another process gave it. The caller is the writer.
+    fn resize(&self, map_bytes: usize) -> Result<()> {
+        let _alone = self.drain()?;
+        #[expect(unsafe_code, reason = "LMDB cannot check that no transaction is open")]
+        // SAFETY: no transaction may be open in this process. The write transaction, and any that opens tables, holds the
+        // writer lock, which the caller has; the gate is closed and every read transaction holds a pass of it.
+        let resized = unsafe { self.env.resize(map_bytes) };
+        resized.map_err(|error| {
+            // LMDB has given up the old map by then and has no new one.
+            self.unmapped.store(true, Ordering::Release);
+            self.spent.store(true, Ordering::Release);
+            self.describe(error, "growing the memory map")
+        })
+    }
+
+    pub(super) fn drop_table(&self, table: TableId) -> Result<()> {
+        self.check_writable()?;
+        let _writer = self.lock_writer();
+        self.check_writable()?;
+        let handle = self.tables.handle(table)?;
+        let _alone = self.drain()?;
+        let failed = |error| self.describe(error, "dropping a table");
+        let mut txn = self.env.write_txn().map_err(failed)?;
+        // The handle is closed even if the rest fails, so nobody may use it from here on.
+        self.tables.retire(table);
+        #[expect(unsafe_code, reason = "LMDB cannot check that nobody uses the handle")]
+        // SAFETY: no copy of the handle is used again, because `retire` made every `TableId` with it void before; no
+        // other transaction is open that could use it, because the writer lock is held and the readers are drained; and
+        // this transaction has not changed the table.
+        let removed = unsafe { handle.remove(&mut txn) };
+        removed.map_err(failed)?;
+        self.commit(txn)
+    }
+
+    pub(super) fn flush(&self) -> Result<()> {
+        self.check_writable()?;
+        self.env.force_sync().map_err(|error| self.fail(error, "flushing"))
+    }
+
+    pub(super) fn copy_to(&self, file: &Path) -> Result<()> {
+        // The copy's own read transaction counts as a reader like any other.
+        let _pass = self.gate.pass();
+        if self.unmapped.load(Ordering::Acquire) {
+            return Err(SeamError::Spent);
+        }
+        let failed = |error| SeamError::io("writing a copy of the store", error);
+        let mut copy = OpenOptions::new().write(true).create_new(true).open(file).map_err(failed)?;
+        self.env
+            .copy_to_file(&mut copy, CompactionOption::Enabled)
+            .map_err(|error| self.describe(error, "writing a copy of the store"))?;
+        copy.sync_all().map_err(failed)
+    }
+
+    pub(super) fn disk_bytes(&self) -> Result<u64> {
+        self.env.real_disk_size().map_err(|error| self.describe(error, "measuring the data file"))
+    }
+
+    fn commit(&self, txn: RwTxn<'_>) -> Result<()> {
+        txn.commit().map_err(|error| self.fail(error, "committing"))
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        if self.options.read_only {
+            return Err(SeamError::ReadOnly);
+        }
+        if self.spent.load(Ordering::Acquire) {
+            return Err(SeamError::Spent);
+        }
+        Ok(())
+    }
+
+    fn lock_writer(&self) -> MutexGuard<'_, ()> {
+        // The lock guards no data: a panic inside a transaction has aborted it.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn drain(&self) -> Result<Closed<'_>> {
+        self.gate
+            .close(READERS_DRAIN_WAIT_MAX)
+            .ok_or(SeamError::ReadersBusy { waited: READERS_DRAIN_WAIT_MAX })
+    }
+
+    fn describe(&self, error: heed::Error, doing: &'static str) -> SeamError {
+        match error {
+            heed::Error::Mdb(MdbError::MapFull) => {
+                SeamError::MapFull { map_bytes: self.env.info().map_size as u64 }
+            }
+            error => describe(error, doing, &self.directory, &self.options),
+        }
+    }
+
+    /// Describes an error of a commit or flush, and ends the engine's writing life if the disk may have lost something.
+    fn fail(&self, error: heed::Error, doing: &'static str) -> SeamError {
+        let described = match self.describe(error, doing) {
+            SeamError::Io { source, .. }
+                if source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+                    && os::free_bytes(&self.directory).is_ok_and(|free| free < DISK_FULL_BELOW_BYTES) =>
+            {
+                SeamError::DiskFull
+            }
+            described => described,
+        };
+        // A full disk cost only pages that no committed state refers to; whatever else fails leaves the disk in doubt.
+        if matches!(described, SeamError::Io { .. } | SeamError::Spent) {
+            self.spent.store(true, Ordering::Release);
+        }
+        described
+    }
+}
+
+impl Drop for LmdbEngine {
+    fn drop(&mut self) {
+        let idle = !self.options.read_only && !self.spent.load(Ordering::Acquire);
+        if idle && self.options.durability == Durability::Relaxed {
+            // Best effort: a relaxed store may lose its last commit, but need not when it is closed in peace.
+            let _ = self.env.force_sync();
+        }
+    }
+}
+
+fn open_environment(directory: &Path, options: &EngineOptions) -> Result<Env<WithoutTls>> {
+    let mut flags = EnvFlags::empty();
+    if options.durability == Durability::Relaxed {
+        flags |= EnvFlags::NO_META_SYNC;
+    }
+    if options.read_only {
+        flags |= EnvFlags::READ_ONLY;
+    }
+    let map_bytes_max = options.map_bytes_max.max(MAP_BYTES_STEP);
+    let mut map_bytes = options.map_bytes.clamp(MAP_BYTES_STEP, map_bytes_max);
+    loop {
+        map_bytes = map_bytes / MAP_BYTES_STEP * MAP_BYTES_STEP;
+        let mut open = EnvOpenOptions::new().read_txn_without_tls();
+        // A size beyond the address space is refused by the system like any other that does not fit.
+        open.map_size(usize::try_from(map_bytes).unwrap_or(usize::MAX / 2 / 65_536 * 65_536));
+        open.max_dbs(options.tables_max).max_readers(options.readers_max.max(1));
+        #[expect(unsafe_code, reason = "LMDB maps a file that the operating system lets others change")]
+        // SAFETY: the file is mapped, so it must not be changed but through LMDB. Its directory belongs to the store
+        // alone, whose lock file keeps other writing processes out, and within a process heed opens an environment only
+        // once. Both flags are sound: READ_ONLY changes nothing, and NO_META_SYNC gives up durability of the last commit
+        // and keeps the locks and the integrity of the file.
+        let opened = unsafe { open.flags(flags).open(directory) };
+        match opened {
+            Ok(env) => return Ok(env),
+            Err(heed::Error::Io(error))
+                if error.kind() == io::ErrorKind::OutOfMemory && map_bytes > MAP_BYTES_STEP =>
+            {
+                map_bytes = (map_bytes / 2).max(MAP_BYTES_STEP);
+            }
+            Err(error) => return Err(describe(error, "opening the store's files", directory, options)),
+        }
+    }
+}
+
+/// Gives a file that was cut short its full length again: reading past the end of a mapped file kills the process,
+/// whereas pages of zeros are told as damage. LMDB itself may leave a file short of pages that it took and gave back.
+fn restore_length(env: &Env<WithoutTls>, data: &Path) -> Result<()> {
+    let failed = |error| SeamError::io("checking the length of the data file", error);
+    let pages = env.info().last_page_number as u64 + 1;
+    let full = pages.saturating_mul(u64::from(env.unnamed_database_stat().page_size));
+    let file = OpenOptions::new().write(true).open(data).map_err(failed)?;
+    if file.metadata().map_err(failed)?.len() < full {
+        file.set_len(full).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn describe(error: heed::Error, doing: &'static str, directory: &Path, options: &EngineOptions) -> SeamError {
+    let path = || directory.join(DATA_FILE);
+    let error = match error {
+        heed::Error::Io(error) => return SeamError::io(doing, error),
+        heed::Error::EnvAlreadyOpened => return SeamError::AlreadyOpen { path: directory.to_owned() },
+        heed::Error::Encoding(error) | heed::Error::Decoding(error) => {
+            return SeamError::io(doing, io::Error::other(error));
+        }
+        heed::Error::Mdb(error) => error,
+    };
+    match error {
+        MdbError::Corrupted | MdbError::PageNotFound => SeamError::Corrupted { path: path() },
+        MdbError::Invalid | MdbError::VersionMismatch | MdbError::Incompatible => {
+            SeamError::NotOurs { path: path() }
+        }
+        MdbError::Panic => SeamError::Spent,
+        MdbError::DbsFull => SeamError::TooManyTables { max: options.tables_max },
+        MdbError::ReadersFull => SeamError::TooManyReaders { max: options.readers_max },
+        MdbError::TxnFull => SeamError::TxTooLarge,
+        MdbError::BadTxn => SeamError::TxFailed,
+        MdbError::BadDbi => SeamError::UnknownTable,
+        error => SeamError::io(doing, io::Error::other(error)),
+    }
+}
+
+/// A snapshot of the environment.
+pub(crate) struct LmdbRead<'e> {
+    txn: RoTxn<'e, WithoutTls>,
+    engine: &'e LmdbEngine,
+    /// Left after the transaction ended: fields are dropped in this order.
+    _pass: Pass<'e>,
+}
+
+impl LmdbRead<'_> {
+    #[inline]
+    pub(super) fn view(&self) -> LmdbView<'_> {
+        LmdbView { txn: &self.txn, engine: self.engine }
+    }
+}
+
+impl std::fmt::Debug for LmdbRead<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LmdbRead").field("snapshot", &self.txn.id()).finish()
+    }
+}
+
+/// The write transaction of the environment.
+pub(crate) struct LmdbWrite<'e> {
+    /// Taken by commit and drop only.
+    txn: Option<RwTxn<'e>>,
+    engine: &'e LmdbEngine,
+    /// Tables that this transaction opened; LMDB closes them if it does not commit.
+    opened: Vec<(String, TableId)>,
+    /// Given back after the transaction ended: fields are dropped in this order.
+    _writer: MutexGuard<'e, ()>,
+}
+
+impl<'e> LmdbWrite<'e> {
+    #[inline]
+    pub(super) fn view(&self) -> LmdbView<'_> {
+        let txn = self.txn.as_ref().expect(TXN_OPEN);
+        LmdbView { txn, engine: self.engine }
+    }
+
+    pub(super) fn commit(mut self) -> Result<()> {
+        let txn = self.txn.take().expect(TXN_OPEN);
+        self.engine.commit(txn)?;
+        for (name, table) in self.opened.drain(..) {
+            self.engine.tables.publish(&name, table);
+        }
+        Ok(())
+    }
+
+    pub(super) fn create_tables(&mut self, names: &[&str]) -> Result<Vec<TableId>> {
+        let missing: Vec<&str> = names.iter().copied().filter(|name| self.find(name).is_none()).collect();
+        for name in &missing {
+            check_table_name(name)?;
+        }
+        if !missing.is_empty() {
+            self.open_tables(&missing, |opener, txn, name| {
+                opener.create_database(txn, Some(name)).map(Some)
+            })?;
+        }
+        names.iter().map(|name| self.find(name).ok_or(SeamError::UnknownTable)).collect()
+    }
+
+    pub(super) fn table_if_exists(&mut self, name: &str) -> Result<Option<TableId>> {
+        if let Some(table) = self.find(name) {
+            return Ok(Some(table));
+        }
+        check_table_name(name)?;
+        self.open_tables(&[name], |opener, txn, name| opener.open_database(txn, Some(name)))?;
+        Ok(self.find(name))
+    }
+
+    fn find(&self, name: &str) -> Option<TableId> {
+        let here = self.opened.iter().find(|(opened, _)| opened == name).map(|(_, table)| *table);
+        here.or_else(|| self.engine.tables.find(name))
+    }
+
+    /// Opens tables in a nested transaction: heed gives out lasting handles only of one that has committed. The handles
+    /// still fall with this transaction, as LMDB hands them from the child to its parent.
+    fn open_tables(
+        &mut self,
+        names: &[&str],
+        open: impl for<'o> Fn(
+            &DatabaseOpener<'o, WithoutTls>,
+            &mut RwTxn<'o>,
+            &str,
+        ) -> heed::Result<Option<Database<'o, Bytes, Bytes>>>,
+    ) -> Result<()> {
+        let failed = |error| self.engine.describe(error, "opening a table");
+        let env = &self.engine.env;
+        let nested = env.nested_write_txn(self.txn.as_mut().expect(TXN_OPEN)).map_err(failed)?;
+        let opened = env
+            .create_databases_and_commit(nested, |opener, txn| {
+                let tables: heed::Result<Vec<_>> = names.iter().map(|name| open(opener, txn, name)).collect();
+                Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(OpenedTables(tables?)))
+            })
+            .map_err(failed)?
+            .unwrap_commit();
+        for (name, handle) in names.iter().zip(opened) {
+            if let (Some(handle), None) = (handle, self.find(name)) {
+                let table = self.engine.tables.admit(handle)?;
+                self.opened.push(((*name).to_owned(), table));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn clear_table(&mut self, table: TableId) -> Result<()> {
+        self.change(table, |handle, txn| handle.clear(txn))
+    }
+
+    #[inline]
+    pub(super) fn put(&mut self, table: TableId, key: &[u8], value: &[u8]) -> Result<()> {
+        self.change(table, |handle, txn| handle.put(txn, key, value))
+    }
+
+    #[inline]
+    pub(super) fn append(&mut self, table: TableId, key: &[u8], value: &[u8]) -> Result<()> {
+        self.change(table, |handle, txn| match handle.put_with_flags(txn, PutFlags::APPEND, key, value) {
+            // The hint was wrong: some key is as large or larger.
+            Err(heed::Error::Mdb(MdbError::KeyExist)) => handle.put(txn, key, value),
+            appended => appended,
+        })
+    }
+
+    pub(super) fn reserve(
+        &mut self,
+        table: TableId,
+        key: &[u8],
+        len: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<()> {
+        self.change(table, |handle, txn| {
+            handle.put_reserved(txn, key, len, |space| {
+                space.fill_zeroes();
+                fill(space.written_mut());
+                Ok(())
+            })
+        })
+    }
+
+    pub(super) fn delete(&mut self, table: TableId, key: &[u8]) -> Result<bool> {
+        if key.is_empty() {
+            return self.view().check(table).map(|()| false);
+        }
+        self.change(table, |handle, txn| handle.delete(txn, key))
+    }
+
+    pub(super) fn delete_range(&mut self, table: TableId, range: KeyRange<'_>) -> Result<u64> {
+        self.change(table, |handle, txn| {
+            handle.delete_range(txn, &(range.start, range.end)).map(|len| len as u64)
+        })
+    }
+
+    #[inline]
+    fn change<R>(
+        &mut self,
+        table: TableId,
+        change: impl FnOnce(Handle, &mut RwTxn<'e>) -> heed::Result<R>,
+    ) -> Result<R> {
+        let handle = self.engine.tables.handle(table)?;
+        let txn = self.txn.as_mut().expect(TXN_OPEN);
+        change(handle, txn).map_err(|error| self.engine.describe(error, "changing a table"))
+    }
+}
+
+/// Why a write transaction always has its LMDB transaction.
+const TXN_OPEN: &str = "commit and drop, which take the transaction, are the last to use it";
+
+impl Drop for LmdbWrite<'_> {
+    fn drop(&mut self) {
+        drop(self.txn.take());
+        for (_, table) in self.opened.drain(..) {
+            self.engine.tables.retire(table);
+        }
+    }
+}
+
+impl std::fmt::Debug for LmdbWrite<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LmdbWrite").field("opened", &self.opened).finish_non_exhaustive()
+    }
+}
+
+/// Handles on their way out of the transaction that opened them.
+struct OpenedTables<'o>(Vec<Option<Database<'o, Bytes, Bytes>>>);
+
+impl OnCommit for OpenedTables<'_> {
+    type Committed = Vec<Option<Handle>>;
+
+    fn on_commit(self, token: &CommitToken) -> Self::Committed {
+        self.0.into_iter().map(|table| table.on_commit(token)).collect()
+    }
+}
+
+/// The reading side of both transactions.
+#[derive(Clone, Copy)]
+pub(crate) struct LmdbView<'t> {
+    txn: &'t RoTxn<'t>,
+    engine: &'t LmdbEngine,
+}
+
+impl<'t> LmdbView<'t> {
+    #[inline]
+    pub(super) fn get(self, table: TableId, key: &[u8]) -> Result<Option<&'t [u8]>> {
+        if key.is_empty() {
+            return self.check(table).map(|()| None);
+        }
+        self.look(table, |handle| handle.get(self.txn, key))
+    }
+
+    pub(super) fn count(self, table: TableId) -> Result<u64> {
+        self.look(table, |handle| handle.len(self.txn))
+    }
+
+    pub(super) fn first(self, table: TableId) -> Result<Option<Entry<'t>>> {
+        self.look(table, |handle| handle.first(self.txn))
+    }
+
+    pub(super) fn last(self, table: TableId) -> Result<Option<Entry<'t>>> {
+        self.look(table, |handle| handle.last(self.txn))
+    }
+
+    pub(super) fn first_from(self, table: TableId, key: &[u8]) -> Result<Option<Entry<'t>>> {
+        if key.is_empty() {
+            return self.first(table);
+        }
+        self.look(table, |handle| handle.get_greater_than_or_equal_to(self.txn, key))
+    }
+
+    pub(super) fn last_below(self, table: TableId, key: &[u8]) -> Result<Option<Entry<'t>>> {
+        if key.is_empty() {
+            return self.check(table).map(|()| None);
+        }
+        self.look(table, |handle| handle.get_lower_than(self.txn, key))
+    }
+
+    pub(super) fn range(
+        self,
+        table: TableId,
+        range: KeyRange<'_>,
+        direction: Direction,
+    ) -> Result<LmdbEntries<'t>> {
+        let bounds = (range.start, range.end);
+        let cursor = self.look(table, |handle| match direction {
+            Direction::Forward => handle.range(self.txn, &bounds).map(LmdbCursor::Forward),
+            Direction::Backward => handle.rev_range(self.txn, &bounds).map(LmdbCursor::Backward),
+        })?;
+        Ok(LmdbEntries { cursor, engine: self.engine })
+    }
+
+    pub(super) fn prefix(self, table: TableId, prefix: &[u8]) -> Result<LmdbEntries<'t>> {
+        let cursor =
+            self.look(table, |handle| handle.prefix_iter(self.txn, prefix).map(LmdbCursor::Prefix))?;
+        Ok(LmdbEntries { cursor, engine: self.engine })
+    }
+
+    /// Checks that the snapshot knows the table.
+    pub(super) fn check(self, table: TableId) -> Result<()> {
+        self.count(table).map(|_| ())
+    }
+
+    #[inline]
+    fn look<R>(self, table: TableId, look: impl FnOnce(Handle) -> heed::Result<R>) -> Result<R> {
+        let handle = self.engine.tables.handle(table)?;
+        look(handle).map_err(|error| self.engine.describe_read(error))
+    }
+}
+
+impl LmdbEngine {
+    fn describe_read(&self, error: heed::Error) -> SeamError {
+        match error {
+            // LMDB's answer to a handle that is younger than the snapshot.
+            heed::Error::Io(error) if error.kind() == io::ErrorKind::InvalidInput => SeamError::UnknownTable,
+            error => self.describe(error, "reading"),
+        }
+    }
+}
+
+impl std::fmt::Debug for LmdbView<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LmdbView").field("snapshot", &self.txn.id()).finish()
+    }
+}
+
+/// The entries of a range.
+#[derive(Debug)]
+pub(crate) struct LmdbEntries<'t> {
+    cursor: LmdbCursor<'t>,
+    engine: &'t LmdbEngine,
+}
+
+#[derive(Debug)]
+enum LmdbCursor<'t> {
+    Forward(RoRange<'t, Bytes, Bytes>),
+    Backward(RoRevRange<'t, Bytes, Bytes>),
+    Prefix(RoPrefix<'t, Bytes, Bytes>),
+}
+
+impl<'t> LmdbEntries<'t> {
+    #[inline]
+    pub(super) fn next(&mut self) -> Option<Result<Entry<'t>>> {
+        let next = match &mut self.cursor {
+            LmdbCursor::Forward(cursor) => cursor.next(),
+            LmdbCursor::Backward(cursor) => cursor.next(),
+            LmdbCursor::Prefix(cursor) => cursor.next(),
+        }?;
+        Some(next.map_err(|error| self.engine.describe_read(error)))
+    }
+}
+
+/// The open tables: which handles are in force, and under which names.
+///
+/// LMDB closes the handle of a table that was not committed, and gives its number to the next table opened. A handle is
+/// therefore only used while its serial number stands in its slot.
+#[derive(Debug)]
+struct Tables {
+    /// By slot, the serial number of the table there; 0 in a free slot.
+    serials: Box<[AtomicU64]>,
+    names: Mutex<Vec<(String, TableId)>>,
+}
+
+impl Tables {
+    fn new(tables_max: u32) -> Tables {
+        Tables { serials: (0..tables_max).map(|_| AtomicU64::new(0)).collect(), names: Mutex::default() }
+    }
+
+    #[inline]
+    fn handle(&self, table: TableId) -> Result<Handle> {
+        match (self.serials.get(table.slot()), table.handle()) {
+            (Some(serial), Some(handle)) if serial.load(Ordering::Acquire) == table.serial() => Ok(handle),
+            _ => Err(SeamError::UnknownTable),
+        }
+    }
+
+    fn find(&self, name: &str) -> Option<TableId> {
+        self.lock().iter().find(|(known, _)| known == name).map(|(_, table)| *table)
+    }
+
+    /// Gives a slot to a handle. The caller is the writer.
+    fn admit(&self, handle: Handle) -> Result<TableId> {
+        let free = self.serials.iter().position(|serial| serial.load(Ordering::Acquire) == 0);
+        let max = u32::try_from(self.serials.len()).unwrap_or(u32::MAX);
+        let slot = free.ok_or(SeamError::TooManyTables { max })?;
+        let serial = next_table_serial();
+        self.serials[slot].store(serial, Ordering::Release);
+        Ok(TableId::new(serial, slot, Some(handle)))
+    }
+
+    /// Lets the table be found by its name.
+    fn publish(&self, name: &str, table: TableId) {
+        self.lock().push((name.to_owned(), table));
+    }
+
+    /// Makes a table's ids void and its slot free.
+    fn retire(&self, table: TableId) {
+        self.lock().retain(|(_, known)| *known != table);
+        if let Some(serial) = self.serials.get(table.slot()) {
+            serial.store(0, Ordering::Release);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(String, TableId)>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
