@@ -1,1 +1,50 @@
 //! Messages, framing and the sans-IO session machines of Reconvene sync.
+//!
+//! Nothing in here knows a socket, a clock, a thread or a store. An engine feeds a session with frames and the time, and
+//! carries out what the session asks for: `docs/protocol.md` is the same story for writers of clients in other languages.
+//!
+//! - [`message`]: what the two sides say, and [`frame`]: how it becomes bytes and back, with every length checked
+//! - [`login`]: nonces, proofs and secrets
+//! - [`client`] and [`server`]: the session machines; [`timer`]: what they wait for
+//! - [`close`] and [`code`]: how sessions and transactions fail, in words that stay
+//! - [`backoff`]: when a client tries again
+//! - [`limits`]: every bound by name
+
+pub mod backoff;
+pub mod client;
+pub mod close;
+pub mod code;
+pub mod frame;
+pub mod limits;
+pub mod login;
+pub mod message;
+pub mod server;
+pub mod timer;
+
+mod convert;
+#[allow(clippy::all, missing_docs, unreachable_pub, unused_qualifications)]
+#[rustfmt::skip]
+mod generated;
+mod heartbeat;
+mod scan;
+mod upload;
+
+pub use backoff::Backoff;
+pub use bytes::Bytes;
+pub use client::{ClientConfig, ClientEvent, ClientLogin, ClientSession, TxsError};
+pub use close::{Closed, ClosedBy};
+pub use code::Code;
+pub use frame::MessageError;
+pub use limits::Limits;
+pub use login::{Credential, CredentialProof, NONCE_BYTES, Nonce, Secret};
+pub use message::{
+    Cursor, Login, LoginAccepted, LostOp, Message, Outcome, PushedContent, PushedTx, SchemaHashes, Verdict,
+};
+pub use server::{LoginAnswer, LoginRequest, PushFrame, SendError, ServerConfig, ServerEvent, ServerSession};
+pub use timer::Timer;
+
+/// The version of the protocol that this crate speaks.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// The WebSocket subprotocol that a client asks for and a server grants.
+pub const SUBPROTOCOL: &str = "reconvene.v1";

@@ -1,0 +1,80 @@
+//! Every bound of the protocol by name.
+
+use reconvene_model::TxNumber;
+
+/// What a client must keep to in one session: the server names it when it accepts the login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest frame that either side sends, in bytes.
+    pub message_bytes_max: usize,
+    /// The most transactions that may wait for their verdict at once.
+    pub upload_window_txs: usize,
+    /// The most bytes of transactions that may wait for their verdict at once; a single one may be longer.
+    pub upload_window_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            message_bytes_max: MESSAGE_BYTES_MAX,
+            upload_window_txs: 256,
+            upload_window_bytes: 4 * 1024 * 1024,
+        }
+    }
+}
+
+/// The default of the longest frame, in bytes.
+pub const MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// The lowest limit that may be set for the longest frame, in bytes: a login and its answer fit in any case.
+pub const MESSAGE_BYTES_MIN: usize = 64 * 1024;
+
+/// The longest frame that a server takes from a client that is not logged in, in bytes.
+pub const LOGIN_BYTES_MAX: usize = 64 * 1024;
+
+/// An upload is cut into messages of about this many bytes, so that other messages get their turn.
+pub const UPLOAD_MESSAGE_BYTES: usize = 256 * 1024;
+
+/// The most transactions in one `Upload`, and the largest window.
+pub const UPLOAD_TXS_MAX: usize = 4096;
+
+/// The most transactions in one `Push`.
+pub const PUSH_TXS_MAX: usize = 1 << 16;
+
+/// The most verdicts in one message.
+pub const VERDICTS_MAX: usize = 1 << 16;
+
+/// The most operations that one verdict can name.
+///
+/// A server refuses a transaction of more operations, because it could not say which of them were lost.
+pub const LOST_OPS_MAX: usize = 1 << 20;
+
+/// The most parts that a reader takes from one message, all lists of it together: bounds the memory that a message can
+/// make of its bytes.
+pub const PARTS_MAX: usize = LOST_OPS_MAX + VERDICTS_MAX;
+
+/// The most protocol versions in a `Hello`.
+pub const VERSIONS_MAX: usize = 64;
+
+/// The most credentials in a login.
+pub const CREDENTIALS_MAX: usize = 8;
+
+/// The most capabilities in a login.
+pub const CAPABILITIES_MAX: usize = 64;
+
+/// The longest name of a capability, in bytes.
+pub const CAPABILITY_BYTES_MAX: usize = 64;
+
+/// The longest text for people in a message, in bytes; longer ones are cut when sent and when read.
+pub const TEXT_BYTES_MAX: usize = 1024;
+
+/// The highest number of a transaction, and the highest Seq: what a signed 64-bit integer holds, so that every language can.
+pub const NUMBER_MAX: TxNumber = i64::MAX as u64;
+
+/// What a message adds to the blocks that it carries, at most and per block, in bytes.
+pub const ENVELOPE_BYTES_MAX: usize = 64;
+
+// A verdict that names every operation of a transaction fits one message of the default size: an operation takes at most
+// 2 bytes of framing, 6 for its place, 6 for its code and 11 for its generation.
+const _: () = assert!(LOST_OPS_MAX * 25 + TEXT_BYTES_MAX + ENVELOPE_BYTES_MAX <= MESSAGE_BYTES_MAX);
+const _: () = assert!(LOGIN_BYTES_MAX <= MESSAGE_BYTES_MIN);

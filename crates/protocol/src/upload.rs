@@ -1,0 +1,150 @@
+//! The client's upload window: how much of the outbox is under way, and what may follow.
+
+use std::collections::VecDeque;
+use std::ops::RangeInclusive;
+
+use bytes::Bytes;
+use reconvene_model::TxNumber;
+
+use crate::client::TxsError;
+use crate::limits::{ENVELOPE_BYTES_MAX, Limits, UPLOAD_MESSAGE_BYTES, UPLOAD_TXS_MAX};
+
+/// What the engine is asked for: transactions from `from` upwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ask {
+    pub(crate) from: TxNumber,
+    pub(crate) txs_max: usize,
+    pub(crate) bytes_max: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct UploadWindow {
+    limits: Limits,
+    /// The highest number with a verdict.
+    decided: TxNumber,
+    /// The highest number that was sent or is ready to be.
+    taken: TxNumber,
+    /// Taken over from the engine and not sent yet.
+    ready: VecDeque<(TxNumber, Bytes)>,
+    /// Sent and without verdict: number and length.
+    in_flight: VecDeque<(TxNumber, usize)>,
+    in_flight_bytes: usize,
+    asked: Option<Ask>,
+    /// Whether the outbox may hold more than was taken.
+    more: bool,
+}
+
+impl UploadWindow {
+    pub(crate) fn new(limits: Limits, decided: TxNumber) -> Self {
+        UploadWindow {
+            limits: Limits { upload_window_txs: limits.upload_window_txs.min(UPLOAD_TXS_MAX), ..limits },
+            decided,
+            taken: decided,
+            ready: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            in_flight_bytes: 0,
+            asked: None,
+            more: true,
+        }
+    }
+
+    pub(crate) fn decided(&self) -> TxNumber {
+        self.decided
+    }
+
+    /// The highest number that was sent.
+    pub(crate) fn sent(&self) -> TxNumber {
+        self.ready.front().map_or(self.taken, |(number, _)| number - 1)
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    pub(crate) fn outbox_grew(&mut self) {
+        self.more = true;
+    }
+
+    /// What to ask the engine for, once per answer.
+    pub(crate) fn ask(&mut self) -> Option<Ask> {
+        if self.asked.is_some() || !self.more || !self.ready.is_empty() {
+            return None;
+        }
+        let ask = Ask {
+            from: self.taken + 1,
+            txs_max: self.limits.upload_window_txs.saturating_sub(self.in_flight.len()),
+            bytes_max: self.limits.upload_window_bytes.saturating_sub(self.in_flight_bytes),
+        };
+        if ask.txs_max == 0 || ask.bytes_max == 0 {
+            return None;
+        }
+        self.asked = Some(ask);
+        // Set again by a commit that falls between this question and its answer.
+        self.more = false;
+        Some(ask)
+    }
+
+    pub(crate) fn answer(&mut self, txs: Vec<(TxNumber, Bytes)>) -> Result<(), TxsError> {
+        let ask = self.asked.take().ok_or(TxsError::NotAsked)?;
+        if txs.len() > ask.txs_max {
+            return Err(TxsError::TooMany { count: txs.len(), max: ask.txs_max });
+        }
+        let max = self.limits.message_bytes_max.saturating_sub(ENVELOPE_BYTES_MAX);
+        for (expected, (number, tx)) in (ask.from..).zip(&txs) {
+            if *number != expected {
+                return Err(TxsError::NotInOrder { expected, number: *number });
+            }
+            if tx.len() > max {
+                return Err(TxsError::TooLong { number: *number, length: tx.len(), max });
+            }
+        }
+        self.more |= !txs.is_empty();
+        // A verdict may have overtaken the question: what an earlier connection carried needs no second journey.
+        self.ready.extend(txs.into_iter().filter(|(number, _)| *number > self.taken));
+        if let Some((number, _)) = self.ready.back() {
+            self.taken = *number;
+        }
+        Ok(())
+    }
+
+    /// The next message, as full as the window and the message limit allow.
+    pub(crate) fn next_upload(&mut self) -> Option<Vec<Bytes>> {
+        let message_bytes = self.limits.message_bytes_max.min(UPLOAD_MESSAGE_BYTES);
+        let mut txs = Vec::new();
+        let mut bytes = ENVELOPE_BYTES_MAX;
+        while let Some((_, tx)) = self.ready.front() {
+            let fits = self.in_flight.is_empty()
+                || (self.in_flight.len() < self.limits.upload_window_txs
+                    && self.in_flight_bytes + tx.len() <= self.limits.upload_window_bytes);
+            let framed = tx.len() + ENVELOPE_BYTES_MAX;
+            if !fits || (!txs.is_empty() && bytes + framed > message_bytes) {
+                break;
+            }
+            let (number, tx) = self.ready.pop_front().expect("the loop has just looked at it");
+            bytes += framed;
+            self.in_flight_bytes += tx.len();
+            self.in_flight.push_back((number, tx.len()));
+            txs.push(tx);
+        }
+        (!txs.is_empty()).then_some(txs)
+    }
+
+    /// The numbers that a verdict can be about: decided ones again, or the next one that this client has written.
+    pub(crate) fn expected(&self, last_number: TxNumber) -> RangeInclusive<TxNumber> {
+        1..=(self.decided + 1).min(self.sent().max(last_number).max(self.decided))
+    }
+
+    /// Notes a verdict and returns whether it is the first one for its number.
+    pub(crate) fn verdict(&mut self, number: TxNumber) -> bool {
+        if number <= self.decided {
+            return false;
+        }
+        self.decided = number;
+        while let Some((_, length)) = self.in_flight.pop_front_if(|(sent, _)| *sent <= number) {
+            self.in_flight_bytes -= length;
+        }
+        while self.ready.pop_front_if(|(ready, _)| *ready <= number).is_some() {}
+        self.taken = self.taken.max(number);
+        true
+    }
+}
