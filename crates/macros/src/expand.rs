@@ -170,6 +170,7 @@ fn handles(entity: &EntityInput<'_>) -> TokenStream {
         };
         quote_spanned! {handle.span()=>
             #[doc = #doc]
+            #[must_use]
             #[allow(dead_code)]
             #visibility const fn #handle() -> __support::Property<#ident, #ty> {
                 __support::Property::new(#name)
