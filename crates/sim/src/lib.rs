@@ -1,1 +1,7 @@
-//! Test machinery: a faulty TCP proxy, and later the simulator.
+//! Test machinery of Reconvene: a TCP proxy whose faults are switched while connections run.
+//!
+//! Nothing in here belongs into a shipped application; tests, the demo and later the simulator use it.
+
+pub mod proxy;
+
+pub use proxy::{Counters, Direction, Proxy, ProxyHandle};
