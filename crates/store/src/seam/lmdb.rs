@@ -7,23 +7,19 @@
 use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use heed::types::Bytes;
-use heed::{
-    CommitOrAbort, CommitToken, CompactionOption, Database, DatabaseOpener, Env, EnvFlags, EnvOpenOptions,
-    MdbError, OnCommit, PutFlags, RoPrefix, RoRange, RoRevRange, RoTxn, RwTxn, WithoutTls,
-};
+use heed::{CommitOrAbort, CompactionOption, Env, EnvFlags, EnvOpenOptions, MdbError, RwTxn, WithoutTls};
 
-use super::gate::{Closed, Gate, Pass};
-use super::table::next_table_serial;
-use super::{Direction, Entry, KeyRange, Result, SeamError, TableId, check_table_name};
+use super::gate::{Closed, Gate};
+use super::handles::Tables;
+use super::lmdb_tx::{LmdbRead, LmdbWrite};
+use super::options::{Durability, EngineOptions};
+use super::{Result, SeamError, TableId, check_table_name};
 use crate::os;
-
-/// What LMDB keeps of an open table.
-pub(super) type Handle = Database<'static, Bytes, Bytes>;
 
 /// Name of the data file in the store directory.
 const DATA_FILE: &str = "data.mdb";
@@ -38,67 +34,13 @@ const READERS_DRAIN_WAIT_MAX: Duration = Duration::from_secs(10);
 /// a time and reports a part that did not fit as a general I/O error.
 const DISK_FULL_BELOW_BYTES: u64 = 1024 * 1024;
 
-/// What a successful commit promises.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Durability {
-    /// Committed data survives a power loss. Two flushes of the device per commit.
-    #[default]
-    Full,
-    /// A power loss may undo the last commit, never part of one, and never damages the store. One flush per commit.
-    Relaxed,
-}
-
-/// How to open an LMDB environment.
-#[derive(Clone, Debug)]
-pub(crate) struct EngineOptions {
-    /// Address space reserved at first, in bytes: the data fits into it until the map grows. It costs neither memory nor
-    /// disk. Halved while the system refuses it, and raised to what the data needs. Default: 256 GiB, on phones and
-    /// tablets 4 GiB, on 32-bit systems 256 MiB.
-    pub(crate) map_bytes: u64,
-    /// The largest size the map may grow to, in bytes. Default: 16 TiB, on phones and tablets 256 GiB, on 32-bit systems
-    /// 1 GiB.
-    pub(crate) map_bytes_max: u64,
-    /// The largest number of open tables. Each costs every read transaction 49 bytes to clear. Default: 256.
-    pub(crate) tables_max: u32,
-    /// The largest number of snapshots at a time, in all processes together; the first process that opens the directory
-    /// decides. Default: 512.
-    pub(crate) readers_max: u32,
-    /// What a successful commit promises. Default: full durability.
-    pub(crate) durability: Durability,
-    /// Open an existing store without ever writing to it. Default: no.
-    pub(crate) read_only: bool,
-}
-
-impl Default for EngineOptions {
-    fn default() -> EngineOptions {
-        const MIB: u64 = 1024 * 1024;
-        const GIB: u64 = 1024 * MIB;
-        let (map_bytes, map_bytes_max) = if cfg!(target_pointer_width = "32") {
-            (256 * MIB, GIB)
-        } else if cfg!(any(target_os = "android", target_os = "ios")) {
-            (4 * GIB, 256 * GIB)
-        } else {
-            (256 * GIB, 16 * 1024 * GIB)
-        };
-        EngineOptions {
-            map_bytes,
-            map_bytes_max,
-            tables_max: 256,
-            readers_max: 512,
-            durability: Durability::Full,
-            read_only: false,
-        }
-    }
-}
-
 /// An open LMDB environment; see the module.
 #[derive(Debug)]
 pub(crate) struct LmdbEngine {
-    env: Env<WithoutTls>,
+    pub(super) env: Env<WithoutTls>,
     directory: PathBuf,
     options: EngineOptions,
-    tables: Tables,
+    pub(super) tables: Tables,
     /// Every read transaction is inside.
     gate: Gate,
     /// Held by the write transaction, and by whatever opens tables, grows the map or drops a table.
@@ -161,7 +103,7 @@ impl LmdbEngine {
                 return Err(SeamError::Spent);
             }
             match self.env.read_txn() {
-                Ok(txn) => return Ok(LmdbRead { txn, engine: self, _pass: pass }),
+                Ok(txn) => return Ok(LmdbRead::new(txn, self, pass)),
                 Err(heed::Error::Mdb(MdbError::MapResized)) => {
                     drop(pass);
                     // Another process, the one that writes, has grown the map.
@@ -185,7 +127,7 @@ impl LmdbEngine {
         // While this thread waited for the writer before it, that one may have failed.
         self.check_writable()?;
         let txn = self.env.write_txn().map_err(|error| self.describe(error, "beginning to write"))?;
-        Ok(LmdbWrite { txn: Some(txn), engine: self, opened: Vec::new(), _writer: writer })
+        Ok(LmdbWrite::new(txn, self, writer))
     }
 
     pub(super) fn table_if_exists(&self, name: &str) -> Result<Option<TableId>> {
@@ -198,7 +140,7 @@ impl LmdbEngine {
         if let Some(table) = self.tables.find(name) {
             return Ok(Some(table));
         }
-        let LmdbRead { txn, _pass, .. } = self.begin_read(true)?;
+        let (txn, _pass) = self.begin_read(true)?.into_parts();
         let opened = self
             .env
             .open_databases_and_commit(txn, |opener, txn| {
@@ -285,7 +227,7 @@ impl LmdbEngine {
         self.env.real_disk_size().map_err(|error| self.describe(error, "measuring the data file"))
     }
 
-    fn commit(&self, txn: RwTxn<'_>) -> Result<()> {
+    pub(super) fn commit(&self, txn: RwTxn<'_>) -> Result<()> {
         txn.commit().map_err(|error| self.fail(error, "committing"))
     }
 
@@ -310,12 +252,20 @@ impl LmdbEngine {
             .ok_or(SeamError::ReadersBusy { waited: READERS_DRAIN_WAIT_MAX })
     }
 
-    fn describe(&self, error: heed::Error, doing: &'static str) -> SeamError {
+    pub(super) fn describe(&self, error: heed::Error, doing: &'static str) -> SeamError {
         match error {
             heed::Error::Mdb(MdbError::MapFull) => {
                 SeamError::MapFull { map_bytes: self.env.info().map_size as u64 }
             }
             error => describe(error, doing, &self.directory, &self.options),
+        }
+    }
+
+    pub(super) fn describe_read(&self, error: heed::Error) -> SeamError {
+        match error {
+            // LMDB's answer to a handle that is younger than the snapshot.
+            heed::Error::Io(error) if error.kind() == io::ErrorKind::InvalidInput => SeamError::UnknownTable,
+            error => self.describe(error, "reading"),
         }
     }
 
@@ -417,370 +367,5 @@ fn describe(error: heed::Error, doing: &'static str, directory: &Path, options: 
         MdbError::BadTxn => SeamError::TxFailed,
         MdbError::BadDbi => SeamError::UnknownTable,
         error => SeamError::io(doing, io::Error::other(error)),
-    }
-}
-
-/// A snapshot of the environment.
-pub(crate) struct LmdbRead<'e> {
-    txn: RoTxn<'e, WithoutTls>,
-    engine: &'e LmdbEngine,
-    /// Left after the transaction ended: fields are dropped in this order.
-    _pass: Pass<'e>,
-}
-
-impl LmdbRead<'_> {
-    #[inline]
-    pub(super) fn view(&self) -> LmdbView<'_> {
-        LmdbView { txn: &self.txn, engine: self.engine }
-    }
-}
-
-impl std::fmt::Debug for LmdbRead<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LmdbRead").field("snapshot", &self.txn.id()).finish()
-    }
-}
-
-/// The write transaction of the environment.
-pub(crate) struct LmdbWrite<'e> {
-    /// Taken by commit and drop only.
-    txn: Option<RwTxn<'e>>,
-    engine: &'e LmdbEngine,
-    /// Tables that this transaction opened; LMDB closes them if it does not commit.
-    opened: Vec<(String, TableId)>,
-    /// Given back after the transaction ended: fields are dropped in this order.
-    _writer: MutexGuard<'e, ()>,
-}
-
-impl<'e> LmdbWrite<'e> {
-    #[inline]
-    pub(super) fn view(&self) -> LmdbView<'_> {
-        let txn = self.txn.as_ref().expect(TXN_OPEN);
-        LmdbView { txn, engine: self.engine }
-    }
-
-    pub(super) fn commit(mut self) -> Result<()> {
-        let txn = self.txn.take().expect(TXN_OPEN);
-        self.engine.commit(txn)?;
-        for (name, table) in self.opened.drain(..) {
-            self.engine.tables.publish(&name, table);
-        }
-        Ok(())
-    }
-
-    pub(super) fn create_tables(&mut self, names: &[&str]) -> Result<Vec<TableId>> {
-        let missing: Vec<&str> = names.iter().copied().filter(|name| self.find(name).is_none()).collect();
-        for name in &missing {
-            check_table_name(name)?;
-        }
-        if !missing.is_empty() {
-            self.open_tables(&missing, |opener, txn, name| {
-                opener.create_database(txn, Some(name)).map(Some)
-            })?;
-        }
-        names.iter().map(|name| self.find(name).ok_or(SeamError::UnknownTable)).collect()
-    }
-
-    pub(super) fn table_if_exists(&mut self, name: &str) -> Result<Option<TableId>> {
-        if let Some(table) = self.find(name) {
-            return Ok(Some(table));
-        }
-        check_table_name(name)?;
-        self.open_tables(&[name], |opener, txn, name| opener.open_database(txn, Some(name)))?;
-        Ok(self.find(name))
-    }
-
-    fn find(&self, name: &str) -> Option<TableId> {
-        let here = self.opened.iter().find(|(opened, _)| opened == name).map(|(_, table)| *table);
-        here.or_else(|| self.engine.tables.find(name))
-    }
-
-    /// Opens tables in a nested transaction: heed gives out lasting handles only of one that has committed. The handles
-    /// still fall with this transaction, as LMDB hands them from the child to its parent.
-    fn open_tables(
-        &mut self,
-        names: &[&str],
-        open: impl for<'o> Fn(
-            &DatabaseOpener<'o, WithoutTls>,
-            &mut RwTxn<'o>,
-            &str,
-        ) -> heed::Result<Option<Database<'o, Bytes, Bytes>>>,
-    ) -> Result<()> {
-        let failed = |error| self.engine.describe(error, "opening a table");
-        let env = &self.engine.env;
-        let nested = env.nested_write_txn(self.txn.as_mut().expect(TXN_OPEN)).map_err(failed)?;
-        let opened = env
-            .create_databases_and_commit(nested, |opener, txn| {
-                let tables: heed::Result<Vec<_>> = names.iter().map(|name| open(opener, txn, name)).collect();
-                Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(OpenedTables(tables?)))
-            })
-            .map_err(failed)?
-            .unwrap_commit();
-        for (name, handle) in names.iter().zip(opened) {
-            if let (Some(handle), None) = (handle, self.find(name)) {
-                let table = self.engine.tables.admit(handle)?;
-                self.opened.push(((*name).to_owned(), table));
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn clear_table(&mut self, table: TableId) -> Result<()> {
-        self.change(table, |handle, txn| handle.clear(txn))
-    }
-
-    #[inline]
-    pub(super) fn put(&mut self, table: TableId, key: &[u8], value: &[u8]) -> Result<()> {
-        self.change(table, |handle, txn| handle.put(txn, key, value))
-    }
-
-    #[inline]
-    pub(super) fn append(&mut self, table: TableId, key: &[u8], value: &[u8]) -> Result<()> {
-        self.change(table, |handle, txn| match handle.put_with_flags(txn, PutFlags::APPEND, key, value) {
-            // The hint was wrong: some key is as large or larger.
-            Err(heed::Error::Mdb(MdbError::KeyExist)) => handle.put(txn, key, value),
-            appended => appended,
-        })
-    }
-
-    pub(super) fn reserve(
-        &mut self,
-        table: TableId,
-        key: &[u8],
-        len: usize,
-        fill: impl FnOnce(&mut [u8]),
-    ) -> Result<()> {
-        self.change(table, |handle, txn| {
-            handle.put_reserved(txn, key, len, |space| {
-                space.fill_zeroes();
-                fill(space.written_mut());
-                Ok(())
-            })
-        })
-    }
-
-    pub(super) fn delete(&mut self, table: TableId, key: &[u8]) -> Result<bool> {
-        if key.is_empty() {
-            return self.view().check(table).map(|()| false);
-        }
-        self.change(table, |handle, txn| handle.delete(txn, key))
-    }
-
-    pub(super) fn delete_range(&mut self, table: TableId, range: KeyRange<'_>) -> Result<u64> {
-        self.change(table, |handle, txn| {
-            handle.delete_range(txn, &(range.start, range.end)).map(|len| len as u64)
-        })
-    }
-
-    #[inline]
-    fn change<R>(
-        &mut self,
-        table: TableId,
-        change: impl FnOnce(Handle, &mut RwTxn<'e>) -> heed::Result<R>,
-    ) -> Result<R> {
-        let handle = self.engine.tables.handle(table)?;
-        let txn = self.txn.as_mut().expect(TXN_OPEN);
-        change(handle, txn).map_err(|error| self.engine.describe(error, "changing a table"))
-    }
-}
-
-/// Why a write transaction always has its LMDB transaction.
-const TXN_OPEN: &str = "commit and drop, which take the transaction, are the last to use it";
-
-impl Drop for LmdbWrite<'_> {
-    fn drop(&mut self) {
-        drop(self.txn.take());
-        for (_, table) in self.opened.drain(..) {
-            self.engine.tables.retire(table);
-        }
-    }
-}
-
-impl std::fmt::Debug for LmdbWrite<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LmdbWrite").field("opened", &self.opened).finish_non_exhaustive()
-    }
-}
-
-/// Handles on their way out of the transaction that opened them.
-struct OpenedTables<'o>(Vec<Option<Database<'o, Bytes, Bytes>>>);
-
-impl OnCommit for OpenedTables<'_> {
-    type Committed = Vec<Option<Handle>>;
-
-    fn on_commit(self, token: &CommitToken) -> Self::Committed {
-        self.0.into_iter().map(|table| table.on_commit(token)).collect()
-    }
-}
-
-/// The reading side of both transactions.
-#[derive(Clone, Copy)]
-pub(crate) struct LmdbView<'t> {
-    txn: &'t RoTxn<'t>,
-    engine: &'t LmdbEngine,
-}
-
-impl<'t> LmdbView<'t> {
-    #[inline]
-    pub(super) fn get(self, table: TableId, key: &[u8]) -> Result<Option<&'t [u8]>> {
-        if key.is_empty() {
-            return self.check(table).map(|()| None);
-        }
-        self.look(table, |handle| handle.get(self.txn, key))
-    }
-
-    pub(super) fn count(self, table: TableId) -> Result<u64> {
-        self.look(table, |handle| handle.len(self.txn))
-    }
-
-    pub(super) fn first(self, table: TableId) -> Result<Option<Entry<'t>>> {
-        self.look(table, |handle| handle.first(self.txn))
-    }
-
-    pub(super) fn last(self, table: TableId) -> Result<Option<Entry<'t>>> {
-        self.look(table, |handle| handle.last(self.txn))
-    }
-
-    pub(super) fn first_from(self, table: TableId, key: &[u8]) -> Result<Option<Entry<'t>>> {
-        if key.is_empty() {
-            return self.first(table);
-        }
-        self.look(table, |handle| handle.get_greater_than_or_equal_to(self.txn, key))
-    }
-
-    pub(super) fn last_below(self, table: TableId, key: &[u8]) -> Result<Option<Entry<'t>>> {
-        if key.is_empty() {
-            return self.check(table).map(|()| None);
-        }
-        self.look(table, |handle| handle.get_lower_than(self.txn, key))
-    }
-
-    pub(super) fn range(
-        self,
-        table: TableId,
-        range: KeyRange<'_>,
-        direction: Direction,
-    ) -> Result<LmdbEntries<'t>> {
-        let bounds = (range.start, range.end);
-        let cursor = self.look(table, |handle| match direction {
-            Direction::Forward => handle.range(self.txn, &bounds).map(LmdbCursor::Forward),
-            Direction::Backward => handle.rev_range(self.txn, &bounds).map(LmdbCursor::Backward),
-        })?;
-        Ok(LmdbEntries { cursor, engine: self.engine })
-    }
-
-    pub(super) fn prefix(self, table: TableId, prefix: &[u8]) -> Result<LmdbEntries<'t>> {
-        let cursor =
-            self.look(table, |handle| handle.prefix_iter(self.txn, prefix).map(LmdbCursor::Prefix))?;
-        Ok(LmdbEntries { cursor, engine: self.engine })
-    }
-
-    /// Checks that the snapshot knows the table.
-    pub(super) fn check(self, table: TableId) -> Result<()> {
-        self.count(table).map(|_| ())
-    }
-
-    #[inline]
-    fn look<R>(self, table: TableId, look: impl FnOnce(Handle) -> heed::Result<R>) -> Result<R> {
-        let handle = self.engine.tables.handle(table)?;
-        look(handle).map_err(|error| self.engine.describe_read(error))
-    }
-}
-
-impl LmdbEngine {
-    fn describe_read(&self, error: heed::Error) -> SeamError {
-        match error {
-            // LMDB's answer to a handle that is younger than the snapshot.
-            heed::Error::Io(error) if error.kind() == io::ErrorKind::InvalidInput => SeamError::UnknownTable,
-            error => self.describe(error, "reading"),
-        }
-    }
-}
-
-impl std::fmt::Debug for LmdbView<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LmdbView").field("snapshot", &self.txn.id()).finish()
-    }
-}
-
-/// The entries of a range.
-#[derive(Debug)]
-pub(crate) struct LmdbEntries<'t> {
-    cursor: LmdbCursor<'t>,
-    engine: &'t LmdbEngine,
-}
-
-#[derive(Debug)]
-enum LmdbCursor<'t> {
-    Forward(RoRange<'t, Bytes, Bytes>),
-    Backward(RoRevRange<'t, Bytes, Bytes>),
-    Prefix(RoPrefix<'t, Bytes, Bytes>),
-}
-
-impl<'t> LmdbEntries<'t> {
-    #[inline]
-    pub(super) fn next(&mut self) -> Option<Result<Entry<'t>>> {
-        let next = match &mut self.cursor {
-            LmdbCursor::Forward(cursor) => cursor.next(),
-            LmdbCursor::Backward(cursor) => cursor.next(),
-            LmdbCursor::Prefix(cursor) => cursor.next(),
-        }?;
-        Some(next.map_err(|error| self.engine.describe_read(error)))
-    }
-}
-
-/// The open tables: which handles are in force, and under which names.
-///
-/// LMDB closes the handle of a table that was not committed, and gives its number to the next table opened. A handle is
-/// therefore only used while its serial number stands in its slot.
-#[derive(Debug)]
-struct Tables {
-    /// By slot, the serial number of the table there; 0 in a free slot.
-    serials: Box<[AtomicU64]>,
-    names: Mutex<Vec<(String, TableId)>>,
-}
-
-impl Tables {
-    fn new(tables_max: u32) -> Tables {
-        Tables { serials: (0..tables_max).map(|_| AtomicU64::new(0)).collect(), names: Mutex::default() }
-    }
-
-    #[inline]
-    fn handle(&self, table: TableId) -> Result<Handle> {
-        match (self.serials.get(table.slot()), table.handle()) {
-            (Some(serial), Some(handle)) if serial.load(Ordering::Acquire) == table.serial() => Ok(handle),
-            _ => Err(SeamError::UnknownTable),
-        }
-    }
-
-    fn find(&self, name: &str) -> Option<TableId> {
-        self.lock().iter().find(|(known, _)| known == name).map(|(_, table)| *table)
-    }
-
-    /// Gives a slot to a handle. The caller is the writer.
-    fn admit(&self, handle: Handle) -> Result<TableId> {
-        let free = self.serials.iter().position(|serial| serial.load(Ordering::Acquire) == 0);
-        let max = u32::try_from(self.serials.len()).unwrap_or(u32::MAX);
-        let slot = free.ok_or(SeamError::TooManyTables { max })?;
-        let serial = next_table_serial();
-        self.serials[slot].store(serial, Ordering::Release);
-        Ok(TableId::new(serial, slot, Some(handle)))
-    }
-
-    /// Lets the table be found by its name.
-    fn publish(&self, name: &str, table: TableId) {
-        self.lock().push((name.to_owned(), table));
-    }
-
-    /// Makes a table's ids void and its slot free.
-    fn retire(&self, table: TableId) {
-        self.lock().retain(|(_, known)| *known != table);
-        if let Some(serial) = self.serials.get(table.slot()) {
-            serial.store(0, Ordering::Release);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<(String, TableId)>> {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{self, AtomicU64};
 
-use super::lmdb::Handle;
+use super::handles::Handle;
 
 /// The handle of an open table: small, copied freely, good for the engine that gave it.
 #[derive(Clone, Copy)]
