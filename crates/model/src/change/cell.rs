@@ -31,8 +31,8 @@ pub fn check_cell(ty: u8, bytes: &[u8]) -> Result<(), DecodeError> {
         PropertyType::StringVector => {
             let mut reader = Reader::new(bytes);
             while !reader.is_empty() {
-                let length = reader.u32()?;
-                check_utf8(reader.bytes(length as usize)?)?;
+                let length = usize::try_from(reader.u32()?).map_err(|_| DecodeError::Truncated)?;
+                check_utf8(reader.bytes(length)?)?;
             }
             Ok(())
         }
@@ -99,10 +99,7 @@ pub(crate) fn read_cell<'a>(
             return Ok(Cow::Owned(room));
         }
         Some(ty) if let Some(width) = width(ty) => reader.bytes(width)?,
-        _ => {
-            let length = read_length(reader)?;
-            reader.bytes(length)?
-        }
+        _ => reader.prefixed()?,
     };
     check_cell(ty, bytes)?;
     Ok(Cow::Borrowed(bytes))
@@ -115,11 +112,6 @@ pub(crate) fn read_peer(reader: &mut Reader<'_>, peers: &[PeerId]) -> Result<Pee
         .ok()
         .and_then(|at| peers.get(at).copied())
         .ok_or(DecodeError::Invalid { what: "a reference to a peer that the table does not hold" })
-}
-
-/// Reads a length in bytes. What follows is sliced, not allocated, so that a length beyond the end is only a truncation.
-fn read_length(reader: &mut Reader<'_>) -> Result<usize, DecodeError> {
-    usize::try_from(reader.varint()?).map_err(|_| DecodeError::Truncated)
 }
 
 fn check_utf8(bytes: &[u8]) -> Result<(), DecodeError> {

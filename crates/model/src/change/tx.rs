@@ -39,20 +39,18 @@ pub fn encode_tx(head: &TxHead, ops: &[u8]) -> Vec<u8> {
 pub fn decode_tx(bytes: &[u8]) -> Result<(TxHead, &[u8]), DecodeError> {
     let mut reader = Reader::new(bytes);
     let version = reader.u8()?;
+    if version > TX_VERSION {
+        return Err(DecodeError::UnknownVersion { what: "a transaction", version: version.into() });
+    }
     if version != TX_VERSION {
-        return Err(DecodeError::UnknownVersion {
-            what: "transaction",
-            version: version.into(),
-            known: TX_VERSION.into(),
-        });
+        return Err(DecodeError::Invalid { what: "a transaction is of no version" });
     }
     let origin = PeerId(reader.u64()?);
     let number = reader.varint()?;
-    let mut previous = [0; 16];
-    previous.copy_from_slice(reader.bytes(16)?);
+    let previous = TxHash(reader.array()?);
     let hlc = reader.u64()?;
     if origin == PeerId::SHARED || number == 0 {
         return Err(DecodeError::Invalid { what: "a transaction names no author or no number" });
     }
-    Ok((TxHead { origin, number, previous: TxHash(previous), hlc }, reader.rest()))
+    Ok((TxHead { origin, number, previous, hlc }, reader.rest()))
 }

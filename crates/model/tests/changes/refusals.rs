@@ -245,7 +245,8 @@ fn transactions_of_nobody_or_of_a_newer_release() {
     assert_eq!(decode_tx(&tx(1, 7, 1).0).unwrap().0.origin, PeerId(7));
     is_refused(decode_tx(&tx(1, 0, 1).0), "no author");
     is_refused(decode_tx(&tx(1, 7, 0).0), "no number");
-    for version in [0, 2, 255] {
+    is_refused(decode_tx(&tx(0, 7, 1).0), "no version");
+    for version in [2, 255] {
         assert!(matches!(decode_tx(&tx(version, 7, 1).0), Err(DecodeError::UnknownVersion { .. })));
     }
 }
