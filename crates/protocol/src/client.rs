@@ -92,7 +92,6 @@ pub struct ClientLogin {
 
 /// What a client session asks of its engine, in the order in which it must be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum ClientEvent {
     /// The server took the login. The engine settles the outbox by `decided_number` and `refusals`, and ends the session if
     /// `decided_hash` is not its own hash of that number: the store is a copy, or was restored, and needs a new key.

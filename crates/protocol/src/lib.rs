@@ -5,7 +5,7 @@
 //!
 //! - [`message`]: what the two sides say, and [`frame`]: how it becomes bytes and back, with every length checked
 //! - [`login`]: nonces, proofs and secrets
-//! - [`client`] and [`server`]: the session machines; [`timer`]: what they wait for
+//! - [`client`] and [`server`]: the session machines; [`push`]: frames for many receivers; [`timer`]: what they wait for
 //! - [`close`] and [`code`]: how sessions and transactions fail, in words that stay
 //! - [`backoff`]: when a client tries again
 //! - [`limits`]: every bound by name
@@ -18,6 +18,7 @@ pub mod frame;
 pub mod limits;
 pub mod login;
 pub mod message;
+pub mod push;
 pub mod server;
 pub mod timer;
 
@@ -40,7 +41,8 @@ pub use login::{Credential, CredentialProof, NONCE_BYTES, Nonce, Secret};
 pub use message::{
     Cursor, Login, LoginAccepted, LostOp, Message, Outcome, PushedContent, PushedTx, SchemaHashes, Verdict,
 };
-pub use server::{LoginAnswer, LoginRequest, PushFrame, SendError, ServerConfig, ServerEvent, ServerSession};
+pub use push::PushFrame;
+pub use server::{LoginAnswer, LoginRequest, SendError, ServerConfig, ServerEvent, ServerSession};
 pub use timer::Timer;
 
 /// The version of the protocol that this crate speaks.

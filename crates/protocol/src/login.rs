@@ -80,7 +80,6 @@ impl fmt::Debug for Secret {
 
 /// What a client shows beside its key.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub enum Credential {
     /// Nothing: for servers that ask for nothing.
     None,
@@ -102,7 +101,6 @@ impl Credential {
 
 /// What travels of a [`Credential`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum CredentialProof {
     /// The client offers nothing.
     None,

@@ -13,11 +13,12 @@ use crate::close::Closed;
 use crate::code::Code;
 use crate::heartbeat::Heartbeat;
 use crate::limits::{
-    ENVELOPE_BYTES_MAX, LOGIN_BYTES_MAX, LOST_OPS_MAX, Limits, MESSAGE_BYTES_MIN, PUSH_TXS_MAX,
-    TEXT_BYTES_MAX, UPLOAD_TXS_MAX, VERDICTS_MAX,
+    ENVELOPE_BYTES_MAX, LOGIN_BYTES_MAX, LOST_OPS_MAX, Limits, MESSAGE_BYTES_MIN, TEXT_BYTES_MAX,
+    UPLOAD_TXS_MAX, VERDICTS_MAX,
 };
 use crate::login::{CredentialProof, Nonce, Secret, verify_login};
-use crate::message::{Hello, Login, LoginAccepted, Message, Outcome, PushedContent, PushedTx, Verdict};
+use crate::message::{Hello, Login, LoginAccepted, Message, Outcome, Verdict};
+use crate::push::PushFrame;
 use crate::timer::{Timer, TimerTable};
 
 /// One connection of a server to a client, as a machine without sockets, clock or store.
@@ -95,7 +96,6 @@ impl ServerConfig {
 
 /// What a server session asks of its engine, in the order in which it must be done.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub enum ServerEvent {
     /// A client wants a session, and owns the key that it names. The engine answers with [`ServerSession::accept_login`] or
     /// [`ServerSession::refuse_login`].
@@ -194,69 +194,6 @@ pub enum SendError {
         /// The limit in bytes.
         max: usize,
     },
-}
-
-/// A push, encoded once for all clients that see the same: cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PushFrame {
-    first: Seq,
-    last: Seq,
-    frame: Bytes,
-}
-
-impl PushFrame {
-    /// Encodes a run of transactions into frames of about `bytes_max` bytes; one transaction alone may be longer.
-    ///
-    /// # Panics
-    ///
-    /// If the Seqs do not rise: a history has no other order.
-    pub fn encode(txs: Vec<PushedTx>, bytes_max: usize) -> Vec<PushFrame> {
-        assert!(txs.is_sorted_by(|one, next| one.seq < next.seq), "a history is read by rising Seq");
-        let mut frames = Vec::new();
-        let mut run: Vec<PushedTx> = Vec::new();
-        let mut bytes = 0;
-        for tx in txs {
-            let length = ENVELOPE_BYTES_MAX
-                + match &tx.content {
-                    PushedContent::Whole { ops, .. } => ops.len(),
-                    PushedContent::Own { .. } => 0,
-                };
-            if !run.is_empty() && (bytes + length > bytes_max || run.len() == PUSH_TXS_MAX) {
-                frames.push(PushFrame::of_run(std::mem::take(&mut run)));
-                bytes = 0;
-            }
-            bytes += length;
-            run.push(tx);
-        }
-        if !run.is_empty() {
-            frames.push(PushFrame::of_run(run));
-        }
-        frames
-    }
-
-    fn of_run(run: Vec<PushedTx>) -> PushFrame {
-        let (first, last) = match run.as_slice() {
-            [first, .., last] => (first.seq, last.seq),
-            [only] => (only.seq, only.seq),
-            [] => unreachable!("only runs with transactions are framed"),
-        };
-        PushFrame { first, last, frame: Message::Push(run).encode() }
-    }
-
-    /// The first Seq in it.
-    pub fn first_seq(&self) -> Seq {
-        self.first
-    }
-
-    /// The last Seq in it.
-    pub fn last_seq(&self) -> Seq {
-        self.last
-    }
-
-    /// The frame as it travels.
-    pub fn bytes(&self) -> &Bytes {
-        &self.frame
-    }
 }
 
 #[derive(Debug)]
@@ -461,11 +398,11 @@ impl ServerSession {
     /// Sends a push whose first Seq is above [`Self::sent_seq`], once catch-up is done.
     pub fn send_push(&mut self, push: &PushFrame) -> Result<(), SendError> {
         let sent = self.sent_seq().ok_or(SendError::NotLoggedIn)?;
-        if self.is_catching_up() || push.first <= sent {
+        if self.is_catching_up() || push.first_seq() <= sent {
             return Err(SendError::OutOfOrder);
         }
-        self.enqueue_bounded(push.frame.clone())?;
-        self.sent(push.last, false);
+        self.enqueue_bounded(push.bytes().clone())?;
+        self.sent(push.last_seq(), false);
         Ok(())
     }
 

@@ -148,3 +148,70 @@ impl UploadWindow {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(txs: usize, bytes: usize) -> UploadWindow {
+        let limits = Limits { upload_window_txs: txs, upload_window_bytes: bytes, ..Limits::default() };
+        UploadWindow::new(limits, 0)
+    }
+
+    fn txs(numbers: RangeInclusive<TxNumber>, bytes: usize) -> Vec<(TxNumber, Bytes)> {
+        numbers.map(|number| (number, vec![number as u8; bytes].into())).collect()
+    }
+
+    fn first_bytes(upload: Option<Vec<Bytes>>) -> Vec<u8> {
+        upload.into_iter().flatten().map(|tx| tx[0]).collect()
+    }
+
+    #[test]
+    fn a_verdict_that_overtakes_an_answer_saves_the_journey() {
+        let mut window = window(10, 1000);
+        assert_eq!(window.ask().map(|ask| ask.from), Some(1));
+        // An earlier connection had carried 1 and 2; their verdicts come while the engine still reads the outbox.
+        assert!(window.verdict(1) && window.verdict(2));
+        window.answer(txs(1..=4, 10)).unwrap();
+        assert_eq!(first_bytes(window.next_upload()), [3, 4]);
+        assert_eq!(window.sent(), 4);
+        assert_eq!(window.ask().map(|ask| ask.from), Some(5));
+    }
+
+    #[test]
+    fn a_verdict_on_what_is_ready_takes_it_out() {
+        let mut window = window(10, 20);
+        window.ask();
+        window.answer(txs(1..=3, 20)).unwrap();
+        assert_eq!(first_bytes(window.next_upload()), [1]);
+        assert_eq!(first_bytes(window.next_upload()), []);
+        assert!(window.verdict(1) && window.verdict(2));
+        assert_eq!(first_bytes(window.next_upload()), [3]);
+        assert_eq!(window.in_flight(), 1);
+        assert!(window.verdict(3) && !window.verdict(3));
+        assert_eq!((window.in_flight(), window.in_flight_bytes), (0, 0));
+    }
+
+    #[test]
+    fn a_verdict_beyond_an_empty_outbox_moves_the_next_question() {
+        let mut window = window(10, 1000);
+        window.ask();
+        window.answer(vec![]).unwrap();
+        assert_eq!(window.ask(), None);
+        assert!(window.verdict(1));
+        window.outbox_grew();
+        assert_eq!(window.ask().map(|ask| ask.from), Some(2));
+    }
+
+    #[test]
+    fn only_numbers_that_this_client_wrote_are_expected() {
+        let mut window = window(10, 1000);
+        assert!(!window.expected(0).contains(&1), "nothing was written");
+        assert!(window.expected(2).contains(&1), "written before the login");
+        window.ask();
+        window.answer(txs(1..=2, 10)).unwrap();
+        assert!(!window.expected(0).contains(&1), "not sent yet");
+        window.next_upload();
+        assert!(window.expected(0).contains(&1) && !window.expected(0).contains(&2));
+    }
+}
