@@ -59,8 +59,10 @@ impl DirectoryLock {
 
 impl Drop for DirectoryLock {
     fn drop(&mut self) {
-        // Best effort: an empty file says more plainly than a stale number that nobody is at home.
+        // Best effort: an empty file says more plainly than a stale number that nobody is at home, and closing the file,
+        // which follows, ends the lock as well.
         let _ = self.file.set_len(0);
+        let _ = os::unlock(&self.file);
     }
 }
 

@@ -9,7 +9,8 @@ use rustix::io::Errno;
 
 /// Takes the exclusive lock of an open file without waiting; `false` when another open file has it.
 ///
-/// The lock belongs to the open file: it ends when the file is closed, at the latest with the process.
+/// The lock belongs to the open file, which a child process shares from its birth until it runs its own program. So the
+/// end of this process always ends the lock, but closing the file may end it a moment late: see [`unlock`].
 pub(crate) fn try_lock_exclusive(file: &File) -> io::Result<bool> {
     loop {
         match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
@@ -19,6 +20,11 @@ pub(crate) fn try_lock_exclusive(file: &File) -> io::Result<bool> {
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Gives the lock of [`try_lock_exclusive`] back at once, even if a child process shares the open file.
+pub(crate) fn unlock(file: &File) -> io::Result<()> {
+    Ok(rustix::fs::flock(file, FlockOperation::Unlock)?)
 }
 
 /// The number by which the operating system knows this process.
@@ -37,19 +43,24 @@ pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
     Ok(statistics.f_bavail.saturating_mul(statistics.f_frsize))
 }
 
+/// Whether an error is the general one of a device, which also stands for a write of which only a part fitted.
+pub(crate) fn is_device_error(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::IO.raw_os_error())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_excludes_other_open_files_until_it_is_closed() {
+    fn a_lock_excludes_other_open_files_until_it_is_given_back() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("lock");
         let first = File::create(&path).unwrap();
         let second = File::open(&path).unwrap();
         assert!(try_lock_exclusive(&first).unwrap());
         assert!(!try_lock_exclusive(&second).unwrap());
-        drop(first);
+        unlock(&first).unwrap();
         assert!(try_lock_exclusive(&second).unwrap());
     }
 
@@ -57,6 +68,9 @@ mod tests {
     fn directories_can_be_synced_and_measured() {
         let directory = tempfile::tempdir().unwrap();
         sync_directory(directory.path()).unwrap();
+        assert!(
+            is_device_error(&io::Error::from(Errno::IO)) && !is_device_error(&io::Error::from(Errno::NOSPC))
+        );
         assert!(free_bytes(directory.path()).unwrap() > 0);
         assert!(sync_directory(&directory.path().join("absent")).is_err());
     }

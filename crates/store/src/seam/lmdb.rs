@@ -18,7 +18,7 @@ use super::gate::{Closed, Gate};
 use super::handles::Tables;
 use super::lmdb_tx::{LmdbRead, LmdbWrite};
 use super::options::{Durability, EngineOptions};
-use super::{Result, SeamError, TableId, check_table_name};
+use super::{MapUsage, Result, SeamError, TableId, check_table_name};
 use crate::os;
 
 /// Name of the data file in the store directory.
@@ -223,6 +223,15 @@ impl LmdbEngine {
         copy.sync_all().map_err(failed)
     }
 
+    pub(super) fn map_usage(&self) -> Result<MapUsage> {
+        // The answer stands in the map itself, which must not go meanwhile.
+        let _pass = self.gate.pass();
+        if self.unmapped.load(Ordering::Acquire) {
+            return Err(SeamError::Spent);
+        }
+        Ok(MapUsage { used_bytes: used_bytes(&self.env), map_bytes: self.env.info().map_size as u64 })
+    }
+
     pub(super) fn disk_bytes(&self) -> Result<u64> {
         self.env.real_disk_size().map_err(|error| self.describe(error, "measuring the data file"))
     }
@@ -273,7 +282,7 @@ impl LmdbEngine {
     fn fail(&self, error: heed::Error, doing: &'static str) -> SeamError {
         let described = match self.describe(error, doing) {
             SeamError::Io { source, .. }
-                if source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+                if os::is_device_error(&source)
                     && os::free_bytes(&self.directory).is_ok_and(|free| free < DISK_FULL_BELOW_BYTES) =>
             {
                 SeamError::DiskFull
@@ -336,13 +345,18 @@ fn open_environment(directory: &Path, options: &EngineOptions) -> Result<Env<Wit
 /// whereas pages of zeros are told as damage. LMDB itself may leave a file short of pages that it took and gave back.
 fn restore_length(env: &Env<WithoutTls>, data: &Path) -> Result<()> {
     let failed = |error| SeamError::io("checking the length of the data file", error);
-    let pages = env.info().last_page_number as u64 + 1;
-    let full = pages.saturating_mul(u64::from(env.unnamed_database_stat().page_size));
+    let full = used_bytes(env);
     let file = OpenOptions::new().write(true).open(data).map_err(failed)?;
     if file.metadata().map_err(failed)?.len() < full {
         file.set_len(full).map_err(failed)?;
     }
     Ok(())
+}
+
+/// Up to where the last commit says that the file is used. The caller keeps the map from going.
+fn used_bytes(env: &Env<WithoutTls>) -> u64 {
+    let pages = env.info().last_page_number as u64 + 1;
+    pages.saturating_mul(u64::from(env.unnamed_database_stat().page_size))
 }
 
 fn describe(error: heed::Error, doing: &'static str, directory: &Path, options: &EngineOptions) -> SeamError {

@@ -12,14 +12,14 @@ use super::{Direction, Entry, KeyRange, Result, SeamError, TableId, check_table_
 
 /// An in-memory engine; see the module.
 #[derive(Debug, Default)]
-pub(super) struct MemoryEngine {
+pub(crate) struct MemoryEngine {
     published: RwLock<Version>,
     writer: Mutex<()>,
 }
 
 /// The whole content at one point in history; copies are cheap.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Version {
+pub(crate) struct Version {
     /// By the slot of the table's id.
     tables: Arc<Vec<Option<Table>>>,
 }
@@ -33,7 +33,7 @@ struct Table {
 
 /// The write transaction: a private version, and the right to publish it.
 #[derive(Debug)]
-pub(super) struct MemoryWrite<'e> {
+pub(crate) struct MemoryWrite<'e> {
     engine: &'e MemoryEngine,
     version: Version,
     _writer: MutexGuard<'e, ()>,
@@ -41,7 +41,7 @@ pub(super) struct MemoryWrite<'e> {
 
 /// The entries of a range, in either direction.
 #[derive(Debug)]
-pub(super) struct MemoryEntries<'t> {
+pub(crate) struct MemoryEntries<'t> {
     next: Gap<'t>,
     /// The number of entries between the gap and the far end is not known, so each key is held against it.
     until: Until,

@@ -4,11 +4,12 @@
 //! the one write transaction; both read through [`Reader`]. Everything above the seam sees two forms of one thing: LMDB
 //! in a directory, and an in-memory form. The suite in this folder holds both to the same behaviour.
 
+use std::iter::FusedIterator;
 use std::path::Path;
 
 use self::lmdb::LmdbEngine;
-use self::lmdb_tx::{LmdbRead, LmdbWrite};
-use self::memory::{MemoryEngine, MemoryWrite, Version};
+use self::lmdb_tx::{LmdbEntries, LmdbRead, LmdbWrite};
+use self::memory::{MemoryEngine, MemoryEntries, MemoryWrite, Version};
 
 mod error;
 mod gate;
@@ -16,7 +17,11 @@ mod handles;
 mod lmdb;
 mod lmdb_tx;
 mod memory;
+#[cfg(test)]
+mod on_disk;
 mod options;
+#[cfg(test)]
+mod random;
 mod range;
 mod reader;
 #[cfg(test)]
@@ -28,7 +33,7 @@ pub use self::error::SeamError;
 pub use self::options::Durability;
 pub(crate) use self::options::EngineOptions;
 pub(crate) use self::range::{Direction, KeyRange, prefix_end};
-pub(crate) use self::reader::{Entries, Reader};
+pub(crate) use self::reader::Reader;
 pub(crate) use self::table::TableId;
 
 /// The longest key, in bytes, that every form of the seam can hold.
@@ -52,6 +57,7 @@ pub(crate) enum Engine {
     Memory(MemoryEngine),
 }
 
+#[allow(dead_code, reason = "one whole set of operations, whichever of them the rooms above use")]
 impl Engine {
     /// Opens the LMDB environment in a directory; creates both unless `options.read_only`.
     ///
@@ -196,6 +202,19 @@ impl Engine {
         }
     }
 
+    /// How much of the memory map the data has taken so far; `None` where nothing can fill up, as in memory.
+    ///
+    /// A caller that cannot repeat a transaction grows the map ahead of need by this.
+    ///
+    /// # Errors
+    /// [`SeamError::Spent`] after a failed growth.
+    pub(crate) fn map_usage(&self) -> Result<Option<MapUsage>> {
+        match self {
+            Engine::Lmdb(engine) => engine.map_usage().map(Some),
+            Engine::Memory(_) => Ok(None),
+        }
+    }
+
     /// Whether the engine was opened for reading only.
     pub(crate) fn is_read_only(&self) -> bool {
         match self {
@@ -203,6 +222,15 @@ impl Engine {
             Engine::Memory(_) => false,
         }
     }
+}
+
+/// The fill of a memory map, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MapUsage {
+    /// Up to where the map was ever used; pages that became free again below are included.
+    pub(crate) used_bytes: u64,
+    /// The size of the map.
+    pub(crate) map_bytes: u64,
 }
 
 /// A snapshot: it sees what was committed before it began. It may move between threads.
@@ -223,6 +251,7 @@ pub(crate) enum WriteTx<'e> {
     Memory(MemoryWrite<'e>),
 }
 
+#[allow(dead_code, reason = "one whole set of operations, whichever of them the rooms above use")]
 impl WriteTx<'_> {
     /// Makes all changes visible to later snapshots, and durable as [`Durability`] says.
     ///
@@ -349,8 +378,8 @@ impl WriteTx<'_> {
     ///
     /// # Errors
     /// [`SeamError::UnknownTable`], [`SeamError::MapFull`].
-    pub(crate) fn delete_range(&mut self, table: TableId, range: KeyRange<'_>) -> Result<u64> {
-        let Some(range) = range.normal() else {
+    pub(crate) fn delete_range<'k>(&mut self, table: TableId, range: impl Into<KeyRange<'k>>) -> Result<u64> {
+        let Some(range) = range.into().normal() else {
             return self.count(table).map(|_| 0);
         };
         match self {
@@ -359,6 +388,36 @@ impl WriteTx<'_> {
         }
     }
 }
+
+/// The entries of a range; after the last, or after an error, it only yields `None`.
+#[derive(Debug)]
+pub(crate) enum Entries<'t> {
+    /// From LMDB.
+    Lmdb(LmdbEntries<'t>),
+    /// From memory.
+    Memory(MemoryEntries<'t>),
+    /// Nothing more to come.
+    Done,
+}
+
+impl<'t> Iterator for Entries<'t> {
+    type Item = Result<Entry<'t>>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = match self {
+            Entries::Lmdb(entries) => entries.next(),
+            Entries::Memory(entries) => entries.next().map(Ok),
+            Entries::Done => return None,
+        };
+        if !matches!(next, Some(Ok(_))) {
+            *self = Entries::Done;
+        }
+        next
+    }
+}
+
+impl FusedIterator for Entries<'_> {}
 
 fn check_table_name(name: &str) -> Result<()> {
     if name.is_empty() || name.len() > KEY_BYTES_MAX || name.contains('\0') {

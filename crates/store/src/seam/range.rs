@@ -20,6 +20,7 @@ pub(crate) struct KeyRange<'k> {
     pub(crate) end: Bound<&'k [u8]>,
 }
 
+#[allow(dead_code, reason = "one whole set of ranges, whichever of them the rooms above use")]
 impl<'k> KeyRange<'k> {
     /// All keys.
     pub(crate) fn all() -> KeyRange<'k> {
@@ -68,6 +69,12 @@ impl<'k> KeyRange<'k> {
             _ => {}
         }
         Some(KeyRange { start, end: self.end })
+    }
+}
+
+impl<'k> From<(Bound<&'k [u8]>, Bound<&'k [u8]>)> for KeyRange<'k> {
+    fn from((start, end): (Bound<&'k [u8]>, Bound<&'k [u8]>)) -> KeyRange<'k> {
+        KeyRange { start, end }
     }
 }
 

@@ -1,14 +1,13 @@
 //! Reading, the same in snapshots and in write transactions, on disk and in memory.
 
-use std::iter::FusedIterator;
-
-use super::lmdb_tx::{LmdbEntries, LmdbView};
-use super::memory::{MemoryEntries, Version};
-use super::{Direction, Entry, KeyRange, ReadTx, Result, TableId, WriteTx, prefix_end};
+use super::lmdb_tx::LmdbView;
+use super::memory::Version;
+use super::{Direction, Entries, Entry, KeyRange, ReadTx, Result, TableId, WriteTx, prefix_end};
 
 /// What can be read, in a snapshot and in a write transaction alike.
 ///
 /// Keys order as bytes. Every operation answers [`SeamError::UnknownTable`] for a table that the snapshot does not know.
+#[allow(dead_code, reason = "one whole set of operations, whichever of them the rooms above use")]
 pub(crate) trait Reader {
     /// The form behind the transaction; callers use the methods below.
     fn view(&self) -> View<'_>;
@@ -31,8 +30,13 @@ pub(crate) trait Reader {
     }
 
     /// The entries whose keys lie in a range, in key order or against it.
-    fn range(&self, table: TableId, range: KeyRange<'_>, direction: Direction) -> Result<Entries<'_>> {
-        let range = range.normal();
+    fn range<'k>(
+        &self,
+        table: TableId,
+        range: impl Into<KeyRange<'k>>,
+        direction: Direction,
+    ) -> Result<Entries<'_>> {
+        let range = range.into().normal();
         Ok(match self.view() {
             View::Lmdb(view) => match range {
                 Some(range) => Entries::Lmdb(view.range(table, range, direction)?),
@@ -121,33 +125,3 @@ pub(crate) enum View<'t> {
     /// A version in memory.
     Memory(&'t Version),
 }
-
-/// The entries of a range; after the last, or after an error, it only yields `None`.
-#[derive(Debug)]
-pub(crate) enum Entries<'t> {
-    /// From LMDB.
-    Lmdb(LmdbEntries<'t>),
-    /// From memory.
-    Memory(MemoryEntries<'t>),
-    /// Nothing more to come.
-    Done,
-}
-
-impl<'t> Iterator for Entries<'t> {
-    type Item = Result<Entry<'t>>;
-
-    #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
-        let next = match self {
-            Entries::Lmdb(entries) => entries.next(),
-            Entries::Memory(entries) => entries.next().map(Ok),
-            Entries::Done => return None,
-        };
-        if !matches!(next, Some(Ok(_))) {
-            *self = Entries::Done;
-        }
-        next
-    }
-}
-
-impl FusedIterator for Entries<'_> {}
