@@ -4,6 +4,7 @@
 //! root and the place of change, unless nobody else holds them. A transaction therefore pays for what it touches, and
 //! an old copy stays what it was.
 
+use std::cmp::Ordering;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -36,17 +37,52 @@ enum Node {
     Branch(Vec<Child>),
 }
 
+/// A key whose first bytes stand beside the reference, so that most comparisons need not follow it.
+#[derive(Clone, Debug, Default)]
+struct Key {
+    head: u64,
+    bytes: Arc<[u8]>,
+}
+
+/// A key to compare with.
+#[derive(Clone, Copy)]
+struct Sought<'k> {
+    head: u64,
+    bytes: &'k [u8],
+}
+
 #[derive(Clone, Debug)]
 struct Entry {
-    key: Arc<[u8]>,
+    key: Key,
     value: Arc<[u8]>,
 }
 
 #[derive(Clone, Debug)]
 struct Child {
     /// No key in `node` is smaller, and all keys of the children before are. Meaningless in a branch's first child.
-    low: Arc<[u8]>,
+    low: Key,
     node: Arc<Node>,
+}
+
+impl Key {
+    fn new(sought: Sought<'_>) -> Key {
+        Key { head: sought.head, bytes: sought.bytes.into() }
+    }
+
+    fn cmp(&self, sought: Sought<'_>) -> Ordering {
+        self.head.cmp(&sought.head).then_with(|| (*self.bytes).cmp(sought.bytes))
+    }
+}
+
+impl<'k> Sought<'k> {
+    fn new(bytes: &'k [u8]) -> Sought<'k> {
+        // A key that ends early counts as going on with zeros: that never turns the order round, and keys that come out
+        // equal are compared in full.
+        let mut head = [0; 8];
+        let len = bytes.len().min(8);
+        head[..len].copy_from_slice(&bytes[..len]);
+        Sought { head: u64::from_be_bytes(head), bytes }
+    }
 }
 
 impl Tree {
@@ -58,10 +94,11 @@ impl Tree {
     /// The value of a key.
     pub(super) fn get(&self, key: &[u8]) -> Option<&[u8]> {
         let mut node = self.root.as_deref()?;
+        let key = Sought::new(key);
         loop {
             match node {
                 Node::Leaf(entries) => {
-                    let found = entries.binary_search_by(|entry| (*entry.key).cmp(key)).ok()?;
+                    let found = entries.binary_search_by(|entry| entry.key.cmp(key)).ok()?;
                     return Some(&entries[found].value);
                 }
                 Node::Branch(children) => node = &children[child_of(children, key)].node,
@@ -71,15 +108,16 @@ impl Tree {
 
     /// Sets the value of a key.
     pub(super) fn insert(&mut self, key: &[u8], value: Arc<[u8]>) {
+        let key = Sought::new(key);
         let Some(root) = &mut self.root else {
-            self.root = Some(Arc::new(Node::Leaf(vec![Entry { key: key.into(), value }])));
+            self.root = Some(Arc::new(Node::Leaf(vec![Entry { key: Key::new(key), value }])));
             self.len = 1;
             return;
         };
         let (added, split) = root.insert(key, value);
         self.len += u64::from(added);
         if let Some(right) = split {
-            let left = Child { low: Arc::default(), node: Arc::clone(root) };
+            let left = Child { low: Key::default(), node: Arc::clone(root) };
             *root = Arc::new(Node::Branch(vec![left, right]));
         }
     }
@@ -91,7 +129,7 @@ impl Tree {
             return false;
         }
         if let Some(root) = &mut self.root {
-            root.remove(key);
+            root.remove(Sought::new(key));
             self.len -= 1;
         }
         while let Some(root) = &self.root {
@@ -108,17 +146,20 @@ impl Tree {
 
     /// The gap before the first entry that `start` admits as the beginning of a range.
     pub(super) fn gap_before(&self, start: Bound<&[u8]>) -> Gap<'_> {
-        match start {
-            Bound::Unbounded => self.gap(|_| 0, |_| 0),
-            Bound::Included(key) => self.gap(
-                |children| child_of(children, key),
-                |leaf| leaf.partition_point(|entry| *entry.key < *key),
-            ),
-            Bound::Excluded(key) => self.gap(
-                |children| child_of(children, key),
-                |leaf| leaf.partition_point(|entry| *entry.key <= *key),
-            ),
-        }
+        let (key, included) = match start {
+            Bound::Unbounded => return self.gap(|_| 0, |_| 0),
+            Bound::Included(key) => (Sought::new(key), true),
+            Bound::Excluded(key) => (Sought::new(key), false),
+        };
+        self.gap(
+            |children| child_of(children, key),
+            |leaf| {
+                leaf.partition_point(|entry| {
+                    let order = entry.key.cmp(key);
+                    order.is_lt() || (order.is_eq() && !included)
+                })
+            },
+        )
     }
 
     /// The gap after the last entry that `end` admits as the end of a range.
@@ -159,7 +200,7 @@ impl<'t> Gap<'t> {
         }
         let entry = self.leaf.get(self.before)?;
         self.before += 1;
-        Some((&entry.key, &entry.value))
+        Some((&entry.key.bytes, &entry.value))
     }
 
     /// Moves back over the entry before and returns it.
@@ -171,7 +212,7 @@ impl<'t> Gap<'t> {
         }
         self.before = self.before.checked_sub(1)?;
         let entry = &self.leaf[self.before];
-        Some((&entry.key, &entry.value))
+        Some((&entry.key.bytes, &entry.value))
     }
 
     /// Climbs until `aside` finds a neighbouring child, and from there descends by `down`; without one, stays.
@@ -203,9 +244,9 @@ impl<'t> Gap<'t> {
 }
 
 /// The position of the child that holds `key`, if any does.
-fn child_of(children: &[Child], key: &[u8]) -> usize {
+fn child_of(children: &[Child], key: Sought<'_>) -> usize {
     // The first child has no lower bound, so the search leaves it out.
-    children.get(1..).map_or(0, |bounded| bounded.partition_point(|child| *child.low <= *key))
+    children.get(1..).map_or(0, |bounded| bounded.partition_point(|child| child.low.cmp(key).is_le()))
 }
 
 /// Where an overlong node is split in two: in the middle, or before what was added at its end, so that entries that
@@ -216,23 +257,23 @@ fn split_point(len: usize, added_at: usize) -> usize {
 
 trait Change {
     /// Says whether the key is new, and returns the right half if the node had to be split.
-    fn insert(&mut self, key: &[u8], value: Arc<[u8]>) -> (bool, Option<Child>);
+    fn insert(&mut self, key: Sought<'_>, value: Arc<[u8]>) -> (bool, Option<Child>);
 
     /// Removes a key that the node holds.
-    fn remove(&mut self, key: &[u8]);
+    fn remove(&mut self, key: Sought<'_>);
 }
 
 impl Change for Arc<Node> {
-    fn insert(&mut self, key: &[u8], value: Arc<[u8]>) -> (bool, Option<Child>) {
+    fn insert(&mut self, key: Sought<'_>, value: Arc<[u8]>) -> (bool, Option<Child>) {
         let node = Arc::make_mut(self);
         let (added, added_at) = match node {
-            Node::Leaf(entries) => match entries.binary_search_by(|entry| (*entry.key).cmp(key)) {
+            Node::Leaf(entries) => match entries.binary_search_by(|entry| entry.key.cmp(key)) {
                 Ok(found) => {
                     entries[found].value = value;
                     return (false, None);
                 }
                 Err(place) => {
-                    entries.insert(place, Entry { key: key.into(), value });
+                    entries.insert(place, Entry { key: Key::new(key), value });
                     (true, place)
                 }
             },
@@ -248,10 +289,10 @@ impl Change for Arc<Node> {
         (added, (len > NODE_LEN_MAX).then(|| node.split(split_point(len, added_at))))
     }
 
-    fn remove(&mut self, key: &[u8]) {
+    fn remove(&mut self, key: Sought<'_>) {
         match Arc::make_mut(self) {
             Node::Leaf(entries) => {
-                if let Ok(found) = entries.binary_search_by(|entry| (*entry.key).cmp(key)) {
+                if let Ok(found) = entries.binary_search_by(|entry| entry.key.cmp(key)) {
                     entries.remove(found);
                 }
             }
@@ -279,11 +320,11 @@ impl Node {
         match self {
             Node::Leaf(entries) => {
                 let right = entries.split_off(at);
-                Child { low: Arc::clone(&right[0].key), node: Arc::new(Node::Leaf(right)) }
+                Child { low: right[0].key.clone(), node: Arc::new(Node::Leaf(right)) }
             }
             Node::Branch(children) => {
                 let right = children.split_off(at);
-                Child { low: Arc::clone(&right[0].low), node: Arc::new(Node::Branch(right)) }
+                Child { low: right[0].low.clone(), node: Arc::new(Node::Branch(right)) }
             }
         }
     }
@@ -331,17 +372,17 @@ mod tests {
         assert!((1..=NODE_LEN_MAX).contains(&node.len()), "a node has {} parts", node.len());
         match node {
             Node::Leaf(entries) => {
-                assert!(entries.is_sorted_by(|a, b| a.key < b.key));
-                assert!(low.is_none_or(|low| *entries[0].key >= *low));
-                assert!(high.is_none_or(|high| *entries[entries.len() - 1].key < *high));
+                assert!(entries.is_sorted_by(|a, b| a.key.bytes < b.key.bytes));
+                assert!(low.is_none_or(|low| *entries[0].key.bytes >= *low));
+                assert!(high.is_none_or(|high| *entries[entries.len() - 1].key.bytes < *high));
                 (1, entries.len() as u64)
             }
             Node::Branch(children) => {
                 let mut depth = None;
                 let mut sum = 0;
                 for (index, child) in children.iter().enumerate() {
-                    let child_low = if index == 0 { low } else { Some(&*child.low) };
-                    let child_high = children.get(index + 1).map(|next| &*next.low).or(high);
+                    let child_low = if index == 0 { low } else { Some(&*child.low.bytes) };
+                    let child_high = children.get(index + 1).map(|next| &*next.low.bytes).or(high);
                     let (child_depth, entries) = check(&child.node, child_low, child_high);
                     assert!(depth.is_none_or(|depth| depth == child_depth), "leaves on several levels");
                     depth = Some(child_depth);
@@ -406,6 +447,27 @@ mod tests {
         let (same, all) = shared(old.root.as_deref().unwrap(), tree.root.as_deref().unwrap());
         assert_eq!(all - same, 2, "one branch and one leaf below the root are new, of {all}");
         assert_eq!((old.get(&key(25_000)), tree.get(&key(25_000))), (Some(&b"old"[..]), Some(&b"new"[..])));
+    }
+
+    #[test]
+    fn heads_keep_the_order_of_bytes() {
+        let keys: [&[u8]; 10] = [
+            b"",
+            b"\0",
+            b"\0\0\0\0\0\0\0\0\0",
+            b"\0\x01",
+            b"a",
+            b"a\0",
+            b"a\0\0\0\0\0\0\0\0b",
+            b"aaaaaaaa",
+            b"aaaaaaaab",
+            b"\xff",
+        ];
+        for a in keys {
+            for b in keys {
+                assert_eq!(Key::new(Sought::new(a)).cmp(Sought::new(b)), a.cmp(b), "{a:?} {b:?}");
+            }
+        }
     }
 
     proptest! {
