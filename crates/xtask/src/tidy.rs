@@ -21,10 +21,11 @@ use tree::Tree;
 pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     let tree = Tree::read(root)?;
     let mut findings = edges::check(root)?;
+    let test_modules = rust::TestModules::find(tree.files());
     for file in tree.files() {
         findings.extend(text::check(file));
         if file.path.ends_with(".rs") {
-            findings.extend(rust::check(file));
+            findings.extend(rust::check(file, &test_modules));
         }
         if file.path.ends_with(".md") {
             findings.extend(markdown::check(file, &tree));

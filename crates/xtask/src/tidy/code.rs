@@ -31,21 +31,45 @@ pub(super) fn code_only(source: &str) -> String {
 
 /// The code, as [`code_only`] gives it, without the items under `#[cfg(test)]`, line for line.
 pub(super) fn without_tests(code: &str) -> String {
-    if code.contains("#![cfg(test)]") {
-        return "\n".repeat(code.matches('\n').count());
-    }
     let mut kept = String::with_capacity(code.len());
+    for (part, test) in parts(code) {
+        if test {
+            kept.extend(part.chars().filter(|&c| c == '\n'));
+        } else {
+            kept.push_str(part);
+        }
+    }
+    kept
+}
+
+/// The names of the modules that stand under `#[cfg(test)]` and have files of their own.
+pub(super) fn test_modules(code: &str) -> Vec<&str> {
+    let items = parts(code).into_iter().filter(|(part, test)| *test && part.ends_with(';'));
+    items
+        .filter_map(|(item, _)| {
+            let mut words = words(item).map(|(word, _)| word).skip_while(|&word| word != "mod");
+            words.nth(1)
+        })
+        .collect()
+}
+
+/// The code in parts, each with whether it is an item under `#[cfg(test)]`.
+fn parts(code: &str) -> Vec<(&str, bool)> {
+    if code.contains("#![cfg(test)]") {
+        return vec![(code, true)];
+    }
+    let mut parts = Vec::new();
     let mut rest = code;
     while let Some(start) =
         ["#[cfg(test)]", "#[cfg(all(test,"].iter().filter_map(|mark| rest.find(mark)).min()
     {
         let (before, item) = rest.split_at(start);
         let (item, after) = item.split_at(item_length(item));
-        kept.push_str(before);
-        kept.extend(item.chars().filter(|&c| c == '\n'));
+        parts.extend([(before, false), (item, true)]);
         rest = after;
     }
-    kept + rest
+    parts.push((rest, false));
+    parts
 }
 
 /// The words of a line of code, each with the text that follows it.
@@ -184,6 +208,13 @@ mod tests {
         ] {
             assert_eq!(without_tests(code), rest, "{code}");
         }
+    }
+
+    #[test]
+    fn test_modules_in_other_files_are_named() {
+        let code = "mod a;\n#[cfg(test)]\nmod b;\nmod c;\n#[cfg(test)]\n#[path = \"\"]\npub(crate) mod d;\n\
+                    #[cfg(test)]\nmod e { mod f; }\n#[cfg(test)]\nuse g::h;\n";
+        assert_eq!(test_modules(code), ["b", "d"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What Rust sources of the house must and must not hold.
 
-use super::code::{code_only, without_tests, words};
+use super::code::{code_only, test_modules, without_tests, words};
 use super::{Finding, SourceFile};
 
 /// The only files that may hold unsafe code, each with its reason in `ARCHITECTURE.md`.
@@ -18,7 +18,33 @@ const UNFINISHED: [&str; 2] = ["todo", "unimplemented"];
 /// A generated file says so within this many lines.
 const GENERATED_MARK_LINES: usize = 5;
 
-pub(super) fn check(file: &SourceFile) -> Vec<Finding> {
+/// The modules that are compiled for tests only, as paths without `.rs`.
+#[derive(Debug, Default)]
+pub(super) struct TestModules(Vec<String>);
+
+impl TestModules {
+    /// Finds the modules that a file of `files` declares under `#[cfg(test)]`.
+    pub(super) fn find(files: &[SourceFile]) -> Self {
+        let mut found = Vec::new();
+        for SourceFile { path, text } in files {
+            let Some(stem) = path.strip_suffix(".rs") else { continue };
+            let folder = match stem.rsplit_once('/') {
+                Some((folder, "lib" | "main" | "mod")) => folder,
+                _ => stem,
+            };
+            found.extend(test_modules(&code_only(text)).iter().map(|name| format!("{folder}/{name}")));
+        }
+        Self(found)
+    }
+
+    fn contain(&self, path: &str) -> bool {
+        self.0
+            .iter()
+            .any(|stem| path.strip_prefix(stem).is_some_and(|rest| rest == ".rs" || rest.starts_with('/')))
+    }
+}
+
+pub(super) fn check(file: &SourceFile, test_modules: &TestModules) -> Vec<Finding> {
     let path = &file.path;
     let mut findings = Vec::new();
 
@@ -43,7 +69,7 @@ pub(super) fn check(file: &SourceFile) -> Vec<Finding> {
             }
         }
     }
-    if is_shipped(path) {
+    if is_shipped(path) && !test_modules.contain(path) {
         for (line, text) in numbered(&without_tests(&code)) {
             if text.contains(".unwrap()") {
                 let message = "`.unwrap()` outside tests: return an error, or say why it holds with `expect`";
@@ -90,8 +116,12 @@ mod tests {
 
     const NONE: [usize; 0] = [];
 
+    fn source(path: &str, text: &str) -> SourceFile {
+        SourceFile { path: path.to_owned(), text: text.to_owned() }
+    }
+
     fn lines_found(path: &str, text: &str) -> Vec<usize> {
-        check(&SourceFile { path: path.to_owned(), text: text.to_owned() })
+        check(&source(path, text), &TestModules::default())
             .into_iter()
             .map(|finding| {
                 assert_eq!((finding.severity, finding.path.as_str()), (Severity::Error, path));
@@ -134,6 +164,23 @@ mod tests {
             "crates/a/benches/b.rs",
         ] {
             assert_eq!(lines_found(path, text), NONE, "{path}");
+        }
+    }
+
+    #[test]
+    fn modules_for_tests_may_have_files_of_their_own() {
+        let test = "//! A.\nfn f() { g().unwrap(); }\n";
+        let files = [
+            source("crates/a/src/lib.rs", "mod b;\n#[cfg(test)]\nmod c;\n"),
+            source("crates/a/src/b.rs", "#[cfg(test)]\nmod d;\n"),
+            source("crates/a/src/e/mod.rs", "#[cfg(test)]\nmod f;\n"),
+        ];
+        let modules = TestModules::find(&files);
+        for path in ["c.rs", "c/mod.rs", "c/more.rs", "b/d.rs", "e/f.rs"] {
+            assert_eq!(check(&source(&format!("crates/a/src/{path}"), test), &modules), [], "{path}");
+        }
+        for path in ["b.rs", "d.rs", "f.rs", "cc.rs", "b/c.rs", "e/mod.rs"] {
+            assert_eq!(check(&source(&format!("crates/a/src/{path}"), test), &modules).len(), 1, "{path}");
         }
     }
 
