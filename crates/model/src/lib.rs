@@ -4,7 +4,7 @@
 //!
 //! - [`ids`]: the identities of peers, objects, entities and transactions
 //! - [`types`]: property types, flags and conflict policies with the numbers that model files use
-//! - [`schema`] and [`model_file`]: what an application stores, and the file that describes it
+//! - [`schema`] and [`evolve`]: what an application stores, and how that changes between versions
 //! - [`value`] and [`record`]: values in memory and as bytes in the store
 //! - [`stamp`] and [`clock`]: which write is later
 //! - [`change`]: transactions as they travel; [`state`]: objects with all their registers as they travel
@@ -14,11 +14,11 @@
 pub mod change;
 pub mod clock;
 pub mod codec;
+pub mod digest;
 pub mod evolve;
 pub mod identity;
 pub mod ids;
 pub mod merge;
-pub mod model_file;
 pub mod record;
 pub mod schema;
 pub mod stamp;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::digest::Digest;
 use crate::ids::{EntityId, IndexId, PropertyId, Uid};
 use crate::types::{ConflictPolicy, EntityFlags, PropertyFlags, PropertyType};
 
@@ -185,3 +186,71 @@ impl Schema {
         self.by_name.get(name).map(|&at| &self.entities[at])
     }
 }
+
+impl Schema {
+    /// Checks entities against each other and makes a schema of them.
+    ///
+    /// # Errors
+    ///
+    /// The first [`SchemaError`] found; it names the entity and the property.
+    pub fn new(mut entities: Vec<EntityDef>) -> Result<Schema, SchemaError> {
+        entities.sort_by_key(|entity| entity.id);
+        check::entities(&entities)?;
+        let mut schema = Schema::default();
+        for (at, entity) in entities.iter_mut().enumerate() {
+            entity.properties.sort_by_key(|property| property.id);
+            schema.by_id.insert(entity.id, at);
+            schema.by_uid.insert(entity.uid, at);
+            schema.by_name.insert(entity.name.clone(), at);
+        }
+        schema.entities = entities;
+        Ok(schema)
+    }
+
+    /// The hash of what must be equal for values to be understood: synced entities, their properties and types.
+    ///
+    /// Names count, so that people who compare versions see renames; numbers and order do not.
+    pub fn base_hash(&self) -> [u8; 32] {
+        self.hash(false)
+    }
+
+    /// The hash of the same with indexes, constraints, policies and local-only entities.
+    pub fn full_hash(&self) -> [u8; 32] {
+        self.hash(true)
+    }
+
+    fn hash(&self, full: bool) -> [u8; 32] {
+        let mut digest = Digest::default();
+        let mut entities: Vec<&EntityDef> = self.entities.iter().filter(|e| full || e.is_synced()).collect();
+        entities.sort_by_key(|entity| entity.uid);
+        let name = |digest: &mut Digest, name: &str| {
+            digest.update(&(name.len() as u64).to_le_bytes());
+            digest.update(name.as_bytes());
+        };
+        for entity in entities {
+            digest.update(&entity.uid.0.to_le_bytes());
+            name(&mut digest, &entity.name);
+            if full {
+                digest.update(&entity.flags.0.to_le_bytes());
+                name(&mut digest, entity.conflict.name());
+            }
+            let mut properties: Vec<&PropertyDef> = entity.properties.iter().collect();
+            properties.sort_by_key(|property| property.uid);
+            digest.update(&(properties.len() as u64).to_le_bytes());
+            for property in properties {
+                digest.update(&property.uid.0.to_le_bytes());
+                digest.update(&[property.ty as u8]);
+                name(&mut digest, &property.name);
+                name(&mut digest, property.relation_target.as_deref().unwrap_or_default());
+                if full {
+                    digest.update(&property.flags.0.to_le_bytes());
+                }
+            }
+        }
+        digest.finalize()
+    }
+}
+
+mod check;
+#[cfg(test)]
+mod tests;

@@ -444,13 +444,18 @@ fn a_slow_client_falls_back_to_catch_up() {
     pair.server_config.queue_bytes_max = 2000;
     pair.cut();
     pair.settle();
+    let caught_up = pair.device.caught_up;
     // All of it is written at once, and the queue takes the first part only.
     for _ in 0..20 {
         pair.hub.write_elsewhere(&[b'x'; 600]);
     }
     pair.settle();
     pair.check();
-    assert!(pair.device.wholes.len() < 20, "{} of 20 were pushed whole", pair.device.wholes.len());
+    assert_eq!((pair.device.wholes.len(), pair.device.caught_up - caught_up), (3, 17));
+    // From there on it goes on as before.
+    pair.hub.write_elsewhere(b"small");
+    pair.settle();
+    assert_eq!((pair.device.wholes.len(), pair.device.caught_up - caught_up), (4, 17));
 }
 
 #[test]

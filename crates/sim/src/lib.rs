@@ -1,6 +1,6 @@
 //! Test machinery of Reconvene: a TCP proxy whose faults are switched while connections run.
 //!
-//! Nothing in here belongs into a shipped application; tests, the demo and later the simulator use it.
+//! Nothing in here belongs into a shipped application; tests and the demo use it.
 
 pub mod proxy;
 

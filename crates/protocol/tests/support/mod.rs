@@ -20,7 +20,7 @@ use reconvene_protocol::{
 pub(crate) const EPOCH: u64 = 77;
 pub(crate) const VIEW: u64 = 5;
 pub(crate) const SECRET: &str = "open sesame";
-const CHUNK_SEQS: u64 = 3;
+const CHUNK_SEQS: usize = 3;
 
 /// What a device's store keeps.
 pub(crate) struct Device {
@@ -37,6 +37,8 @@ pub(crate) struct Device {
     /// Every Seq that was applied.
     pub(crate) seen: BTreeSet<Seq>,
     pub(crate) wholes: Vec<(PeerId, TxNumber, Bytes)>,
+    /// How many Seqs came as states.
+    pub(crate) caught_up: usize,
     pub(crate) live: bool,
 }
 
@@ -53,6 +55,7 @@ impl Device {
             rejected: Vec::new(),
             seen: BTreeSet::new(),
             wholes: Vec::new(),
+            caught_up: 0,
             live: false,
         }
     }
@@ -303,6 +306,8 @@ pub(crate) struct Pair {
     pub(crate) client_closed: Vec<Closed>,
     pub(crate) server_closed: Vec<Closed>,
     pub(crate) most_in_flight: usize,
+    /// A push overflowed the queue, so that the client must be caught up again.
+    behind: bool,
     /// What the client sent, for replays.
     pub(crate) recorded: Vec<Bytes>,
 }
@@ -326,6 +331,7 @@ impl Pair {
             client_closed: Vec::new(),
             server_closed: Vec::new(),
             most_in_flight: 0,
+            behind: false,
             recorded: Vec::new(),
         }
     }
@@ -347,7 +353,7 @@ impl Pair {
         self.connects += 1;
         self.up = Wire::default();
         self.down = Wire::default();
-        self.device.live = false;
+        self.behind = false;
         self.client = Some(ClientSession::new(self.client_config.clone(), self.device.login(), self.now));
         self.server = Some(ServerSession::new(self.server_config.clone(), self.nonce(), 0, self.now));
     }
@@ -527,6 +533,7 @@ impl Pair {
                     device.live = false;
                     for seq in states.chunks(8) {
                         device.apply(Seq(u64::from_le_bytes(seq.try_into().unwrap())));
+                        device.caught_up += 1;
                     }
                     device.cursor.seq = upto_seq;
                 }
@@ -548,6 +555,7 @@ impl Pair {
                     }
                 }
                 ClientEvent::Closed(closed) => {
+                    device.live = false;
                     // Only a code that says so makes it wait for people; the tests that want more connect themselves.
                     self.backoff.handle_failure(self.now, u64::MAX / 2);
                     self.client_closed.push(closed);
@@ -580,7 +588,7 @@ impl Pair {
         let verdicts = hub.commit();
         if let Some(peer) = server.peer() {
             server.send_verdicts(verdicts).expect("the session is logged in and the verdicts are short");
-            pump(hub, server, peer);
+            pump(hub, server, peer, &mut self.behind);
         }
         while let Some(frame) = server.poll_message() {
             self.down.send(frame, self.now + self.latency);
@@ -588,29 +596,30 @@ impl Pair {
     }
 }
 
-/// Sends what the client lacks: states while it catches up, transactions after.
-fn pump(hub: &Hub, server: &mut ServerSession, peer: PeerId) {
-    while server.is_catching_up() {
+/// Sends what the client lacks: states while it catches up, transactions after, and states again if they overflow the queue.
+fn pump(hub: &Hub, server: &mut ServerSession, peer: PeerId, behind: &mut bool) {
+    while server.is_catching_up() || *behind {
         let sent = server.sent_seq().unwrap();
-        let chunk: Vec<u64> = (sent.0 + 1..=hub.head().0).take(CHUNK_SEQS as usize).collect();
-        match chunk.last() {
-            None => server.send_catch_up_done(hub.head()).expect("the head is not below what was sent"),
+        let chunk: Vec<u64> = (sent.0 + 1..=hub.head().0).take(CHUNK_SEQS).collect();
+        let result = match chunk.last() {
+            None => server.send_catch_up_done(hub.head()),
             Some(last) => {
                 let states: Bytes = chunk.iter().flat_map(|seq| seq.to_le_bytes()).collect();
-                match server.send_catch_up(states, Seq(*last)) {
-                    Ok(()) => {}
-                    Err(SendError::QueueFull) => return,
-                    Err(error) => panic!("{error}"),
-                }
+                server.send_catch_up(states, Seq(*last))
             }
+        };
+        match result {
+            Ok(()) => *behind = false,
+            Err(SendError::QueueFull) => return,
+            Err(error) => panic!("{error}"),
         }
     }
     let sent = server.sent_seq().unwrap();
     for push in PushFrame::encode(hub.pushes(sent, peer), 1000) {
         match server.send_push(&push) {
             Ok(()) => {}
-            // The rest is sent as states, once there is room.
             Err(SendError::QueueFull) => {
+                *behind = true;
                 return;
             }
             Err(error) => panic!("{error}"),

@@ -1,0 +1,115 @@
+//! From the protocol's words to the store's.
+
+use reconvene_protocol as wire;
+use reconvene_protocol::{LoginAccepted, PushedContent};
+use reconvene_store::{Delivery, LostOp, Verdict};
+
+/// What the server sent since the last commit, kept until it is applied.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    items: Vec<Item>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+enum Item {
+    Login(Box<LoginAccepted>),
+    Verdicts(Vec<wire::Verdict>),
+    States(wire::Bytes, reconvene_model::Seq),
+    CatchUpDone(reconvene_model::Seq),
+    Pushed(Vec<wire::PushedTx>),
+}
+
+impl Inbox {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Roughly the memory that the messages hold.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.items.clear();
+        self.bytes = 0;
+    }
+
+    pub(crate) fn login(&mut self, accepted: Box<LoginAccepted>) {
+        self.items.push(Item::Login(accepted));
+    }
+
+    pub(crate) fn verdicts(&mut self, verdicts: Vec<wire::Verdict>) {
+        self.bytes += verdicts.len() * size_of::<wire::Verdict>();
+        self.items.push(Item::Verdicts(verdicts));
+    }
+
+    pub(crate) fn states(&mut self, states: wire::Bytes, upto: reconvene_model::Seq) {
+        self.bytes += states.len();
+        self.items.push(Item::States(states, upto));
+    }
+
+    pub(crate) fn catch_up_done(&mut self, seq: reconvene_model::Seq) {
+        self.items.push(Item::CatchUpDone(seq));
+    }
+
+    pub(crate) fn pushed(&mut self, txs: Vec<wire::PushedTx>) {
+        self.bytes += txs
+            .iter()
+            .map(|tx| match &tx.content {
+                PushedContent::Whole { ops, .. } => ops.len(),
+                _ => size_of::<wire::PushedTx>(),
+            })
+            .sum::<usize>();
+        self.items.push(Item::Pushed(txs));
+    }
+
+    /// Everything in order, as the store takes it.
+    pub(crate) fn deliveries(&self) -> Vec<Delivery<'_>> {
+        let mut deliveries = Vec::new();
+        for item in &self.items {
+            match item {
+                Item::Login(accepted) => {
+                    // The refusals come first: what remains undecided up to the number is accepted.
+                    deliveries.extend(accepted.refusals.iter().filter_map(verdict));
+                    deliveries.push(Delivery::Login {
+                        epoch: accepted.epoch,
+                        view: accepted.view,
+                        decided: accepted.decided_number,
+                        decided_seq: accepted.decided_seq,
+                    });
+                }
+                Item::Verdicts(verdicts) => deliveries.extend(verdicts.iter().filter_map(verdict)),
+                Item::States(block, upto) => deliveries.push(Delivery::States { block, upto: *upto }),
+                Item::CatchUpDone(seq) => deliveries.push(Delivery::CatchUpDone { seq: *seq }),
+                Item::Pushed(txs) => deliveries.extend(txs.iter().filter_map(pushed)),
+            }
+        }
+        deliveries
+    }
+}
+
+fn pushed(tx: &wire::PushedTx) -> Option<Delivery<'_>> {
+    Some(match &tx.content {
+        PushedContent::Own { number } => Delivery::Own { seq: tx.seq, number: *number },
+        PushedContent::Whole { origin, hlc, ops, .. } => {
+            Delivery::Push { seq: tx.seq, origin: *origin, hlc: *hlc, ops }
+        }
+        _ => return None,
+    })
+}
+
+fn verdict(verdict: &wire::Verdict) -> Option<Delivery<'static>> {
+    let lost = |ops: &[wire::LostOp]| -> Vec<LostOp> {
+        ops.iter().map(|lost| LostOp { op: lost.op, generation: lost.generation }).collect()
+    };
+    let stored = match &verdict.outcome {
+        wire::Outcome::Accepted { seq, lost: ops } => Verdict::Accepted { seq: *seq, lost: lost(ops) },
+        wire::Outcome::Refused { code, op, message } => {
+            Verdict::Refused { code: code.number(), op: *op, message: message.clone() }
+        }
+        wire::Outcome::Superseded { ops } => Verdict::Superseded { lost: lost(ops) },
+        _ => return None,
+    };
+    Some(Delivery::Verdict { number: verdict.number, verdict: stored })
+}

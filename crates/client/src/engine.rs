@@ -1,0 +1,215 @@
+//! The client's thread: connects, drives one session after the other, and pauses between them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use reconvene_protocol::{Backoff, ClientConfig, Closed, ClosedBy, Code, Credential};
+use reconvene_store::Store;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+use crate::event::{Listener, SyncEvent};
+use crate::options::{Address, ClientError, SyncClientBuilder};
+use crate::session;
+use crate::status::{State, StatusCell};
+
+/// The WebSocket's buffers, in bytes each: messages are handed over whole, so little is gained by more.
+const SOCKET_BUFFER_BYTES: usize = 64 * 1024;
+
+/// What the thread and the application's handle share.
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    pub(crate) status: StatusCell,
+    pub(crate) credentials: Vec<Credential>,
+    pub(crate) protocol: ClientConfig,
+    listeners: Vec<Listener>,
+    /// Wakes the thread: the outbox grew, the network is back, or the client is to stop.
+    pub(crate) wake: Notify,
+    outbox_grew: AtomicBool,
+    network_is_back: AtomicBool,
+    stopping: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn new(builder: &SyncClientBuilder) -> Self {
+        Shared {
+            store: builder.store.clone(),
+            status: StatusCell::default(),
+            credentials: builder.credentials.clone(),
+            protocol: builder.protocol.clone(),
+            listeners: builder.listeners.clone(),
+            wake: Notify::new(),
+            outbox_grew: AtomicBool::new(false),
+            network_is_back: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn outbox_grew(&self) {
+        self.outbox_grew.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn network_is_back(&self) {
+        self.network_is_back.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn take_outbox_grew(&self) -> bool {
+        self.outbox_grew.swap(false, Ordering::AcqRel)
+    }
+
+    pub(crate) fn tell(&self, event: &SyncEvent) {
+        for listener in &self.listeners {
+            listener(event);
+        }
+    }
+}
+
+/// Starts the thread.
+pub(crate) fn spawn(
+    shared: Arc<Shared>,
+    address: Address,
+    builder: SyncClientBuilder,
+) -> Result<JoinHandle<()>, ClientError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let connect_timeout = builder.connect_timeout;
+    let thread = std::thread::Builder::new().name("reconvene-client".to_owned()).spawn(move || {
+        let ended = Ended(shared.clone());
+        runtime.block_on(run(&shared, &address, connect_timeout));
+        drop(ended);
+    })?;
+    Ok(thread)
+}
+
+/// Tells those who wait that nothing will happen any more, however the thread ends.
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.status.update(|status| {
+            if status.state != State::GaveUp {
+                status.state = State::Stopped;
+            }
+        });
+    }
+}
+
+async fn run(shared: &Arc<Shared>, address: &Address, connect_timeout: Duration) {
+    let start = Instant::now();
+    let mut backoff = Backoff::default();
+    while !shared.is_stopping() {
+        shared.status.update(|status| {
+            status.state = State::Connecting;
+            status.connects += 1;
+        });
+        shared.tell(&SyncEvent::Connecting);
+        let closed = match connect(shared, address, connect_timeout).await {
+            Ok(socket) => session::drive(shared, socket, &mut backoff).await,
+            Err(Some(closed)) => closed,
+            Err(None) => break,
+        };
+        tracing::info!(code = closed.code.name(), reason = closed.reason, "the sync connection ended");
+        shared.status.update(|status| status.last_closed = Some(closed.clone()));
+        if shared.is_stopping() {
+            break;
+        }
+        if !closed.code.retry_helps() {
+            shared.status.update(|status| status.state = State::GaveUp);
+            shared.tell(&SyncEvent::GaveUp { closed });
+            return;
+        }
+        let until = backoff.handle_failure(start.elapsed(), random());
+        shared.status.update(|status| status.state = State::Waiting);
+        let retry_in = Some(until.saturating_sub(start.elapsed()));
+        shared.tell(&SyncEvent::Disconnected { closed, retry_in });
+        pause(shared, start, &mut backoff).await;
+    }
+}
+
+/// Waits until the next attempt is due; the application may know better.
+async fn pause(shared: &Shared, start: Instant, backoff: &mut Backoff) {
+    while let Some(until) = backoff.poll_timeout() {
+        let now = start.elapsed();
+        if shared.is_stopping() || until <= now {
+            return;
+        }
+        if shared.network_is_back.swap(false, Ordering::AcqRel) {
+            backoff.network_is_back(now);
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(until - now) => return,
+            () = shared.wake.notified() => {}
+        }
+    }
+}
+
+async fn connect(
+    shared: &Shared,
+    address: &Address,
+    timeout: Duration,
+) -> Result<WebSocketStream<TcpStream>, Option<Closed>> {
+    let attempt = tokio::time::timeout(timeout, open(shared, address));
+    let failed = |reason: String| {
+        Some(Closed { by: ClosedBy::Link, code: Code::LinkLost, reason: format!("{}: {reason}", address.url) })
+    };
+    tokio::select! {
+        opened = attempt => match opened {
+            Ok(Ok(socket)) => Ok(socket),
+            Ok(Err(reason)) => Err(failed(reason)),
+            Err(_) => Err(failed(format!("no connection within {} s", timeout.as_secs_f32()))),
+        },
+        () = stopped(shared) => Err(None),
+    }
+}
+
+async fn stopped(shared: &Shared) {
+    while !shared.is_stopping() {
+        shared.wake.notified().await;
+    }
+}
+
+async fn open(shared: &Shared, address: &Address) -> Result<WebSocketStream<TcpStream>, String> {
+    let stream = TcpStream::connect(&address.target).await.map_err(|error| error.to_string())?;
+    // Verdicts and small pushes must not wait for more bytes to come.
+    stream.set_nodelay(true).map_err(|error| error.to_string())?;
+    let mut request = address.url.as_str().into_client_request().map_err(|error| error.to_string())?;
+    request
+        .headers_mut()
+        .insert("Sec-WebSocket-Protocol", HeaderValue::from_static(reconvene_protocol::SUBPROTOCOL));
+    let bytes_max = shared.protocol.message_bytes_max;
+    let config = WebSocketConfig::default()
+        .read_buffer_size(SOCKET_BUFFER_BYTES)
+        .write_buffer_size(SOCKET_BUFFER_BYTES)
+        .max_write_buffer_size(2 * SOCKET_BUFFER_BYTES + bytes_max)
+        .max_message_size(Some(bytes_max))
+        .max_frame_size(Some(bytes_max));
+    let (socket, _) =
+        client_async_with_config(request, stream, Some(config)).await.map_err(|error| error.to_string())?;
+    Ok(socket)
+}
+
+/// Spreads the attempts of many clients; without randomness they only come together.
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => u64::from_le_bytes(bytes),
+        Err(_) => u64::MAX / 2,
+    }
+}

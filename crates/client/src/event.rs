@@ -1,0 +1,49 @@
+//! What listeners of a client are told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reconvene_model::{Seq, TxNumber};
+use reconvene_protocol::Closed;
+
+/// Something that happened to a client, in the order in which it happened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum SyncEvent {
+    /// A connection is being tried.
+    Connecting,
+    /// The server took the login; what happened meanwhile follows.
+    LoggedIn,
+    /// Everything up to this position of the server's history is here; from now on changes come as they happen.
+    CaughtUp {
+        /// The position.
+        seq: Seq,
+    },
+    /// Changes were applied and are durable; observers of the store have been told what they are.
+    Applied {
+        /// How many objects they concern.
+        objects: u64,
+        /// The position up to which this store has everything.
+        seq: Seq,
+    },
+    /// The server did not take some of this store's transactions, or not whole; `store.sync().rejected()` has the data.
+    Rejected {
+        /// Their numbers.
+        numbers: Vec<TxNumber>,
+    },
+    /// The connection ended, or did not come about.
+    Disconnected {
+        /// By whom and why.
+        closed: Closed,
+        /// When the next attempt is made; none is made before something changes if this is `None`.
+        retry_in: Option<Duration>,
+    },
+    /// The client has given up: trying again would not help.
+    GaveUp {
+        /// By whom and why the last connection was ended.
+        closed: Closed,
+    },
+}
+
+/// Called with everything that happens.
+pub(crate) type Listener = Arc<dyn Fn(&SyncEvent) + Send + Sync>;

@@ -1,0 +1,298 @@
+//! From what an application's structs describe to a schema, and from one version to the next.
+
+use crate::digest::Digest;
+use crate::ids::{EntityId, IndexId, PropertyId, Uid};
+use crate::schema::{EntityDef, IndexDef, PropertyDef, Schema, SchemaError};
+use crate::types::{ConflictPolicy, EntityFlags, PropertyFlags, PropertyType};
+
+/// What a struct wants stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EntityDescription {
+    /// The entity's name.
+    pub name: String,
+    /// A fixed identity; without one it follows from the name.
+    pub uid: Option<Uid>,
+    /// The former name, whose identity goes on.
+    pub was: Option<String>,
+    /// What is special about it.
+    pub flags: EntityFlags,
+    /// Which of two concurrent writes wins.
+    pub conflict: ConflictPolicy,
+    /// The fields in order, the id among them.
+    pub properties: Vec<PropertyDescription>,
+}
+
+/// What a field wants stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PropertyDescription {
+    /// The property's name.
+    pub name: String,
+    /// A fixed identity; without one it follows from the names of entity and property.
+    pub uid: Option<Uid>,
+    /// The former name, whose identity goes on.
+    pub was: Option<String>,
+    /// What it holds.
+    pub ty: PropertyType,
+    /// What is special about it.
+    pub flags: PropertyFlags,
+    /// For links: the name of the entity linked to.
+    pub relation_target: Option<String>,
+}
+
+/// The largest numbers that a model ever used, and the identities that it retired: none is used again.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Retired {
+    /// The largest entity id.
+    pub last_entity: EntityId,
+    /// The largest index id.
+    pub last_index: IndexId,
+    /// Identities of entities, properties, indexes and relations that are gone.
+    pub uids: Vec<Uid>,
+}
+
+/// The identity that follows from a name: `"Task"`, `"Task.done"`, `"Task.done#index"`.
+///
+/// Equal structs on two devices get equal identities without any file. Never 0, and at most 63 bits, so that languages without
+/// unsigned numbers can hold it.
+pub fn name_uid(path: &str) -> Uid {
+    let mut digest = Digest::default();
+    digest.update(b"reconvene uid 1 ");
+    digest.update(path.as_bytes());
+    let hash = digest.finalize();
+    let number = u64::from_le_bytes(hash[..8].try_into().expect("a hash has 32 bytes"));
+    Uid((number & (u64::MAX >> 1)).max(1))
+}
+
+/// Brings a stored schema up to what is described; what is stored but not described stays.
+///
+/// Entities and properties are matched by identity, so a rename keeps the data. New ones get ids that were never used;
+/// properties that are no longer described are dropped, and their ids are not used again.
+///
+/// # Errors
+///
+/// [`SchemaError`] for a change of type under the same identity, for an identity that was retired, and for everything that
+/// [`Schema::new`] refuses.
+pub fn evolve(stored: &Schema, wanted: &[EntityDescription]) -> Result<Schema, SchemaError> {
+    evolve_with(stored, wanted, &mut Retired::default())
+}
+
+/// As [`evolve`], for a model that also keeps what it retired; properties and indexes that go are added there.
+///
+/// # Errors
+///
+/// As [`evolve`].
+pub fn evolve_with(
+    stored: &Schema,
+    wanted: &[EntityDescription],
+    retired: &mut Retired,
+) -> Result<Schema, SchemaError> {
+    let mut entities: Vec<EntityDef> = stored.entities().to_vec();
+    for entity in &entities {
+        retired.last_entity = retired.last_entity.max(entity.id);
+        for property in &entity.properties {
+            retired.last_index = retired.last_index.max(property.index.map_or(IndexId(0), |index| index.id));
+        }
+    }
+    for description in wanted {
+        let uid = identity(&entities, description);
+        let at = match entities.iter().position(|entity| entity.uid == uid) {
+            Some(at) => at,
+            None => {
+                refuse_retired(retired, uid, &description.name)?;
+                retired.last_entity.0 += 1;
+                entities.push(EntityDef {
+                    id: retired.last_entity,
+                    uid,
+                    name: String::new(),
+                    flags: EntityFlags::NONE,
+                    conflict: ConflictPolicy::default(),
+                    properties: Vec::new(),
+                    relations: Vec::new(),
+                    last_property_id: PropertyId(0),
+                });
+                entities.len() - 1
+            }
+        };
+        evolve_entity(&mut entities[at], description, retired)?;
+    }
+    Schema::new(entities)
+}
+
+/// By fixed uid; by the former name, stored or derived; by the name under which it is stored; else derived from the name.
+fn identity(entities: &[EntityDef], description: &EntityDescription) -> Uid {
+    let stored = |name: &str| entities.iter().find(|entity| entity.name == name).map(|entity| entity.uid);
+    description.uid.unwrap_or_else(|| match &description.was {
+        Some(was) => stored(was).or_else(|| stored(&description.name)).unwrap_or_else(|| name_uid(was)),
+        None => stored(&description.name).unwrap_or_else(|| name_uid(&description.name)),
+    })
+}
+
+fn evolve_entity(
+    entity: &mut EntityDef,
+    wanted: &EntityDescription,
+    retired: &mut Retired,
+) -> Result<(), SchemaError> {
+    // Identities of properties follow from the name that the entity's own identity came from.
+    let root = wanted.was.as_deref().unwrap_or(&wanted.name);
+    let mut properties = Vec::with_capacity(wanted.properties.len());
+    for description in &wanted.properties {
+        let place = || format!("{}.{}", wanted.name, description.name);
+        let stored = |name: &str| entity.properties.iter().find(|property| property.name == name);
+        let found = match (&description.uid, &description.was) {
+            (Some(uid), _) => entity.properties.iter().find(|property| property.uid == *uid),
+            (None, Some(was)) => stored(was).or_else(|| stored(&description.name)),
+            (None, None) => stored(&description.name),
+        };
+        let mut property = match found {
+            Some(found) if found.ty == description.ty => found.clone(),
+            Some(found) => {
+                let what = format!(
+                    "it is stored as {} and described as {}; values are not converted: give the property a new uid, and \
+                     copy them",
+                    found.ty, description.ty
+                );
+                return Err(SchemaError::Invalid { place: place(), what });
+            }
+            None => {
+                let derived = || name_uid(&format!("{root}.{}", description.was.as_ref().unwrap_or(&description.name)));
+                let uid = description.uid.unwrap_or_else(derived);
+                refuse_retired(retired, uid, &place())?;
+                entity.last_property_id.0 += 1;
+                PropertyDef {
+                    id: entity.last_property_id,
+                    uid,
+                    name: String::new(),
+                    ty: description.ty,
+                    flags: PropertyFlags::NONE,
+                    index: None,
+                    relation_target: None,
+                }
+            }
+        };
+        property.name.clone_from(&description.name);
+        property.flags = description.flags;
+        property.relation_target.clone_from(&description.relation_target);
+        let wants_index = [PropertyFlags::INDEXED, PropertyFlags::UNIQUE].iter().any(|&flag| description.flags.has(flag));
+        match (wants_index && !property.is_id(), property.index) {
+            (true, None) => {
+                retired.last_index.0 += 1;
+                let mut uid = name_uid(&format!("{}#index", property.uid));
+                // An index that was dropped and is wanted again is a new one.
+                while retired.uids.contains(&uid) {
+                    uid = name_uid(&format!("{uid}#index"));
+                }
+                property.index = Some(IndexDef { id: retired.last_index, uid });
+            }
+            (false, Some(index)) => {
+                retired.uids.push(index.uid);
+                property.index = None;
+            }
+            _ => {}
+        }
+        properties.push(property);
+    }
+    for gone in entity.properties.iter().filter(|old| !properties.iter().any(|new| new.uid == old.uid)) {
+        retired.uids.push(gone.uid);
+        retired.uids.extend(gone.index.map(|index| index.uid));
+    }
+    properties.sort_by_key(|property| property.id);
+    entity.name.clone_from(&wanted.name);
+    entity.flags = wanted.flags;
+    entity.conflict = wanted.conflict;
+    entity.properties = properties;
+    Ok(())
+}
+
+fn refuse_retired(retired: &Retired, uid: Uid, place: &str) -> Result<(), SchemaError> {
+    if retired.uids.contains(&uid) {
+        let what = format!("its uid {uid} was retired; give it a new one with #[property(uid = ..)] or #[entity(uid = ..)]");
+        return Err(SchemaError::Invalid { place: place.to_owned(), what });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn property(name: &str, ty: PropertyType, flags: PropertyFlags) -> PropertyDescription {
+        PropertyDescription { name: name.into(), uid: None, was: None, ty, flags, relation_target: None }
+    }
+
+    fn task(properties: Vec<PropertyDescription>) -> EntityDescription {
+        let mut all = vec![property("id", PropertyType::Long, PropertyFlags::ID)];
+        all.extend(properties);
+        EntityDescription {
+            name: "Task".into(),
+            uid: None,
+            was: None,
+            flags: EntityFlags::SYNC_ENABLED,
+            conflict: ConflictPolicy::Property,
+            properties: all,
+        }
+    }
+
+    fn text(name: &str) -> PropertyDescription {
+        property(name, PropertyType::String, PropertyFlags::NONE)
+    }
+
+    #[test]
+    fn equal_structs_get_equal_identities_whatever_their_order() {
+        let one = evolve(&Schema::default(), &[task(vec![text("a"), text("b")])]).unwrap();
+        let two = evolve(&Schema::default(), &[task(vec![text("b"), text("a")])]).unwrap();
+        assert_eq!(one.base_hash(), two.base_hash());
+        assert_ne!(one.entities()[0].properties, two.entities()[0].properties);
+    }
+
+    #[test]
+    fn ids_of_dropped_properties_are_not_used_again() {
+        let first = evolve(&Schema::default(), &[task(vec![text("a"), text("b")])]).unwrap();
+        let second = evolve(&first, &[task(vec![text("b")])]).unwrap();
+        let third = evolve(&second, &[task(vec![text("b"), text("c")])]).unwrap();
+        let entity = third.entity_by_name("Task").unwrap();
+        assert_eq!(entity.property("b").unwrap().id, PropertyId(3));
+        assert_eq!(entity.property("c").unwrap().id, PropertyId(4));
+    }
+
+    #[test]
+    fn a_rename_keeps_identity_and_id_on_old_devices_and_fresh_ones() {
+        let renamed = || {
+            let mut property = text("title");
+            property.was = Some("text".into());
+            let mut entity = task(vec![property]);
+            entity.name = "Todo".into();
+            entity.was = Some("Task".into());
+            [entity]
+        };
+        let old = evolve(&Schema::default(), &[task(vec![text("text")])]).unwrap();
+        let (upgraded, fresh) = (evolve(&old, &renamed()).unwrap(), evolve(&Schema::default(), &renamed()).unwrap());
+        for schema in [&upgraded, &fresh] {
+            let entity = schema.entity_by_name("Todo").unwrap();
+            assert_eq!(entity.uid, name_uid("Task"));
+            assert_eq!(entity.property("title").unwrap().uid, name_uid("Task.text"));
+        }
+        assert_eq!(evolve(&upgraded, &renamed()).unwrap(), upgraded, "opening again changes nothing");
+    }
+
+    #[test]
+    fn a_change_of_type_needs_a_new_uid() {
+        let old = evolve(&Schema::default(), &[task(vec![text("a")])]).unwrap();
+        let mut changed = property("a", PropertyType::Long, PropertyFlags::NONE);
+        let error = evolve(&old, &[task(vec![changed.clone()])]).unwrap_err();
+        assert!(error.to_string().contains("give the property a new uid"), "{error}");
+        changed.uid = Some(Uid(77));
+        assert!(evolve(&old, &[task(vec![changed])]).is_ok());
+    }
+
+    #[test]
+    fn an_index_comes_and_goes_with_its_flag() {
+        let mut retired = Retired::default();
+        let indexed = || [task(vec![property("a", PropertyType::String, PropertyFlags::INDEXED)])];
+        let first = evolve_with(&Schema::default(), &indexed(), &mut retired).unwrap();
+        let without = evolve_with(&first, &[task(vec![text("a")])], &mut retired).unwrap();
+        assert_eq!(without.entities()[0].property("a").unwrap().index, None);
+        let again = evolve_with(&without, &indexed(), &mut retired).unwrap();
+        let (old, new) = (&first.entities()[0], &again.entities()[0]);
+        assert_ne!(old.property("a").unwrap().index, new.property("a").unwrap().index);
+    }
+}

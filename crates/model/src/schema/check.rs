@@ -1,0 +1,144 @@
+//! The rules that every schema keeps.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+
+use super::{ENTITIES_MAX, EntityDef, NAME_BYTES_MAX, PROPERTIES_MAX, PropertyDef, SchemaError};
+use crate::types::{EntityFlags, PropertyFlags, PropertyType};
+
+/// Checks entities in order of id.
+pub(super) fn entities(entities: &[EntityDef]) -> Result<(), SchemaError> {
+    if entities.len() > ENTITIES_MAX {
+        return Err(invalid("the schema", format!("it has {} entities; at most {ENTITIES_MAX} are allowed", entities.len())));
+    }
+    let mut uids = HashSet::new();
+    let (mut ids, mut names, mut indexes) = (HashSet::new(), HashSet::new(), HashSet::new());
+    for entity in entities {
+        let place = || entity.name.clone();
+        name(&entity.name, "an entity")?;
+        if entity.id.0 == 0 {
+            return Err(invalid(place(), "its id is 0; ids start at 1"));
+        }
+        once(&mut ids, entity.id, place, "another entity has its id")?;
+        once(&mut names, entity.name.as_str(), place, "there are two entities of this name; rename one")?;
+        uid(&mut uids, entity.uid.0, place)?;
+        properties(entity, &mut uids, &mut indexes)?;
+        for relation in &entity.relations {
+            let place = || format!("{}.{}", entity.name, relation.name);
+            name(&relation.name, &entity.name)?;
+            uid(&mut uids, relation.uid.0, place)?;
+            if !entities.iter().any(|other| other.uid == relation.target) {
+                return Err(invalid(place(), "the entity that it links to is not in the schema; add it"));
+            }
+        }
+        for property in &entity.properties {
+            if let Some(target) = &property.relation_target
+                && !entities.iter().any(|other| other.name == *target)
+            {
+                let what = format!("it links to {target}, which is not in the schema; add that entity");
+                return Err(invalid(format!("{}.{}", entity.name, property.name), what));
+            }
+        }
+        if entity.has_shared_ids() && !entity.is_synced() {
+            return Err(invalid(place(), "shared ids are for synced entities; mark it synced, or leave them out"));
+        }
+        if entity.flags.has(EntityFlags::SHARED_GLOBAL_IDS) && entity.properties.iter().any(|p| is_unassignable(p)) {
+            return Err(invalid(place(), "with shared ids the application chooses ids; a monotonic sequence cannot be had"));
+        }
+    }
+    Ok(())
+}
+
+fn is_unassignable(property: &PropertyDef) -> bool {
+    property.is_id() && property.flags.has(PropertyFlags::ID_MONOTONIC_SEQUENCE)
+}
+
+fn properties(
+    entity: &EntityDef,
+    uids: &mut HashSet<u64>,
+    indexes: &mut HashSet<u32>,
+) -> Result<(), SchemaError> {
+    let count = entity.properties.len();
+    if count > PROPERTIES_MAX {
+        return Err(invalid(&entity.name, format!("it has {count} properties; at most {PROPERTIES_MAX} are allowed")));
+    }
+    let (mut ids, mut names) = (HashSet::new(), HashSet::new());
+    for property in &entity.properties {
+        let place = || format!("{}.{}", entity.name, property.name);
+        name(&property.name, &entity.name)?;
+        if property.id.0 == 0 || property.id.0 as usize > PROPERTIES_MAX {
+            let what = format!("its id is {}; ids go from 1 to {PROPERTIES_MAX}, retired ones count", property.id);
+            return Err(invalid(place(), what));
+        }
+        if property.id > entity.last_property_id {
+            return Err(invalid(place(), "its id is larger than the entity's lastPropertyId; raise that one"));
+        }
+        once(&mut ids, property.id, place, "another property of the entity has its id")?;
+        once(&mut names, property.name.as_str(), place, "the entity has two properties of this name; rename one")?;
+        uid(uids, property.uid.0, place)?;
+        flags(property).map_err(|what| invalid(place(), what))?;
+        if let Some(index) = property.index {
+            if index.id.0 == 0 || !indexes.insert(index.id.0) {
+                return Err(invalid(place(), format!("index id {} is 0 or belongs to another property", index.id)));
+            }
+            uid(uids, index.uid.0, place)?;
+        }
+    }
+    match entity.properties.iter().filter(|property| property.is_id()).count() {
+        1 => Ok(()),
+        0 => Err(invalid(&entity.name, "it has no id; give one property of type Long the flag ID (1)")),
+        _ => Err(invalid(&entity.name, "it has more than one id; keep one")),
+    }
+}
+
+fn flags(property: &PropertyDef) -> Result<(), &'static str> {
+    let has = |flag| property.flags.has(flag);
+    if property.is_id() && property.ty != PropertyType::Long {
+        return Err("an id is of type Long");
+    }
+    if property.is_id() && property.index.is_some() {
+        return Err("an id needs no index: objects are kept in order of id");
+    }
+    let wants_index = has(PropertyFlags::INDEXED) || has(PropertyFlags::UNIQUE);
+    if wants_index && !property.is_id() && property.index.is_none() {
+        return Err("it is indexed or unique, but has no index id");
+    }
+    if property.relation_target.is_some() && property.ty != PropertyType::Relation {
+        return Err("only a property of type Relation links to an entity");
+    }
+    if property.ty == PropertyType::Relation && property.relation_target.is_none() {
+        return Err("a property of type Relation names the entity that it links to; set relationTarget");
+    }
+    if has(PropertyFlags::UNIQUE) && property.ty == PropertyType::Flex {
+        return Err("a Flex value cannot be unique");
+    }
+    Ok(())
+}
+
+fn name(name: &str, place: &str) -> Result<(), SchemaError> {
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+        let what = format!("the name {name:?} is empty, longer than {NAME_BYTES_MAX} bytes, or has control characters");
+        return Err(invalid(place, what));
+    }
+    Ok(())
+}
+
+fn uid(uids: &mut HashSet<u64>, uid: u64, place: impl Fn() -> String) -> Result<(), SchemaError> {
+    if uid == 0 {
+        return Err(invalid(place(), "its uid is 0; every entity, property, index and relation needs one"));
+    }
+    once(uids, uid, place, "something else in the schema has its uid; uids are never shared or reused")
+}
+
+fn once<T: Eq + Hash>(
+    seen: &mut HashSet<T>,
+    item: T,
+    place: impl Fn() -> String,
+    otherwise: &str,
+) -> Result<(), SchemaError> {
+    if seen.insert(item) { Ok(()) } else { Err(invalid(place(), otherwise)) }
+}
+
+fn invalid(place: impl Into<String>, what: impl Into<String>) -> SchemaError {
+    SchemaError::Invalid { place: place.into(), what: what.into() }
+}

@@ -1,0 +1,153 @@
+//! Accepting connections: one thread with a runtime for all of them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use reconvene_protocol::SUBPROTOCOL;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::task::JoinSet;
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
+
+use crate::connection;
+use crate::options::ServerError;
+use crate::shared::Shared;
+
+/// The buffers of each connection, in bytes: with thousands of idle ones they are what costs memory.
+const SOCKET_BUFFER_BYTES: usize = 4 * 1024;
+
+/// How long to wait after the operating system refused a connection, as when file descriptors have run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The runtime of all connections.
+pub(crate) struct Listening {
+    runtime: Runtime,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Listening {
+    /// Waits until every connection has ended; cuts those that have not in time, and tells so.
+    pub(crate) fn wait(self, timeout: Duration) -> bool {
+        let Listening { runtime, ended } = self;
+        // On a helper thread, for the caller may be within a runtime of its own.
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| {
+                let drained = runtime.block_on(async { tokio::time::timeout(timeout, ended).await.is_ok() });
+                runtime.shutdown_timeout(Duration::from_secs(1));
+                drained
+            });
+            waiter.join().unwrap_or(false)
+        })
+    }
+}
+
+/// Binds, and starts to accept.
+pub(crate) fn start(shared: Arc<Shared>, bind: SocketAddr) -> Result<(Listening, SocketAddr), ServerError> {
+    let bind_error = |error| ServerError::Bind { address: bind, error };
+    let listener = std::net::TcpListener::bind(bind).map_err(bind_error)?;
+    listener.set_nonblocking(true).map_err(bind_error)?;
+    let address = listener.local_addr().map_err(bind_error)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("reconvene-server")
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(ServerError::Threads)?;
+    let listener = {
+        let _entered = runtime.enter();
+        TcpListener::from_std(listener).map_err(bind_error)?
+    };
+    let (end, ended) = oneshot::channel();
+    runtime.spawn(async move {
+        accept(shared, listener).await;
+        drop(end.send(()));
+    });
+    Ok((Listening { runtime, ended }, address))
+}
+
+async fn accept(shared: Arc<Shared>, listener: TcpListener) {
+    let places = Arc::new(Semaphore::new(shared.limits.sessions_max));
+    let mut draining = shared.draining.subscribe();
+    let mut connections = JoinSet::new();
+    while !*draining.borrow_and_update() {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, address)) => match places.clone().try_acquire_owned() {
+                    Ok(place) => {
+                        let number = shared.stats.connections.fetch_add(1, Ordering::Relaxed) + 1;
+                        tracing::debug!(session = number, %address, "connection accepted");
+                        connections.spawn(handle(shared.clone(), stream, number, place));
+                    }
+                    // To close at once costs least; the device comes back after a pause.
+                    Err(_) => tracing::warn!(%address, max = shared.limits.sessions_max, "too many connections: one was closed"),
+                },
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            Some(ended) = connections.join_next(), if !connections.is_empty() => report(ended),
+            _ = draining.changed() => {}
+        }
+    }
+    drop(listener);
+    while let Some(ended) = connections.join_next().await {
+        report(ended);
+    }
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a connection's task ended by a panic; the others go on");
+    }
+}
+
+async fn handle(shared: Arc<Shared>, stream: TcpStream, number: u64, _place: OwnedSemaphorePermit) {
+    let mut draining = shared.draining.subscribe();
+    let shaken = tokio::time::timeout(shared.limits.handshake_timeout, shake_hands(&shared, stream));
+    let socket = tokio::select! {
+        shaken = shaken => match shaken {
+            Ok(Ok(socket)) => socket,
+            Ok(Err(reason)) => return tracing::debug!(session = number, reason, "no WebSocket came about"),
+            Err(_) => return tracing::debug!(session = number, "the WebSocket handshake took too long"),
+        },
+        _ = draining.wait_for(|&draining| draining) => return,
+    };
+    connection::serve(shared, socket, number).await;
+}
+
+async fn shake_hands(shared: &Shared, stream: TcpStream) -> Result<WebSocketStream<TcpStream>, String> {
+    // Verdicts and small pushes must not wait for more bytes to come.
+    stream.set_nodelay(true).map_err(|error| error.to_string())?;
+    let bytes_max = shared.protocol.limits.message_bytes_max;
+    let config = WebSocketConfig::default()
+        .read_buffer_size(SOCKET_BUFFER_BYTES)
+        .write_buffer_size(SOCKET_BUFFER_BYTES)
+        .max_write_buffer_size(2 * SOCKET_BUFFER_BYTES + bytes_max)
+        .max_message_size(Some(bytes_max))
+        .max_frame_size(Some(bytes_max));
+    accept_hdr_async_with_config(stream, grant_subprotocol, Some(config)).await.map_err(|error| error.to_string())
+}
+
+#[expect(clippy::result_large_err, reason = "the WebSocket library fixes the type of a refusal")]
+fn grant_subprotocol(request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
+    let asked = request.headers().get_all("Sec-WebSocket-Protocol").iter();
+    let ours = asked
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|name| name.trim() == SUBPROTOCOL);
+    if !ours {
+        let text = format!("this is a sync server: ask for the WebSocket subprotocol {SUBPROTOCOL}\n");
+        let mut refusal = ErrorResponse::new(Some(text));
+        *refusal.status_mut() = StatusCode::BAD_REQUEST;
+        return Err(refusal);
+    }
+    response.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
+    Ok(response)
+}

@@ -1,0 +1,117 @@
+//! Judging a login: who may come in, and from where the history goes on for him.
+
+use reconvene_model::digest::Digest;
+use reconvene_model::{PeerId, Seq};
+use reconvene_protocol as wire;
+use reconvene_protocol::{Code, LoginAnswer, LoginRequest, Outcome, SchemaHashes};
+use reconvene_store::{StoreError, SyncHandle, Verdict};
+
+use crate::options::Authentication;
+
+/// Why someone was not let in.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) code: Code,
+    pub(crate) message: String,
+}
+
+impl Refusal {
+    fn new(code: Code, message: &str) -> Self {
+        Refusal { code, message: message.to_owned() }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::KeyMismatch { .. } => {
+                Refusal::new(Code::KeyWrong, "the server knows this peer with another key; use a new directory")
+            }
+            error => {
+                tracing::error!(%error, "a login could not be judged");
+                Refusal::new(Code::ServerFailed, "something broke on the server; its log says what")
+            }
+        }
+    }
+}
+
+/// Judges a login; reads the store, and writes it when a peer comes for the first time.
+pub(crate) fn judge(
+    sync: &SyncHandle,
+    authentication: &Authentication,
+    request: &LoginRequest,
+    session: u64,
+    server_time_ms: u64,
+) -> Result<LoginAnswer, Refusal> {
+    authenticate(authentication, request)?;
+    let login = &request.login;
+    let origin = sync.register(request.peer, &login.public_key)?;
+    let (epoch, head) = (sync.epoch()?, sync.head()?);
+    let view = view_key(&login.schema);
+    let known_history = login.cursor.epoch == epoch;
+    if login.confirmed > origin.decided || (known_history && login.cursor.seq > head) {
+        let message = "the server was restored from a backup that is older than what this device has seen; its operator \
+                       must decide how to go on, the device loses nothing meanwhile";
+        tracing::error!(peer = %request.peer, "a device has seen more of the history than this server holds");
+        return Err(Refusal::new(Code::HistoryLost, message));
+    }
+    let same_view = known_history && login.cursor.view == view;
+    Ok(LoginAnswer {
+        session,
+        server_time_ms,
+        decided_number: origin.decided,
+        decided_hash: origin.hash,
+        decided_seq: head,
+        refusals: sync.unconfirmed(request.peer, login.confirmed)?.into_iter().map(verdict).collect(),
+        epoch,
+        view,
+        catch_up_from: if same_view { login.cursor.seq } else { Seq(0) },
+        capabilities: Vec::new(),
+    })
+}
+
+fn authenticate(authentication: &Authentication, request: &LoginRequest) -> Result<(), Refusal> {
+    match authentication {
+        Authentication::None => Ok(()),
+        Authentication::SharedSecret(_) if !request.offers_secret() => Err(Refusal::new(
+            Code::CredentialsMissing,
+            "the server asks for a shared secret; configure the device with it",
+        )),
+        Authentication::SharedSecret(secret) if !request.verify_secret(secret) => {
+            Err(Refusal::new(Code::SecretWrong, "the shared secret of this device is not the server's"))
+        }
+        Authentication::SharedSecret(_) => Ok(()),
+    }
+}
+
+/// The key of a view that only the schema narrows: another version of the app sees other properties.
+fn view_key(schema: &SchemaHashes) -> u64 {
+    let mut digest = Digest::default();
+    digest.update(b"reconvene view 1");
+    digest.update(&schema.base);
+    let hash = digest.finalize();
+    u64::from_le_bytes(hash[..8].try_into().expect("a hash has 32 bytes")).max(1)
+}
+
+/// A verdict as it travels.
+pub(crate) fn verdict((number, verdict): (u64, Verdict)) -> wire::Verdict {
+    let lost = |ops: Vec<reconvene_store::LostOp>| -> Vec<wire::LostOp> {
+        ops.into_iter()
+            .map(|lost| wire::LostOp { op: lost.op, code: Code::ObjectRemoved, generation: lost.generation })
+            .collect()
+    };
+    let outcome = match verdict {
+        Verdict::Accepted { seq, lost: ops } => Outcome::Accepted { seq, lost: lost(ops) },
+        Verdict::Superseded { lost: ops } => Outcome::Superseded { ops: lost(ops) },
+        Verdict::Refused { code, op, message } => {
+            Outcome::Refused { code: Code::from_number(code), op, message }
+        }
+        other => unreachable!("the store makes no verdict that its server does not know: {other:?}"),
+    };
+    wire::Verdict { number, outcome }
+}
+
+/// What a log line calls a peer.
+pub(crate) fn name(peer: Option<PeerId>) -> String {
+    peer.map_or_else(|| "not logged in".to_owned(), |peer| peer.to_string())
+}

@@ -1,0 +1,473 @@
+//! What a server delivered, applied in the order in which it came, in one transaction.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use reconvene_model::change::{Op, OpKind, OpsReader, TxHead, decode_tx};
+use reconvene_model::codec::DecodeError;
+use reconvene_model::merge::merge_op;
+use reconvene_model::state::{ObjectState, Register, StateEntry, StatesReader};
+use reconvene_model::{Generation, ObjectId, PeerId, Seq, Stamp, TxNumber};
+
+use crate::catalog::EntityRuntime;
+use crate::error::{Result, StoreError};
+use crate::sync::global_ids::{self, Lookup};
+use crate::sync::overlay::{self, Place};
+use crate::sync::rejected::{self, Cause};
+use crate::sync::{convert, meta, outbox};
+use crate::txn::WriteTxn;
+
+/// One thing that a server said, in the order in which it said it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Delivery<'a> {
+    /// The answer to a login: which history this is, and what it has decided of this store's transactions.
+    Login {
+        /// The random identity of the server's history.
+        epoch: u64,
+        /// The hash of this store's view.
+        view: u64,
+        /// The highest number of this store that the server has decided on.
+        decided: TxNumber,
+        /// The position up to which those decisions lie.
+        decided_seq: Seq,
+    },
+    /// Another store's transaction.
+    Push {
+        /// Its position.
+        seq: Seq,
+        /// Its author.
+        origin: PeerId,
+        /// Its clock reading.
+        hlc: u64,
+        /// Its ops block.
+        ops: &'a [u8],
+    },
+    /// The position of a transaction of this store.
+    Own {
+        /// Its position.
+        seq: Seq,
+        /// Its number.
+        number: TxNumber,
+    },
+    /// Whole objects of a catch-up.
+    States {
+        /// The states block.
+        block: &'a [u8],
+        /// Up to where every object has been delivered now.
+        upto: Seq,
+    },
+    /// The end of a catch-up.
+    CatchUpDone {
+        /// The position at which pushes go on.
+        seq: Seq,
+    },
+    /// The decision on one of this store's transactions.
+    Verdict {
+        /// Its number.
+        number: TxNumber,
+        /// The decision.
+        verdict: Verdict,
+    },
+}
+
+/// A server's durable decision on a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// It has a position; some of its ops may have been lost.
+    Accepted {
+        /// The position.
+        seq: Seq,
+        /// The ops that a later generation of their object swallowed.
+        lost: Vec<LostOp>,
+    },
+    /// Nothing of it took effect.
+    Refused {
+        /// The stable code of the reason.
+        code: u32,
+        /// The op that is to blame, counted from 0.
+        op: Option<u32>,
+        /// The reason in words.
+        message: String,
+    },
+    /// Every op came too late for its object.
+    Superseded {
+        /// The ops with the generations that their objects have by now.
+        lost: Vec<LostOp>,
+    },
+}
+
+/// An op that a later generation of its object swallowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LostOp {
+    /// The op, counted from 0 within its transaction.
+    pub op: u32,
+    /// The object's generation on the server.
+    pub generation: Generation,
+}
+
+/// What applying deliveries did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Applied {
+    /// Ops and states that were merged.
+    pub objects: u64,
+    /// Ops and states of entities that this store's schema does not know: they come when it does.
+    pub skipped: u64,
+    /// The store's transactions that were refused or superseded, or lost ops: see [`crate::SyncHandle::rejected`].
+    pub rejected: Vec<TxNumber>,
+    /// How many of the store's transactions left the outbox.
+    pub settled: u64,
+    /// The highest number whose verdict, and that of all before it, is durable here.
+    pub decided: TxNumber,
+}
+
+/// Applies deliveries in order.
+pub(crate) fn apply(tx: &mut WriteTxn<'_>, deliveries: &[Delivery<'_>]) -> Result<Applied> {
+    let mut applier = Applier { dirty: BTreeSet::new(), applied: Applied::default(), hlc: 0 };
+    for delivery in deliveries {
+        applier.deliver(tx, delivery)?;
+    }
+    applier.flush(tx)?;
+    if applier.hlc > 0 {
+        let hlc = applier.hlc;
+        let last = tx.sync_writer_mut(|writer| {
+            writer.clock.observe(hlc);
+            writer.clock.last()
+        })?;
+        meta::put_clock(tx, last)?;
+    }
+    applier.applied.decided = meta::decided(tx)?;
+    Ok(applier.applied)
+}
+
+struct Applier {
+    /// Objects with undecided transactions whose confirmed state changed: their visible state is out of date.
+    dirty: BTreeSet<Place>,
+    applied: Applied,
+    /// The largest clock reading seen.
+    hlc: u64,
+}
+
+impl Applier {
+    fn deliver(&mut self, tx: &mut WriteTxn<'_>, delivery: &Delivery<'_>) -> Result<()> {
+        match delivery {
+            Delivery::Login { epoch, view, decided, decided_seq } => {
+                self.login(tx, *epoch, *view, *decided, *decided_seq)
+            }
+            Delivery::Push { seq, origin, hlc, ops } => {
+                self.push(tx, *origin, *hlc, ops)?;
+                self.advance(tx, *seq)
+            }
+            Delivery::Own { seq, number } => {
+                self.flush(tx)?;
+                self.own(tx, *number)?;
+                self.advance(tx, *seq)
+            }
+            Delivery::States { block, upto } => {
+                meta::put_catching_up(tx, true)?;
+                self.states(tx, block)?;
+                self.reach(tx, *upto)
+            }
+            Delivery::CatchUpDone { seq } => {
+                self.reach(tx, *seq)?;
+                meta::put_catching_up(tx, false)
+            }
+            Delivery::Verdict { number, verdict } => {
+                self.flush(tx)?;
+                self.verdict(tx, *number, verdict)
+            }
+        }
+    }
+
+    fn login(
+        &mut self,
+        tx: &mut WriteTxn<'_>,
+        epoch: u64,
+        view: u64,
+        decided: TxNumber,
+        decided_seq: Seq,
+    ) -> Result<()> {
+        let mut cursor = meta::cursor(tx)?;
+        if cursor.epoch != 0 && cursor.epoch != epoch {
+            return Err(StoreError::OtherHistory { known: cursor.epoch, offered: epoch });
+        }
+        if (cursor.epoch, cursor.view) != (epoch, view) {
+            cursor = meta::Cursor { epoch, view, seq: Seq(0) };
+            meta::put_cursor(tx, cursor)?;
+        }
+        let undecided: Vec<TxNumber> = outbox::rows(tx, 0)?
+            .map(|row| row.map(|row| row.number))
+            .take_while(|number| number.as_ref().map_or(true, |&number| number <= decided))
+            .collect::<Result<_>>()?;
+        tx.sync_writer_mut(|writer| {
+            for number in undecided {
+                writer.decided.entry(number).or_insert(decided_seq);
+            }
+        })?;
+        if decided > meta::decided(tx)? {
+            meta::put_decided(tx, decided)?;
+        }
+        Ok(())
+    }
+
+    /// Moves the cursor over one pushed transaction.
+    fn advance(&mut self, tx: &mut WriteTxn<'_>, seq: Seq) -> Result<()> {
+        let mut cursor = meta::cursor(tx)?;
+        if seq <= cursor.seq {
+            return Err(StoreError::Disorder { at: cursor.seq, got: seq });
+        }
+        cursor.seq = seq;
+        meta::put_cursor(tx, cursor)
+    }
+
+    /// Moves the cursor to where a catch-up has come, and settles the own transactions that lie before it.
+    fn reach(&mut self, tx: &mut WriteTxn<'_>, seq: Seq) -> Result<()> {
+        let mut cursor = meta::cursor(tx)?;
+        if seq < cursor.seq {
+            return Err(StoreError::Disorder { at: cursor.seq, got: seq });
+        }
+        cursor.seq = seq;
+        meta::put_cursor(tx, cursor)?;
+        self.flush(tx)?;
+        let settled: Vec<TxNumber> = tx
+            .sync_writer()?
+            .decided
+            .iter()
+            .filter(|&(_, &decided)| decided <= seq)
+            .map(|(&number, _)| number)
+            .collect();
+        let mut dirty = BTreeSet::new();
+        for number in settled {
+            dirty.extend(self.leave_outbox(tx, number)?);
+        }
+        overlay::recompute(tx, &dirty)
+    }
+
+    fn flush(&mut self, tx: &mut WriteTxn<'_>) -> Result<()> {
+        overlay::recompute(tx, &std::mem::take(&mut self.dirty))
+    }
+
+    fn push(&mut self, tx: &mut WriteTxn<'_>, origin: PeerId, hlc: u64, block: &[u8]) -> Result<()> {
+        let stamp = Stamp::new(hlc, origin);
+        self.hlc = self.hlc.max(hlc);
+        let mut ops = OpsReader::new(origin, block).map_err(StoreError::bad_delivery)?;
+        let mut op = Op::default();
+        while ops.read_into(&mut op).map_err(StoreError::bad_delivery)? {
+            let Some(entity) = synced(tx, op.entity) else {
+                self.applied.skipped += 1;
+                continue;
+            };
+            self.push_op(tx, &entity, &op, stamp)?;
+            self.applied.objects += 1;
+        }
+        Ok(())
+    }
+
+    fn push_op(&mut self, tx: &mut WriteTxn<'_>, entity: &Arc<EntityRuntime>, op: &Op<'_>, stamp: Stamp) -> Result<()> {
+        let Some(id) = global_ids::local(tx, entity, op.gid)? else {
+            // What this store never heard of can only come to be by an insert.
+            if op.kind == OpKind::Insert {
+                let id = global_ids::assign(tx, entity, op.gid)?;
+                let state = inserted(op, stamp);
+                overlay::put_visible(tx, entity, id, op.gid, None, &state)?;
+            }
+            return Ok(());
+        };
+        let pending = tx.sync_writer()?.pending.contains(entity.def.id, id);
+        let columns = tx.sync_entity(entity)?;
+        let record = overlay::confirmed_record(tx, entity, id, pending)?;
+        let mut state = match &record {
+            Some(record) => convert::state_of_record(tx, &columns, record)?.0,
+            None => ObjectState::default(),
+        };
+        merge_op(&mut state, op, stamp);
+        self.put(tx, entity, id, op.gid, pending, &state)
+    }
+
+    fn put(
+        &mut self,
+        tx: &mut WriteTxn<'_>,
+        entity: &Arc<EntityRuntime>,
+        id: ObjectId,
+        gid: reconvene_model::GlobalId,
+        pending: bool,
+        state: &ObjectState<'_>,
+    ) -> Result<()> {
+        if pending {
+            self.dirty.insert((entity.def.id, id));
+            overlay::put_confirmed(tx, entity, id, gid, state)
+        } else {
+            overlay::put_visible(tx, entity, id, gid, None, state)
+        }
+    }
+
+    fn states(&mut self, tx: &mut WriteTxn<'_>, block: &[u8]) -> Result<()> {
+        let mut entries = StatesReader::new(block).map_err(StoreError::bad_delivery)?;
+        let mut entry = StateEntry::default();
+        while entries.read_into(&mut entry).map_err(StoreError::bad_delivery)? {
+            let Some(entity) = synced(tx, entry.entity) else {
+                self.applied.skipped += 1;
+                continue;
+            };
+            for register in &entry.state.registers {
+                self.hlc = self.hlc.max(register.stamp.hlc);
+            }
+            let id = match global_ids::local(tx, &entity, entry.gid)? {
+                Some(id) => id,
+                None if entry.state.exists => global_ids::assign(tx, &entity, entry.gid)?,
+                None => continue,
+            };
+            let pending = tx.sync_writer()?.pending.contains(entity.def.id, id);
+            self.put(tx, &entity, id, entry.gid, pending, &entry.state)?;
+            self.applied.objects += 1;
+        }
+        Ok(())
+    }
+
+    /// Lets a transaction of this store, at its place among all others, become confirmed.
+    ///
+    /// What readers see stays as it is: the same ops merge, only one step earlier.
+    fn own(&mut self, tx: &mut WriteTxn<'_>, number: TxNumber) -> Result<()> {
+        let Some(bytes) = outbox::get(tx, number)? else {
+            return Err(StoreError::NotOurs { number });
+        };
+        let (head, block) = decode_tx(&bytes).map_err(|e| StoreError::damaged("outbox", e))?;
+        let stamp = Stamp::new(head.hlc, head.origin);
+        let mut ops = OpsReader::new(head.origin, block).map_err(|e| StoreError::damaged("outbox", e))?;
+        let mut places = Vec::new();
+        let mut op = Op::default();
+        while ops.read_into(&mut op).map_err(|e| StoreError::damaged("outbox", e))? {
+            let Some(entity) = synced(tx, op.entity) else { continue };
+            let Some(id) = global_ids::local(tx, &entity, op.gid)? else { continue };
+            let place = (entity.def.id, id);
+            places.push(place);
+            self.applied.objects += 1;
+            let others = tx.sync_writer()?.pending.numbers(place.0, place.1).any(|other| other != number);
+            if !others {
+                continue;
+            }
+            let columns = tx.sync_entity(&entity)?;
+            let record = overlay::confirmed_record(tx, &entity, id, true)?;
+            let mut state = match &record {
+                Some(record) => convert::state_of_record(tx, &columns, record)?.0,
+                None => ObjectState::default(),
+            };
+            merge_op(&mut state, &op, stamp);
+            overlay::put_confirmed(tx, &entity, id, op.gid, &state)?;
+        }
+        self.forget(tx, number, &places)?;
+        for place in places {
+            if !tx.sync_writer()?.pending.contains(place.0, place.1) {
+                overlay::delete_confirmed(tx, place)?;
+            }
+        }
+        self.applied.settled += 1;
+        Ok(())
+    }
+
+    fn verdict(&mut self, tx: &mut WriteTxn<'_>, number: TxNumber, verdict: &Verdict) -> Result<()> {
+        if let Some(bytes) = outbox::get(tx, number)? {
+            match verdict {
+                Verdict::Accepted { seq, lost } => {
+                    if !lost.is_empty() {
+                        rejected::put(tx, number, Cause::Lost(lost), &bytes)?;
+                        self.applied.rejected.push(number);
+                    }
+                    tx.sync_writer_mut(|writer| writer.decided.insert(number, *seq))?;
+                }
+                Verdict::Refused { code, op, message } => {
+                    rejected::put(tx, number, Cause::Refused { code: *code, op: *op, message }, &bytes)?;
+                    self.reject(tx, number)?;
+                }
+                Verdict::Superseded { lost } => {
+                    rejected::put(tx, number, Cause::Superseded(lost), &bytes)?;
+                    self.bury(tx, &bytes, lost)?;
+                    self.reject(tx, number)?;
+                }
+            }
+        }
+        if number > meta::decided(tx)? {
+            meta::put_decided(tx, number)?;
+        }
+        Ok(())
+    }
+
+    fn reject(&mut self, tx: &mut WriteTxn<'_>, number: TxNumber) -> Result<()> {
+        self.flush(tx)?;
+        let dirty = self.leave_outbox(tx, number)?;
+        self.applied.rejected.push(number);
+        overlay::recompute(tx, &dirty)
+    }
+
+    /// Records the generation that swallowed an op, so that the next write to the object names it.
+    fn bury(&mut self, tx: &mut WriteTxn<'_>, bytes: &[u8], lost: &[LostOp]) -> Result<()> {
+        for (at, (_, op)) in ops_of(bytes)?.into_iter().enumerate() {
+            let Some(lost) = lost.iter().find(|lost| lost.op as usize == at) else { continue };
+            let Some(entity) = synced(tx, op.entity) else { continue };
+            let Some(id) = global_ids::local(tx, &entity, op.gid)? else { continue };
+            let columns = tx.sync_entity(&entity)?;
+            let record = overlay::confirmed_record(tx, &entity, id, true)?;
+            let generation = match &record {
+                Some(record) => convert::state_of_record(tx, &columns, record)?.0.generation,
+                None => 0,
+            };
+            if generation < lost.generation {
+                let tombstone = ObjectState { generation: lost.generation, ..ObjectState::default() };
+                overlay::put_confirmed(tx, &entity, id, op.gid, &tombstone)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a decided transaction out of the outbox; the objects it wrote are to be computed anew.
+    fn leave_outbox(&mut self, tx: &mut WriteTxn<'_>, number: TxNumber) -> Result<BTreeSet<Place>> {
+        let Some(bytes) = outbox::get(tx, number)? else {
+            tx.sync_writer_mut(|writer| writer.decided.remove(&number))?;
+            return Ok(BTreeSet::new());
+        };
+        let mut places = Vec::new();
+        for (_, op) in ops_of(&bytes)? {
+            let Some(entity) = synced(tx, op.entity) else { continue };
+            if let Some(id) = global_ids::local(tx, &entity, op.gid)? {
+                places.push((entity.def.id, id));
+            }
+        }
+        self.forget(tx, number, &places)?;
+        self.applied.settled += 1;
+        Ok(places.into_iter().collect())
+    }
+
+    fn forget(&mut self, tx: &mut WriteTxn<'_>, number: TxNumber, places: &[Place]) -> Result<()> {
+        tx.sync_writer_mut(|writer| {
+            for &(entity, id) in places {
+                writer.pending.remove(entity, id, number);
+            }
+            writer.decided.remove(&number);
+        })?;
+        outbox::delete(tx, number)
+    }
+}
+
+fn synced(tx: &WriteTxn<'_>, uid: reconvene_model::Uid) -> Option<Arc<EntityRuntime>> {
+    tx.inner().catalog.by_uid(uid).filter(|entity| entity.def.is_synced()).cloned()
+}
+
+/// The state of an object of which nothing is known but this insert.
+pub(crate) fn inserted<'a>(op: &Op<'a>, stamp: Stamp) -> ObjectState<'a> {
+    let mut state = ObjectState { generation: op.generation, exists: true, registers: Vec::with_capacity(op.cells.len()) };
+    for cell in &op.cells {
+        state.registers.push(Register::written(cell, stamp));
+    }
+    state.registers.sort_by_key(|register| register.uid);
+    state
+}
+
+/// The ops of one of this store's own transactions.
+pub(crate) fn ops_of(bytes: &[u8]) -> Result<Vec<(TxHead, Op<'_>)>> {
+    let damaged = |e: DecodeError| StoreError::damaged("outbox", e);
+    let (head, block) = decode_tx(bytes).map_err(damaged)?;
+    let ops = OpsReader::new(head.origin, block).map_err(damaged)?;
+    ops.map(|op| op.map(|op| (head, op)).map_err(damaged)).collect()
+}

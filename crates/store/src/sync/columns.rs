@@ -1,0 +1,68 @@
+//! The properties of a synced entity as sync sees them: by uid, with their slots.
+
+use reconvene_model::{EntityId, PropertyType, Uid};
+
+use crate::catalog::{Catalog, EntityRuntime};
+
+/// One property that travels.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Column {
+    pub(crate) uid: Uid,
+    pub(crate) slot: u16,
+    pub(crate) ty: PropertyType,
+    /// For links: the entity linked to, if this store has it.
+    pub(crate) target: Option<EntityId>,
+}
+
+/// The columns of an entity, found by uid.
+#[derive(Debug)]
+pub(crate) struct SyncEntity {
+    /// Ascending by uid, as registers are.
+    pub(crate) columns: Vec<Column>,
+    /// In order of slot: what an insert writes.
+    pub(crate) by_slot: Vec<Column>,
+    /// Uid and type in order of slot.
+    pub(crate) shape: Vec<(Uid, u8)>,
+    /// Whether any column is a link, so that ids must be translated.
+    pub(crate) has_links: bool,
+    /// The number of slots of a record.
+    pub(crate) slots: usize,
+}
+
+impl SyncEntity {
+    pub(crate) fn new(entity: &EntityRuntime, catalog: &Catalog) -> Self {
+        let by_slot: Vec<Column> = entity
+            .def
+            .stored_properties()
+            .map(|property| Column {
+                uid: property.uid,
+                slot: u16::try_from(property.slot()).expect("slots are fewer than PROPERTIES_MAX"),
+                ty: property.ty,
+                target: property
+                    .relation_target
+                    .as_deref()
+                    .and_then(|name| catalog.by_name(name))
+                    .map(|target| target.def.id),
+            })
+            .collect();
+        let mut columns = by_slot.clone();
+        columns.sort_by_key(|column| column.uid);
+        SyncEntity {
+            shape: by_slot.iter().map(|column| (column.uid, column.ty as u8)).collect(),
+            has_links: by_slot.iter().any(|column| column.ty == PropertyType::Relation),
+            slots: entity.layout.slots(),
+            columns,
+            by_slot,
+        }
+    }
+
+    /// The column of this uid.
+    pub(crate) fn column(&self, uid: Uid) -> Option<&Column> {
+        self.columns.binary_search_by_key(&uid, |column| column.uid).ok().map(|at| &self.columns[at])
+    }
+
+    /// The column in this slot.
+    pub(crate) fn at_slot(&self, slot: u16) -> Option<&Column> {
+        self.by_slot.iter().find(|column| column.slot == slot)
+    }
+}

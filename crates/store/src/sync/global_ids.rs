@@ -1,0 +1,98 @@
+//! Which local id stands for which global one, and back.
+//!
+//! An object of this store's own needs no mapping: its counter is its id. A foreign object's record names its global id, and
+//! the `g/` table of its entity leads from there to the id. Shared ids are the same everywhere.
+
+use std::sync::Arc;
+
+use reconvene_model::record::{Record, SyncHeader};
+use reconvene_model::{GlobalId, ObjectId, PeerId, Stamp};
+
+use crate::catalog::EntityRuntime;
+use crate::error::{Result, StoreError};
+use crate::keys;
+use crate::seam::{Reader, TableId};
+use crate::txn::WriteTxn;
+
+/// What translating ids needs to read; both kinds of transactions offer it.
+pub(crate) trait Lookup {
+    fn own_peer(&self) -> PeerId;
+    fn get_raw(&self, table: TableId, key: &[u8]) -> Result<Option<&[u8]>>;
+}
+
+/// The local id of an object, if this store has heard of it.
+pub(crate) fn local(tx: &impl Lookup, entity: &EntityRuntime, gid: GlobalId) -> Result<Option<ObjectId>> {
+    if gid.origin == tx.own_peer() || entity.def.has_shared_ids() {
+        return Ok(Some(gid.counter));
+    }
+    let table = global_table(entity)?;
+    tx.get_raw(table, &gid.to_bytes())?.map(|bytes| keys::object_id(bytes)).transpose()
+}
+
+/// The local id of an object; an unheard-of one is given an id of its own, so that links to it can wait.
+pub(crate) fn local_or_reserve(tx: &mut WriteTxn<'_>, entity: &Arc<EntityRuntime>, gid: GlobalId) -> Result<ObjectId> {
+    if gid.origin == tx.own_peer() || entity.def.has_shared_ids() {
+        tx.raise_high_water(entity, gid.counter)?;
+        return Ok(gid.counter);
+    }
+    if let Some(id) = local(tx, entity, gid)? {
+        return Ok(id);
+    }
+    let id = assign(tx, entity, gid)?;
+    let header = SyncHeader { exists: false, gid: Some(gid), ..SyncHeader::default() };
+    let mut record = Vec::new();
+    header.write_record(reconvene_model::record::EMPTY_TABLE, &mut record);
+    tx.put_absent(entity, id, Some(&record))?;
+    Ok(id)
+}
+
+/// Gives a foreign object its local id.
+pub(crate) fn assign(tx: &mut WriteTxn<'_>, entity: &Arc<EntityRuntime>, gid: GlobalId) -> Result<ObjectId> {
+    let id = tx.next_id(entity)?;
+    tx.append_raw(global_table(entity)?, &gid.to_bytes(), &keys::object_key(id))?;
+    Ok(id)
+}
+
+/// The global id of an object, whether it exists or not.
+pub(crate) fn global(tx: &impl Lookup, entity: &EntityRuntime, id: ObjectId) -> Result<GlobalId> {
+    if entity.def.has_shared_ids() {
+        return Ok(GlobalId::new(PeerId::SHARED, id));
+    }
+    let key = keys::object_key(id);
+    let mut record = tx.get_raw(entity.objects, &key)?;
+    if record.is_none()
+        && let Some(absent) = entity.absent
+    {
+        record = tx.get_raw(absent, &key)?;
+    }
+    let foreign = record.map(gid_of_record).transpose()?.flatten();
+    Ok(foreign.unwrap_or_else(|| GlobalId::new(tx.own_peer(), id)))
+}
+
+/// The global id that a record names: none for the store's own objects and for shared ids.
+pub(crate) fn gid_of_record(record: &[u8]) -> Result<Option<GlobalId>> {
+    let record = Record::parse(record).map_err(|e| StoreError::damaged("record", e))?;
+    match record.header {
+        Some(header) => Ok(header.parse().map_err(|e| StoreError::damaged("record", e))?.gid),
+        None => Ok(None),
+    }
+}
+
+fn global_table(entity: &EntityRuntime) -> Result<TableId> {
+    entity.global_ids.ok_or_else(|| StoreError::internal("a synced entity has a table of global ids"))
+}
+
+impl Lookup for WriteTxn<'_> {
+    fn own_peer(&self) -> PeerId {
+        self.inner().sync.peer
+    }
+
+    fn get_raw(&self, table: TableId, key: &[u8]) -> Result<Option<&[u8]>> {
+        Ok(self.engine_tx().get(table, key)?)
+    }
+}
+
+/// The header of a record that its own device just wrote with one stamp.
+pub(crate) fn fresh_header(gid: Option<GlobalId>, generation: u64, stamp: Stamp) -> SyncHeader {
+    SyncHeader { exists: true, gid, generation, base: stamp, ..SyncHeader::default() }
+}

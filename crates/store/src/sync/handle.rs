@@ -1,0 +1,207 @@
+//! The door through which sync engines reach a store; applications use a few of its reads.
+
+use std::sync::Arc;
+
+use reconvene_model::identity::PeerKey;
+use reconvene_model::{PeerId, Seq, TxHash, TxNumber};
+
+use crate::error::{Result, StoreError};
+use crate::seam::Reader;
+use crate::store::Store;
+use crate::sync::changes::{self, Chunk, ChunkStart};
+use crate::sync::ledger::{self, Decided, Incoming};
+use crate::sync::origins::{self, Origin};
+use crate::sync::outbox::{self, OutboxTx};
+use crate::sync::{Applied, Cursor, Delivery, Rejected, Role, Verdict, apply, digest, meta, rejected};
+use crate::txn::ReadTxn;
+
+/// The sync side of a [`Store`]: what engines drive, and what an application may ask about its unsent and rejected writes.
+#[derive(Clone)]
+pub struct SyncHandle {
+    store: Store,
+}
+
+/// What a device tells a server at login, read in one snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoginState {
+    /// Up to where the device has everything.
+    pub cursor: Cursor,
+    /// The number of its newest transaction.
+    pub last_number: TxNumber,
+    /// That transaction's hash.
+    pub last_hash: TxHash,
+    /// The highest number whose verdict it holds durably.
+    pub decided: TxNumber,
+}
+
+impl SyncHandle {
+    pub(crate) fn new(store: Store) -> Self {
+        SyncHandle { store }
+    }
+
+    /// Whether this store belongs to a device or to a server.
+    pub fn role(&self) -> Role {
+        self.store.inner().sync.role
+    }
+
+    /// This store's identity among its peers.
+    pub fn peer(&self) -> PeerId {
+        self.store.inner().sync.peer
+    }
+
+    /// The key that proves this identity.
+    pub fn key(&self) -> &PeerKey {
+        &self.store.inner().sync.key
+    }
+
+    /// The transactions after `after`, ascending, until their bytes exceed `bytes_max` or their number `txs_max`; at least
+    /// one if there is any.
+    pub fn outbox(&self, after: TxNumber, txs_max: usize, bytes_max: usize) -> Result<Vec<OutboxTx>> {
+        self.read(|tx| {
+            let mut txs = Vec::new();
+            let mut bytes = 0;
+            for row in outbox::rows_in(tx.engine_tx(), &self.store.inner().sync.tables, after)? {
+                let row = row?;
+                bytes += row.bytes.len();
+                if txs.len() >= txs_max || (bytes > bytes_max && !txs.is_empty()) {
+                    break;
+                }
+                txs.push(OutboxTx { number: row.number, bytes: row.bytes.to_vec() });
+            }
+            Ok(txs)
+        })
+    }
+
+    /// How many transactions wait in the outbox.
+    pub fn undecided(&self) -> Result<u64> {
+        self.read(|tx| Ok(tx.engine_tx().count(self.store.inner().sync.tables.outbox)?))
+    }
+
+    /// Calls `listener` after each commit that added to the outbox, on the thread that committed.
+    pub fn on_outbox(&self, listener: impl Fn() + Send + Sync + 'static) {
+        self.store.inner().sync.on_outbox(Arc::new(listener));
+    }
+
+    /// What a login needs to say.
+    pub fn login_state(&self) -> Result<LoginState> {
+        self.read(|tx| {
+            let (last_number, last_hash) = meta::last_tx(tx)?;
+            Ok(LoginState { cursor: meta::cursor(tx)?, last_number, last_hash, decided: meta::decided(tx)? })
+        })
+    }
+
+    /// The hash of one of this store's transactions, if it is the newest or still in the outbox.
+    pub fn hash_of(&self, number: TxNumber) -> Result<Option<TxHash>> {
+        self.read(|tx| {
+            let (last_number, last_hash) = meta::last_tx(tx)?;
+            if number == last_number {
+                return Ok(Some(last_hash));
+            }
+            let tables = &self.store.inner().sync.tables;
+            let row = tx.engine_tx().get(tables.outbox, &crate::keys::number_key(number))?;
+            if let Some(bytes) = row {
+                return Ok(Some(TxHash::of(bytes)));
+            }
+            // The successor of a transaction that left the outbox names its hash.
+            let next = tx.engine_tx().get(tables.outbox, &crate::keys::number_key(number + 1))?;
+            let Some(next) = next else { return Ok(None) };
+            let (head, _) = reconvene_model::change::decode_tx(next).map_err(|e| StoreError::damaged("outbox", e))?;
+            Ok(Some(head.previous))
+        })
+    }
+
+    /// Applies what a server delivered, in order, in one durable transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::OtherHistory`] if the server's history is not the one that the cursor belongs to, and errors for
+    /// deliveries that no correct server sends. Nothing is applied then.
+    pub fn apply(&self, deliveries: &[Delivery<'_>]) -> Result<Applied> {
+        self.store.write(|tx| apply::apply(tx, deliveries))
+    }
+
+    /// Up to where this device has everything in its view.
+    pub fn cursor(&self) -> Result<Cursor> {
+        self.read(|tx| meta::cursor(tx))
+    }
+
+    /// Whether a catch-up is under way: objects are whole, transactions may be half visible until it is done.
+    pub fn catching_up(&self) -> Result<bool> {
+        self.read(|tx| meta::catching_up(tx))
+    }
+
+    /// What servers did not take, oldest first, with reasons and data.
+    pub fn rejected(&self) -> Result<Vec<Rejected>> {
+        self.read(|tx| rejected::all(tx, tx.engine_tx(), self.store.inner().sync.tables.rejected))
+    }
+
+    /// Forgets a rejected transaction; whether it was there.
+    pub fn dismiss_rejected(&self, number: TxNumber) -> Result<bool> {
+        self.store.write(|tx| rejected::dismiss(tx, number))
+    }
+
+    /// A hash over all synced objects; equal on stores that agree.
+    pub fn content_hash(&self) -> Result<[u8; 32]> {
+        self.read(|tx| digest::content_hash(tx, tx.engine_tx(), &self.store.inner().sync))
+    }
+
+    /// On a server: the random identity of its history.
+    pub fn epoch(&self) -> Result<u64> {
+        self.read(|tx| meta::epoch(tx)?.ok_or(StoreError::DeviceDirectory))
+    }
+
+    /// On a server: the newest position.
+    pub fn head(&self) -> Result<Seq> {
+        self.read(|tx| meta::head(tx))
+    }
+
+    /// On a server: binds a peer to its key, or checks the binding; what is known of the peer.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::KeyMismatch`] if the peer is bound to another key.
+    pub fn register(&self, peer: PeerId, public_key: &[u8; 32]) -> Result<Origin> {
+        self.server()?;
+        let known = self.read(|tx| origins::get(tx.engine_tx(), &self.store.inner().sync.tables, peer))?;
+        match known {
+            Some(origin) if origin.public_key == *public_key => Ok(origin),
+            _ => self.store.write(|tx| origins::register(tx, peer, public_key)),
+        }
+    }
+
+    /// On a server: the refusals and lost ops after `confirmed` that the peer must not miss.
+    pub fn unconfirmed(&self, peer: PeerId, confirmed: TxNumber) -> Result<Vec<(TxNumber, Verdict)>> {
+        self.read(|tx| origins::unconfirmed(tx.engine_tx(), &self.store.inner().sync.tables, peer, confirmed))
+    }
+
+    /// On a server: decides on a batch of transactions and on what peers confirmed, in one durable transaction.
+    pub fn decide(&self, batch: &[Incoming<'_>], confirmed: &[(PeerId, TxNumber)]) -> Result<Vec<Decided>> {
+        self.server()?;
+        self.store.write(|tx| {
+            for &(peer, number) in confirmed {
+                origins::confirm(tx, peer, number)?;
+            }
+            batch.iter().map(|&incoming| ledger::decide(tx, incoming)).collect()
+        })
+    }
+
+    /// On a server: the next chunk of a catch-up, from a short snapshot of its own.
+    pub fn chunk(&self, start: ChunkStart, bytes_max: usize) -> Result<Chunk> {
+        self.server()?;
+        self.read(|tx| {
+            let head = meta::head(tx)?;
+            changes::chunk(tx, tx.engine_tx(), &self.store.inner().sync, head, start, bytes_max)
+        })
+    }
+
+    fn server(&self) -> Result<()> {
+        match self.role() {
+            Role::Server => Ok(()),
+            Role::Device => Err(StoreError::DeviceDirectory),
+        }
+    }
+
+    fn read<R>(&self, read: impl FnOnce(&ReadTxn<'_>) -> Result<R>) -> Result<R> {
+        self.store.read(read)
+    }
+}

@@ -1,0 +1,141 @@
+//! The few single values of sync that the store keeps, under their keys in the `meta` table.
+
+use reconvene_model::{Seq, TxHash, TxNumber};
+
+use crate::error::{Result, StoreError};
+use crate::sync::Role;
+
+const ROLE: &[u8] = b"sync/role";
+const SECRET: &[u8] = b"sync/secret";
+const CLOCK: &[u8] = b"sync/clock";
+const LAST_TX: &[u8] = b"sync/last";
+const CURSOR: &[u8] = b"sync/cursor";
+const DECIDED: &[u8] = b"sync/decided";
+const CATCHING_UP: &[u8] = b"sync/catching-up";
+const EPOCH: &[u8] = b"sync/epoch";
+const HEAD: &[u8] = b"sync/head";
+
+/// Reading and writing the `meta` table, in whatever transaction is at hand.
+pub(crate) trait MetaTable {
+    fn meta_get(&self, key: &[u8]) -> Result<Option<&[u8]>>;
+    fn meta_put(&mut self, key: &[u8], value: &[u8]) -> Result<()>;
+}
+
+/// Up to where a device has everything in its view: of which history, under which view, to which position.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    /// The random identity of the server's history; 0 before the first login.
+    pub epoch: u64,
+    /// The hash of the view: rules, claims, subscriptions, schema.
+    pub view: u64,
+    /// The position.
+    pub seq: Seq,
+}
+
+fn number(tx: &impl MetaTable, key: &[u8]) -> Result<Option<u64>> {
+    tx.meta_get(key)?.map(|bytes| fixed(key, bytes).map(u64::from_be_bytes)).transpose()
+}
+
+fn fixed<const N: usize>(key: &[u8], bytes: &[u8]) -> Result<[u8; N]> {
+    bytes.try_into().map_err(|_| {
+        StoreError::damaged("meta", format!("{} has {} bytes instead of {N}", String::from_utf8_lossy(key), bytes.len()))
+    })
+}
+
+/// Writes the role of a new directory, or checks that an old one has this role.
+pub(crate) fn claim_role(tx: &mut impl MetaTable, role: Role) -> Result<Role> {
+    let byte = match role {
+        Role::Device => 0,
+        Role::Server => 1,
+    };
+    match tx.meta_get(ROLE)? {
+        Some(stored) if stored == [byte] => Ok(role),
+        Some(_) => Err(StoreError::WrongRole { wanted: role }),
+        None => tx.meta_put(ROLE, &[byte]).map(|()| role),
+    }
+}
+
+pub(crate) fn secret(tx: &impl MetaTable) -> Result<Option<[u8; 32]>> {
+    tx.meta_get(SECRET)?.map(|bytes| fixed(SECRET, bytes)).transpose()
+}
+
+pub(crate) fn put_secret(tx: &mut impl MetaTable, secret: &[u8; 32]) -> Result<()> {
+    tx.meta_put(SECRET, secret)
+}
+
+pub(crate) fn clock(tx: &impl MetaTable) -> Result<u64> {
+    Ok(number(tx, CLOCK)?.unwrap_or(0))
+}
+
+pub(crate) fn put_clock(tx: &mut impl MetaTable, hlc: u64) -> Result<()> {
+    tx.meta_put(CLOCK, &hlc.to_be_bytes())
+}
+
+/// The number and hash of the newest transaction that this store issued.
+pub(crate) fn last_tx(tx: &impl MetaTable) -> Result<(TxNumber, TxHash)> {
+    let Some(bytes) = tx.meta_get(LAST_TX)? else { return Ok((0, TxHash::NONE)) };
+    let bytes: [u8; 24] = fixed(LAST_TX, bytes)?;
+    let (number, hash) = bytes.split_at(8);
+    Ok((
+        u64::from_be_bytes(number.try_into().expect("split at 8")),
+        TxHash(hash.try_into().expect("24 less 8 are 16")),
+    ))
+}
+
+pub(crate) fn put_last_tx(tx: &mut impl MetaTable, number: TxNumber, hash: TxHash) -> Result<()> {
+    let mut bytes = [0; 24];
+    bytes[..8].copy_from_slice(&number.to_be_bytes());
+    bytes[8..].copy_from_slice(&hash.0);
+    tx.meta_put(LAST_TX, &bytes)
+}
+
+pub(crate) fn cursor(tx: &impl MetaTable) -> Result<Cursor> {
+    let Some(bytes) = tx.meta_get(CURSOR)? else { return Ok(Cursor::default()) };
+    let bytes: [u8; 24] = fixed(CURSOR, bytes)?;
+    let at = |n: usize| u64::from_be_bytes(bytes[n..n + 8].try_into().expect("8 bytes of 24"));
+    Ok(Cursor { epoch: at(0), view: at(8), seq: Seq(at(16)) })
+}
+
+pub(crate) fn put_cursor(tx: &mut impl MetaTable, cursor: Cursor) -> Result<()> {
+    let mut bytes = [0; 24];
+    bytes[..8].copy_from_slice(&cursor.epoch.to_be_bytes());
+    bytes[8..16].copy_from_slice(&cursor.view.to_be_bytes());
+    bytes[16..].copy_from_slice(&cursor.seq.0.to_be_bytes());
+    tx.meta_put(CURSOR, &bytes)
+}
+
+/// The highest number up to which every verdict is recorded durably.
+pub(crate) fn decided(tx: &impl MetaTable) -> Result<TxNumber> {
+    Ok(number(tx, DECIDED)?.unwrap_or(0))
+}
+
+pub(crate) fn put_decided(tx: &mut impl MetaTable, number: TxNumber) -> Result<()> {
+    tx.meta_put(DECIDED, &number.to_be_bytes())
+}
+
+/// Whether a catch-up began and has not ended: transactions may be half visible.
+pub(crate) fn catching_up(tx: &impl MetaTable) -> Result<bool> {
+    Ok(tx.meta_get(CATCHING_UP)? == Some(&[1]))
+}
+
+pub(crate) fn put_catching_up(tx: &mut impl MetaTable, on: bool) -> Result<()> {
+    tx.meta_put(CATCHING_UP, &[u8::from(on)])
+}
+
+/// The random identity of a server's history.
+pub(crate) fn epoch(tx: &impl MetaTable) -> Result<Option<u64>> {
+    number(tx, EPOCH)
+}
+
+pub(crate) fn put_epoch(tx: &mut impl MetaTable, epoch: u64) -> Result<()> {
+    tx.meta_put(EPOCH, &epoch.to_be_bytes())
+}
+
+/// The newest position of a server's history.
+pub(crate) fn head(tx: &impl MetaTable) -> Result<Seq> {
+    Ok(Seq(number(tx, HEAD)?.unwrap_or(0)))
+}
+
+pub(crate) fn put_head(tx: &mut impl MetaTable, head: Seq) -> Result<()> {
+    tx.meta_put(HEAD, &head.0.to_be_bytes())
+}

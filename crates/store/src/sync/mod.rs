@@ -1,0 +1,236 @@
+//! Everything that makes a store a peer: identity, clock, outbox, confirmed state, and on servers the ledger.
+//!
+//! Local writes enter by [`local`], what a server sent by [`apply`], what clients sent to a server by [`ledger`]. All three
+//! run inside the store's one write transaction, so sync metadata and data are committed together or not at all.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use reconvene_model::clock::Clock;
+use reconvene_model::identity::PeerKey;
+use reconvene_model::{EntityId, PeerId, Seq, TxHash, TxNumber};
+
+use crate::catalog::{Catalog, EntityRuntime};
+use crate::error::{Result, StoreError};
+use crate::seam::TableId;
+use crate::store::Inner;
+use crate::txn::WriteTxn;
+
+pub(crate) mod apply;
+pub(crate) mod changes;
+pub(crate) mod columns;
+pub(crate) mod convert;
+pub(crate) mod digest;
+pub(crate) mod global_ids;
+pub(crate) mod handle;
+pub(crate) mod ledger;
+pub(crate) mod local;
+pub(crate) mod meta;
+pub(crate) mod origins;
+pub(crate) mod outbox;
+pub(crate) mod overlay;
+pub(crate) mod pending;
+pub(crate) mod rejected;
+
+pub use apply::{Applied, Delivery, LostOp, Verdict};
+pub use changes::Chunk;
+pub use handle::SyncHandle;
+pub use ledger::{Decided, Decision, Incoming, PushedTx, RefusalReason};
+pub use meta::Cursor;
+pub use origins::Origin;
+pub use outbox::OutboxTx;
+pub use rejected::{Rejected, RejectedOp};
+
+use columns::SyncEntity;
+use local::Touches;
+use pending::Pending;
+
+/// What a store is to its peers; fixed when the directory is created.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// Writes locally and hands its transactions to a server.
+    #[default]
+    Device,
+    /// Decides on the transactions of devices and keeps their history.
+    Server,
+}
+
+/// The largest transaction that a store accepts, in bytes as it travels: it must fit one message with room to spare.
+pub const TX_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The tables of sync, opened with the store.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SyncTables {
+    pub(crate) meta: TableId,
+    pub(crate) outbox: TableId,
+    pub(crate) confirmed: TableId,
+    pub(crate) rejected: TableId,
+    pub(crate) changes: TableId,
+    pub(crate) origins: TableId,
+    pub(crate) decisions: TableId,
+}
+
+/// The sync half of an open store.
+pub(crate) struct SyncState {
+    pub(crate) role: Role,
+    pub(crate) tables: SyncTables,
+    pub(crate) key: PeerKey,
+    pub(crate) peer: PeerId,
+    /// By entity id less one; `None` for local-only entities.
+    entities: Vec<Option<Arc<SyncEntity>>>,
+    writer: Mutex<SyncWriter>,
+    listeners: Mutex<Vec<Arc<dyn Fn() + Send + Sync>>>,
+}
+
+/// What only the holder of the store's writer lock reads and changes; all of it can be rebuilt from the tables.
+pub(crate) struct SyncWriter {
+    pub(crate) clock: Clock,
+    pub(crate) last_number: TxNumber,
+    pub(crate) last_hash: TxHash,
+    pub(crate) pending: Pending,
+    /// Accepted transactions that stay merged in until the cursor reaches their position. Forgotten at a restart: the next
+    /// login tells it again.
+    pub(crate) decided: BTreeMap<TxNumber, Seq>,
+    /// Set from the first change in a transaction until its commit, so that an aborted one is noticed and undone.
+    stale: bool,
+}
+
+/// The sync half of one write transaction.
+#[derive(Default)]
+pub(crate) struct SyncTx {
+    pub(crate) touches: Touches,
+    /// Whether this transaction changed the [`SyncWriter`].
+    writes: bool,
+    /// Whether the outbox grew, so that listeners are told after the commit.
+    pub(crate) outbox_grew: bool,
+}
+
+impl SyncState {
+    /// Reads or creates the sync half of a store inside the transaction that opens it.
+    pub(crate) fn open(tx: &mut impl meta::MetaTable, options: SyncOpen<'_>) -> Result<SyncState> {
+        let role = meta::claim_role(tx, options.role)?;
+        let key = match meta::secret(tx)? {
+            Some(secret) => PeerKey::from_secret(secret),
+            None => {
+                let secret = match options.identity_secret {
+                    Some(secret) => secret,
+                    None => random_bytes()?,
+                };
+                meta::put_secret(tx, &secret)?;
+                PeerKey::from_secret(secret)
+            }
+        };
+        if role == Role::Server && meta::epoch(tx)?.is_none() {
+            let epoch = u64::from_le_bytes(random_bytes()?);
+            meta::put_epoch(tx, epoch.max(1))?;
+        }
+        let last = options.catalog.entities().map(|e| e.def.id.0).max().unwrap_or(0) as usize;
+        let mut entities = vec![None; last];
+        for entity in options.catalog.entities().filter(|e| e.def.is_synced()) {
+            entities[entity.def.id.0 as usize - 1] = Some(Arc::new(SyncEntity::new(entity, options.catalog)));
+        }
+        Ok(SyncState {
+            role,
+            tables: options.tables,
+            peer: key.peer(),
+            key,
+            entities,
+            // Stale from the start: the first transaction that needs it reads the tables.
+            writer: Mutex::new(SyncWriter {
+                clock: Clock::new(0),
+                last_number: 0,
+                last_hash: TxHash::NONE,
+                pending: Pending::default(),
+                decided: BTreeMap::new(),
+                stale: true,
+            }),
+            listeners: Mutex::default(),
+        })
+    }
+
+    /// The columns of a synced entity.
+    pub(crate) fn entity(&self, id: EntityId) -> Result<Arc<SyncEntity>> {
+        self.entities
+            .get((id.0 as usize).wrapping_sub(1))
+            .and_then(Clone::clone)
+            .ok_or_else(|| StoreError::internal("a change names an entity that is not synced"))
+    }
+
+    /// Calls `listener` after each commit that added to the outbox, on the thread that committed and under no lock.
+    pub(crate) fn on_outbox(&self, listener: Arc<dyn Fn() + Send + Sync>) {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(listener);
+    }
+}
+
+/// What [`SyncState::open`] needs from the store.
+pub(crate) struct SyncOpen<'a> {
+    pub(crate) role: Role,
+    pub(crate) identity_secret: Option<[u8; 32]>,
+    pub(crate) tables: SyncTables,
+    pub(crate) catalog: &'a Catalog,
+}
+
+fn random_bytes<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| StoreError::Randomness { reason: error.to_string() })?;
+    Ok(bytes)
+}
+
+impl WriteTxn<'_> {
+    /// The sync writer, rebuilt from the tables if an earlier transaction changed it and was aborted.
+    pub(crate) fn sync_writer(&self) -> Result<MutexGuard<'_, SyncWriter>> {
+        let mut writer = self.inner().sync.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if writer.stale && !self.sync.writes {
+            *writer = SyncWriter::load(self)?;
+        }
+        Ok(writer)
+    }
+
+    /// As [`WriteTxn::sync_writer`], to change it: only this transaction's commit makes the change stay.
+    pub(crate) fn sync_writer_mut<R>(&mut self, change: impl FnOnce(&mut SyncWriter) -> R) -> Result<R> {
+        let result = {
+            let mut writer = self.sync_writer()?;
+            writer.stale = true;
+            change(&mut writer)
+        };
+        self.sync.writes = true;
+        Ok(result)
+    }
+
+    /// The columns of a synced entity.
+    pub(crate) fn sync_entity(&self, entity: &EntityRuntime) -> Result<Arc<SyncEntity>> {
+        self.inner().sync.entity(entity.def.id)
+    }
+}
+
+impl SyncWriter {
+    fn load(tx: &WriteTxn<'_>) -> Result<SyncWriter> {
+        let (last_number, last_hash) = meta::last_tx(tx)?;
+        Ok(SyncWriter {
+            clock: Clock::new(meta::clock(tx)?),
+            last_number,
+            last_hash,
+            pending: Pending::load(tx)?,
+            decided: BTreeMap::new(),
+            stale: false,
+        })
+    }
+}
+
+/// Turns the touched objects of the transaction into one outbox transaction, as the last step before the commit.
+pub(crate) fn before_commit(tx: &mut WriteTxn<'_>) -> Result<()> {
+    local::finish(tx)
+}
+
+/// Lets the changed writer stay and tells the listeners, after the commit and outside the writer lock.
+pub(crate) fn after_commit(inner: &Inner, tx: &SyncTx) {
+    if tx.writes {
+        inner.sync.writer.lock().unwrap_or_else(PoisonError::into_inner).stale = false;
+    }
+    if tx.outbox_grew {
+        let listeners = inner.sync.listeners.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for listener in listeners {
+            listener();
+        }
+    }
+}

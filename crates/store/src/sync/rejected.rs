@@ -1,0 +1,171 @@
+//! The rejected box: what a server did not take, with the reason and the data, until the application dismisses it.
+
+use std::ops::Bound;
+
+use reconvene_model::change::OpKind;
+use reconvene_model::codec::{Reader as Bytes, put_varint};
+use reconvene_model::{ObjectId, PropertyType, TxNumber, Value};
+
+use crate::error::{Result, StoreError};
+use crate::keys;
+use crate::seam::{Direction, Reader};
+use crate::sync::apply::{LostOp, ops_of};
+use crate::sync::global_ids::{self, Lookup};
+use crate::sync::convert::CatalogLookup;
+use crate::txn::WriteTxn;
+
+const LOST: u8 = 0;
+const REFUSED: u8 = 1;
+const SUPERSEDED: u8 = 2;
+
+/// A transaction of this store that a server did not take, or not whole.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Rejected {
+    /// Its number; also the handle to dismiss it by.
+    pub number: TxNumber,
+    /// The stable code of a refusal; 0 where later removes swallowed ops.
+    pub code: u32,
+    /// Why, in words.
+    pub message: String,
+    /// The ops that took no effect.
+    pub ops: Vec<RejectedOp>,
+}
+
+/// One op that took no effect, with what it would have written.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct RejectedOp {
+    /// The entity's name.
+    pub entity: String,
+    /// The local id of the object.
+    pub id: ObjectId,
+    /// Insert, update or remove.
+    pub kind: OpKind,
+    /// Whether the server named this op as the reason.
+    pub to_blame: bool,
+    /// What it would have written, by property name.
+    pub values: Vec<(String, Value)>,
+}
+
+/// Why a transaction is put here.
+pub(crate) enum Cause<'a> {
+    Lost(&'a [LostOp]),
+    Refused { code: u32, op: Option<u32>, message: &'a str },
+    Superseded(&'a [LostOp]),
+}
+
+/// Keeps a transaction with its reason.
+pub(crate) fn put(tx: &mut WriteTxn<'_>, number: TxNumber, cause: Cause<'_>, bytes: &[u8]) -> Result<()> {
+    let mut row = Vec::with_capacity(bytes.len() + 64);
+    let lost_ops = |row: &mut Vec<u8>, lost: &[LostOp]| {
+        put_varint(row, lost.len() as u64);
+        for lost in lost {
+            put_varint(row, u64::from(lost.op));
+            put_varint(row, lost.generation);
+        }
+    };
+    match cause {
+        Cause::Lost(lost) => {
+            row.push(LOST);
+            lost_ops(&mut row, lost);
+        }
+        Cause::Superseded(lost) => {
+            row.push(SUPERSEDED);
+            lost_ops(&mut row, lost);
+        }
+        Cause::Refused { code, op, message } => {
+            row.push(REFUSED);
+            put_varint(&mut row, u64::from(code));
+            // One more than the op, so that 0 says that none is to blame.
+            put_varint(&mut row, op.map_or(0, |op| u64::from(op) + 1));
+            put_varint(&mut row, message.len() as u64);
+            row.extend_from_slice(message.as_bytes());
+        }
+    }
+    row.extend_from_slice(bytes);
+    let table = tx.inner().sync.tables.rejected;
+    tx.put_raw(table, &keys::number_key(number), &row)
+}
+
+/// Forgets a rejected transaction; whether it was there.
+pub(crate) fn dismiss(tx: &mut WriteTxn<'_>, number: TxNumber) -> Result<bool> {
+    let table = tx.inner().sync.tables.rejected;
+    tx.delete_raw(table, &keys::number_key(number))
+}
+
+/// Every rejected transaction, oldest first.
+pub(crate) fn all<R: Reader>(tx: &impl CatalogLookup, reader: &R, table: crate::seam::TableId) -> Result<Vec<Rejected>> {
+    let everything = (Bound::Unbounded, Bound::Unbounded);
+    reader
+        .range(table, everything, Direction::Forward)?
+        .map(|row| {
+            let (key, row) = row?;
+            read(tx, keys::number(key)?, row)
+        })
+        .collect()
+}
+
+fn read(tx: &impl CatalogLookup, number: TxNumber, row: &[u8]) -> Result<Rejected> {
+    let damaged = |e| StoreError::damaged("rejected", e);
+    let mut bytes = Bytes::new(row);
+    let kind = bytes.u8().map_err(damaged)?;
+    let (code, message, only, blame) = match kind {
+        REFUSED => {
+            let code = bytes.varint().map_err(damaged)?;
+            let op = bytes.varint().map_err(damaged)?;
+            let length = bytes.varint().map_err(damaged)?;
+            let length = usize::try_from(length).map_err(|e| StoreError::damaged("rejected", e))?;
+            let message = String::from_utf8_lossy(bytes.bytes(length).map_err(damaged)?).into_owned();
+            (u32::try_from(code).unwrap_or(u32::MAX), message, None, op.checked_sub(1))
+        }
+        LOST | SUPERSEDED => {
+            let count = bytes.varint().map_err(damaged)?;
+            let mut lost = Vec::new();
+            for _ in 0..count {
+                lost.push(bytes.varint().map_err(damaged)?);
+                bytes.varint().map_err(damaged)?;
+            }
+            let message = "the object was removed on another device before this write arrived; the remove stands";
+            (0, message.to_owned(), Some(lost), None)
+        }
+        other => return Err(StoreError::damaged("rejected", format!("unknown kind {other}"))),
+    };
+    let mut ops = Vec::new();
+    for (at, (_, op)) in ops_of(bytes.rest())?.into_iter().enumerate() {
+        if only.as_ref().is_some_and(|only| !only.contains(&(at as u64))) {
+            continue;
+        }
+        let Some(entity) = tx.catalog().by_uid(op.entity) else { continue };
+        let id = global_ids::local(tx, entity, op.gid)?.unwrap_or(0);
+        let mut values = Vec::with_capacity(op.cells.len());
+        for cell in &op.cells {
+            let Some(property) = entity.def.property_by_uid(cell.uid) else { continue };
+            let value = match &cell.bytes {
+                None => Value::Null,
+                Some(bytes) if property.ty == PropertyType::Relation => {
+                    let target = property.relation_target.as_deref().and_then(|name| tx.catalog().by_name(name));
+                    let gid = <[u8; 16]>::try_from(&bytes[..]).map_err(|e| StoreError::damaged("rejected", e))?;
+                    let gid = reconvene_model::GlobalId::from_bytes(gid);
+                    match target {
+                        Some(target) if target.def.is_synced() => {
+                            Value::Relation(global_ids::local(tx, target, gid)?.unwrap_or(0))
+                        }
+                        _ => Value::Relation(gid.counter),
+                    }
+                }
+                Some(bytes) => reconvene_model::value::value_of_cell(property.ty, bytes)
+                    .map_err(|e| StoreError::damaged("rejected", e))?,
+            };
+            values.push((property.name.clone(), value));
+        }
+        ops.push(RejectedOp {
+            entity: entity.def.name.clone(),
+            id,
+            kind: op.kind,
+            to_blame: blame == Some(at as u64),
+            values,
+        });
+    }
+    Ok(Rejected { number, code, message, ops })
+}
