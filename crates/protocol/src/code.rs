@@ -115,6 +115,8 @@ codes! {
     SchemaUnknown = 400, "login.schema-unknown", false;
     /// The client has had verdicts confirmed that the server does not have.
     HistoryLost = 401, "login.history-lost", false;
+    /// The server holds a different history for the key of this peer.
+    IdentityForked = 402, "login.identity-forked", false;
 
     /// The server has reached a limit of sessions, memory or disk.
     Busy = 500, "server.busy", true;
@@ -123,7 +125,7 @@ codes! {
     /// Something broke on the client.
     ClientFailed = 502, "client.failed", true;
 
-    /// The transaction cannot be read.
+    /// The transaction, or a value in it, cannot be read.
     TxInvalid = 600, "tx.invalid", false;
     /// Transactions before this one are missing.
     TxGap = 601, "tx.gap", true;
@@ -133,10 +135,12 @@ codes! {
     TxTooLarge = 603, "tx.too-large", false;
     /// The transaction is dated too far in the future.
     ClockAhead = 604, "tx.clock-ahead", false;
-    /// An operation is on an entity or property that the server does not know.
+    /// An operation is on an entity that the server's schema does not have, or does not sync.
     TxSchemaUnknown = 605, "tx.schema-unknown", false;
     /// A rule of the server does not permit the operation.
     NotPermitted = 606, "tx.not-permitted", false;
+    /// A property has another type in the server's schema than in the transaction.
+    TxTypeMismatch = 607, "tx.type-mismatch", false;
 
     /// The operation depends on a change that the server does not have, as a rule because it was refused.
     ObjectMissing = 700, "op.object-missing", false;
@@ -146,6 +150,8 @@ codes! {
     ObjectRemoved = 702, "op.object-removed", false;
     /// Another object has the same value of a unique property.
     NotUnique = 703, "op.not-unique", false;
+    /// The operation inserts an object under a global id that is not its author's to give.
+    ForeignId = 704, "op.foreign-id", false;
 }
 
 impl fmt::Display for Code {

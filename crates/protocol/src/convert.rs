@@ -70,9 +70,10 @@ pub(crate) fn from_wire(kind: Kind) -> Result<Message> {
         Kind::Upload(upload) => Message::Upload(upload.txs),
         Kind::Verdicts(verdicts) => Message::Verdicts(verdicts_from_wire(verdicts.verdicts)?),
         Kind::Confirm(confirm) => Message::Confirm(tx_number(confirm.number, "number of Confirm")?),
-        Kind::CatchUp(chunk) => {
-            Message::CatchUp { states: chunk.states, upto_seq: seq(chunk.upto_seq, "upto_seq of CatchUp")? }
-        }
+        Kind::CatchUp(chunk) => Message::CatchUp {
+            states: chunk.states,
+            upto_seq: Seq(number(chunk.upto_seq, "upto_seq of CatchUp")?),
+        },
         Kind::CatchUpDone(done) => Message::CatchUpDone(Seq(number(done.seq, "seq of CatchUpDone")?)),
         Kind::Push(push) => {
             Message::Push(push.txs.into_iter().map(pushed_from_wire).collect::<Result<Vec<_>>>()?)

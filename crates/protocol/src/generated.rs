@@ -281,7 +281,8 @@ pub struct CatchUp {
     /// A states block of docs/changes.md.
     #[prost(bytes = "bytes", tag = "1")]
     pub states: ::prost::bytes::Bytes,
-    /// With this chunk the client has everything up to here.
+    /// With this chunk the client has everything up to here. A chunk that ends within a Seq names the one before, so that a
+    /// large Seq travels in several chunks with the same number; 0 before the first Seq is complete.
     #[prost(uint64, tag = "2")]
     pub upto_seq: u64,
 }

@@ -28,7 +28,6 @@ mod convert;
 mod generated;
 mod heartbeat;
 mod scan;
-mod upload;
 
 pub use backoff::Backoff;
 pub use bytes::Bytes;

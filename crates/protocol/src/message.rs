@@ -36,7 +36,7 @@ pub enum Message {
     CatchUp {
         /// A states block.
         states: Bytes,
-        /// With this chunk the client has everything up to here.
+        /// With this chunk the client has everything up to here; a chunk that ends within a Seq names the one before.
         upto_seq: Seq,
     },
     /// Server: nothing is left to catch up with; pushes follow from this Seq.
@@ -176,6 +176,7 @@ pub struct Verdict {
 
 /// What became of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
     /// It has a place in the history.
     Accepted {
@@ -222,6 +223,7 @@ pub struct PushedTx {
 
 /// What a pushed transaction did.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PushedContent {
     /// The receiver wrote it and has it: the number is enough.
     Own {

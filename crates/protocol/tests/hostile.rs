@@ -183,7 +183,7 @@ fn message() -> impl Strategy<Value = Message> {
         vec(block(), 1..5).prop_map(Message::Upload),
         vec(verdict(), 1..5).prop_map(Message::Verdicts),
         count().prop_map(Message::Confirm),
-        (block(), count()).prop_map(|(states, seq)| Message::CatchUp { states, upto_seq: Seq(seq) }),
+        (block(), number()).prop_map(|(states, seq)| Message::CatchUp { states, upto_seq: Seq(seq) }),
         number().prop_map(|seq| Message::CatchUpDone(Seq(seq))),
         vec(pushed(), 0..5).prop_map(Message::Push),
         any::<u64>().prop_map(Message::Ping),
@@ -222,7 +222,7 @@ fn login() -> impl Strategy<Value = Login> {
 fn accepted() -> impl Strategy<Value = LoginAccepted> {
     (
         (any::<u64>(), number(), number(), any::<[u8; 16]>(), number(), vec(verdict(), 0..4)),
-        (1.., any::<u64>(), number(), 1..1usize << 40, 1..1usize << 40, 1..1usize << 40),
+        (1u64.., any::<u64>(), number(), 1..1usize << 40, 1..1usize << 40, 1..1usize << 40),
         (count(), vec("[a-z]{1,12}", 0..3)),
     )
         .prop_map(|(decided, history, (heartbeat_ms, capabilities))| LoginAccepted {
@@ -264,13 +264,12 @@ fn verdict() -> impl Strategy<Value = Verdict> {
 }
 
 fn pushed() -> impl Strategy<Value = PushedTx> {
-    let content =
-        prop_oneof![
-            count().prop_map(|number| PushedContent::Own { number }),
-            (1.., count(), any::<u64>(), block()).prop_map(|(origin, number, hlc, ops)| {
-                PushedContent::Whole { origin: PeerId(origin), number, hlc, ops }
-            }),
-        ];
+    let content = prop_oneof![
+        count().prop_map(|number| PushedContent::Own { number }),
+        (1u64.., count(), any::<u64>(), block()).prop_map(|(origin, number, hlc, ops)| {
+            PushedContent::Whole { origin: PeerId(origin), number, hlc, ops }
+        }),
+    ];
     (count(), content).prop_map(|(seq, content)| PushedTx { seq: Seq(seq), content })
 }
 

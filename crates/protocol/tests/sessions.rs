@@ -14,7 +14,7 @@ use reconvene_protocol::login::sign_login;
 use reconvene_protocol::message::{Hello, LoginAccepted};
 use reconvene_protocol::{
     ClientEvent, ClientSession, ClosedBy, Code, Limits, Message, Outcome, PROTOCOL_VERSION, PushedContent,
-    PushedTx, Secret, ServerConfig, ServerEvent, ServerSession, TxsError, Verdict,
+    PushedTx, Secret, SendError, ServerConfig, ServerEvent, ServerSession, TxsError, Verdict,
 };
 use support::{EPOCH, Pair, VIEW};
 
@@ -362,7 +362,7 @@ fn a_server_is_held_to_its_order() {
         Message::Verdicts(vec![Verdict { number, outcome: Outcome::Accepted { seq: Seq(9), lost: vec![] } }])
     };
     check_server_fault(&[Message::Push(vec![own(1, 1)])], Code::KindUnexpected);
-    check_server_fault(&[chunk(2), chunk(2)], Code::OrderViolated);
+    check_server_fault(&[chunk(2), chunk(1)], Code::OrderViolated);
     check_server_fault(&[chunk(2), done(1)], Code::OrderViolated);
     check_server_fault(&[done(2), done(2)], Code::KindUnexpected);
     check_server_fault(&[done(2), Message::Push(vec![own(2, 1)])], Code::OrderViolated);
@@ -374,9 +374,15 @@ fn a_server_is_held_to_its_order() {
 
     // A client that is caught up may be sent states again: its server fell back.
     let (mut client, _) = logged_in(ServerConfig::default());
-    for message in
-        [done(2), Message::Push(vec![own(3, 1)]), chunk(7), done(7), Message::Push(vec![own(8, 1)])]
-    {
+    for message in [
+        done(2),
+        Message::Push(vec![own(3, 1)]),
+        chunk(3),
+        chunk(7),
+        chunk(7),
+        done(7),
+        Message::Push(vec![own(8, 1)]),
+    ] {
         client.handle_frame(message.encode(), START);
     }
     assert!(client.is_logged_in() && !client.is_catching_up());
@@ -451,11 +457,96 @@ fn a_slow_client_falls_back_to_catch_up() {
     }
     pair.settle();
     pair.check();
-    assert_eq!((pair.device.wholes.len(), pair.device.caught_up - caught_up), (3, 17));
+    assert_eq!((pair.device.wholes.len(), pair.device.caught_up - caught_up), (4, 16));
     // From there on it goes on as before.
     pair.hub.write_elsewhere(b"small");
     pair.settle();
-    assert_eq!((pair.device.wholes.len(), pair.device.caught_up - caught_up), (4, 17));
+    assert_eq!((pair.device.wholes.len(), pair.device.caught_up - caught_up), (5, 16));
+}
+
+#[test]
+fn a_large_transaction_travels_in_several_chunks() {
+    let mut pair = Pair::new();
+    pair.hub.write_elsewhere(b"big, and the very first");
+    pair.hub.write_elsewhere(b"small");
+    pair.hub.write_elsewhere(b"big again");
+    pair.settle();
+    pair.check();
+    assert_eq!(pair.device.caught_up, 3);
+    assert!(pair.device.split_chunks >= 4, "{} chunks ended within a Seq", pair.device.split_chunks);
+    // Live, the same is one push.
+    pair.hub.write_elsewhere(b"big as well");
+    pair.settle();
+    assert_eq!((pair.device.wholes.len(), pair.device.caught_up), (1, 3));
+}
+
+#[test]
+fn a_cut_within_a_large_transaction_costs_only_its_repetition() {
+    let mut pair = Pair::new();
+    pair.hub.write_elsewhere(b"small");
+    pair.hub.write_elsewhere(b"big");
+    // Hello, LoginAccepted and two chunks: the second one ends within Seq 2.
+    assert!(pair.drive(MINUTE, |pair| pair.device.split_chunks == 1));
+    assert_eq!((pair.device.cursor.seq, pair.device.live), (Seq(1), false));
+    pair.cut();
+    pair.settle();
+    pair.check();
+    assert_eq!((pair.device.cursor.seq, pair.connects), (Seq(2), 2));
+}
+
+#[test]
+fn a_server_sends_chunks_by_seqs_that_do_not_fall() {
+    let (_, mut server) = logged_in(ServerConfig::default());
+    let states = || Bytes::from_static(b"states");
+    assert_eq!(server.send_catch_up(states(), Seq(0)), Ok(()), "the first Seq is not complete yet");
+    assert_eq!(server.send_catch_up(states(), Seq(5)), Ok(()));
+    assert_eq!(server.send_catch_up(states(), Seq(5)), Ok(()));
+    assert_eq!(server.send_catch_up(states(), Seq(4)), Err(SendError::OutOfOrder));
+    assert_eq!(server.send_catch_up_done(Seq(4)), Err(SendError::OutOfOrder));
+    assert_eq!(server.send_catch_up_done(Seq(6)), Ok(()));
+    assert_eq!((server.sent_seq(), server.is_catching_up()), (Some(Seq(6)), false));
+    assert_eq!(server.send_catch_up_done(Seq(6)), Err(SendError::OutOfOrder));
+    // It fell back before the next Seq was complete.
+    assert_eq!(server.send_catch_up(states(), Seq(6)), Ok(()));
+    assert!(server.is_catching_up());
+}
+
+#[test]
+fn a_copied_store_is_told_to_take_a_new_identity() {
+    let mut pair = Pair::new();
+    pair.commit(b"one");
+    pair.settle();
+    let backup = pair.device.clone();
+    pair.commit(b"two");
+    pair.settle();
+
+    // The store is restored, and has written nothing since: the server knows more of it than it does itself.
+    pair.cut();
+    pair.device = backup.clone();
+    forked(&mut pair);
+
+    // It writes: as much as before, and then more.
+    pair.cut();
+    pair.device = backup;
+    pair.commit(b"another two");
+    forked(&mut pair);
+    pair.cut();
+    pair.commit(b"three");
+    forked(&mut pair);
+    assert_eq!(pair.device.outbox.len(), 2, "nothing was taken from the outbox");
+    assert_eq!(pair.hub.decisions, 2);
+}
+
+fn forked(pair: &mut Pair) {
+    let before = pair.client_closed.len();
+    assert!(pair.drive(3 * MINUTE, |pair| pair.client_closed.len() > before));
+    let closed = pair.client_closed.last().unwrap();
+    assert_eq!((closed.by, closed.code), (ClosedBy::Us, Code::IdentityForked), "{closed}");
+    assert!(!closed.code.retry_helps());
+    // The server hears why.
+    assert!(pair.drive(MINUTE, |pair| {
+        pair.server_closed.last().is_some_and(|closed| closed.code == Code::IdentityForked)
+    }));
 }
 
 #[test]
@@ -493,6 +584,9 @@ fn answers_that_would_lose_something_are_not_believed() {
     check_answer(|answer| answer.refusals = vec![refusal(2), refusal(2)], Code::OrderViolated);
     check_answer(|answer| answer.refusals = vec![refusal(1)], Code::OrderViolated);
     check_answer(|answer| answer.refusals = vec![refusal(4)], Code::OrderViolated);
+    check_answer(|answer| answer.decided_number = 4, Code::IdentityForked);
+    check_answer(|answer| answer.decided_hash = reconvene_model::TxHash([2; 16]), Code::IdentityForked);
+    check_answer(|answer| (answer.decided_number, answer.refusals) = (0, vec![]), Code::HistoryLost);
     check_answer(|answer| answer.epoch = 0, Code::ContentInvalid);
     check_answer(|answer| answer.limits.upload_window_txs = 0, Code::ContentInvalid);
 }
@@ -530,6 +624,7 @@ fn check_answer(spoil: impl Fn(&mut LoginAccepted), expected: Code) {
         let mut login = pair.device.login();
         login.cursor = reconvene_protocol::Cursor { epoch: EPOCH, view: VIEW, seq: Seq(3) };
         (login.last_number, login.confirmed) = (3, 1);
+        login.last_hash = reconvene_model::TxHash([1; 16]);
         let mut client = ClientSession::new(pair.client_config, login, START);
         client.handle_frame(hello([1; 32]), START);
         client.handle_frame(answer(spoiled), START);
@@ -545,7 +640,7 @@ fn check_answer(spoil: impl Fn(&mut LoginAccepted), expected: Code) {
 #[derive(Clone, Debug)]
 enum Happening {
     Commit(&'static [u8]),
-    Elsewhere,
+    Elsewhere(&'static [u8]),
     Run(u64),
     Cut,
     CutAfter(usize),
@@ -556,10 +651,10 @@ enum Happening {
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
-    let ops = prop::sample::select(vec![&b"fine"[..], b"refuse", b"gone", b"half", &[b'x'; 700]]);
+    let ops = prop::sample::select(vec![&b"fine"[..], b"big", b"refuse", b"gone", b"half", &[b'x'; 700]]);
     prop_oneof![
         6 => ops.prop_map(Happening::Commit),
-        3 => Just(Happening::Elsewhere),
+        3 => prop::sample::select(vec![&[b'e'; 300][..], b"big"]).prop_map(Happening::Elsewhere),
         6 => (0u64..300).prop_map(Happening::Run),
         2 => Just(Happening::Cut),
         3 => (1usize..12).prop_map(Happening::CutAfter),
@@ -582,7 +677,7 @@ proptest! {
         for happening in happenings {
             match happening {
                 Happening::Commit(ops) => pair.commit(ops),
-                Happening::Elsewhere => pair.hub.write_elsewhere(&[b'e'; 300]),
+                Happening::Elsewhere(ops) => pair.hub.write_elsewhere(ops),
                 Happening::Run(millis) => {
                     pair.drive(Duration::from_millis(millis), |_| false);
                 }

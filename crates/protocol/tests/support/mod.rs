@@ -20,9 +20,14 @@ use reconvene_protocol::{
 pub(crate) const EPOCH: u64 = 77;
 pub(crate) const VIEW: u64 = 5;
 pub(crate) const SECRET: &str = "open sesame";
-const CHUNK_SEQS: usize = 3;
+/// The objects in a chunk of catch-up.
+const CHUNK_ROWS: usize = 3;
+/// The objects of a transaction whose operations begin with `big`; all others have one.
+const BIG_ROWS: u64 = 8;
+const ROW_BYTES: usize = 16;
 
 /// What a device's store keeps.
+#[derive(Clone)]
 pub(crate) struct Device {
     pub(crate) key: PeerKey,
     pub(crate) secret: Option<Secret>,
@@ -34,11 +39,15 @@ pub(crate) struct Device {
     pub(crate) durable: TxNumber,
     /// The numbers whose writes came back, each with its code, in the order in which they did.
     pub(crate) rejected: Vec<(TxNumber, Code)>,
-    /// Every Seq that was applied.
+    /// Every Seq that was applied whole.
     pub(crate) seen: BTreeSet<Seq>,
+    /// What came of Seqs that are not complete.
+    partial: BTreeMap<Seq, BTreeSet<u64>>,
     pub(crate) wholes: Vec<(PeerId, TxNumber, Bytes)>,
     /// How many Seqs came as states.
     pub(crate) caught_up: usize,
+    /// How many chunks completed no Seq.
+    pub(crate) split_chunks: usize,
     pub(crate) live: bool,
 }
 
@@ -54,8 +63,10 @@ impl Device {
             durable: 0,
             rejected: Vec::new(),
             seen: BTreeSet::new(),
+            partial: BTreeMap::new(),
             wholes: Vec::new(),
             caught_up: 0,
+            split_chunks: 0,
             live: false,
         }
     }
@@ -97,6 +108,7 @@ impl Device {
             Outcome::Accepted { lost, .. } => lost.first().map(|lost| lost.code),
             Outcome::Refused { code, .. } => Some(*code),
             Outcome::Superseded { ops } => Some(ops[0].code),
+            other => panic!("{other:?} is new here"),
         };
         self.rejected.extend(code.map(|code| (verdict.number, code)));
         self.outbox.remove(&verdict.number).expect("a verdict is on a transaction of the outbox");
@@ -104,6 +116,27 @@ impl Device {
 
     fn apply(&mut self, seq: Seq) {
         assert!(self.seen.insert(seq), "Seq {seq} was applied twice");
+    }
+
+    /// Takes the objects of a chunk; those of a Seq that a cut left incomplete come again.
+    fn take_states(&mut self, states: &[u8]) {
+        for row in states.chunks(ROW_BYTES) {
+            let (seq, object) = row.split_at(ROW_BYTES / 2);
+            let seq = Seq(u64::from_le_bytes(seq.try_into().unwrap()));
+            assert!(seq > self.cursor.seq, "an object of Seq {seq} came after the Seq was complete");
+            self.partial.entry(seq).or_default().insert(u64::from_le_bytes(object.try_into().unwrap()));
+        }
+    }
+
+    /// Everything up to here is complete.
+    fn complete(&mut self, upto: Seq) {
+        let later = self.partial.split_off(&Seq(upto.0 + 1));
+        for (seq, objects) in std::mem::replace(&mut self.partial, later) {
+            assert!(objects.len() == 1 || objects.len() as u64 == BIG_ROWS, "Seq {seq} is not complete");
+            self.apply(seq);
+            self.caught_up += 1;
+        }
+        self.cursor.seq = upto;
     }
 }
 
@@ -233,6 +266,17 @@ impl Hub {
         })
     }
 
+    /// The objects after this one, by Seq.
+    fn rows(&self, (after, object): (Seq, u64)) -> impl Iterator<Item = (Seq, u64)> {
+        self.history
+            .range(after..)
+            .flat_map(|(seq, (_, _, ops))| {
+                let rows = if ops.starts_with(b"big") { BIG_ROWS } else { 1 };
+                (0..rows).map(|row| (*seq, row))
+            })
+            .filter(move |row| *row > (after, object))
+    }
+
     fn pushes(&self, after: Seq, to: PeerId) -> Vec<PushedTx> {
         self.history
             .range(Seq(after.0 + 1)..)
@@ -306,8 +350,8 @@ pub(crate) struct Pair {
     pub(crate) client_closed: Vec<Closed>,
     pub(crate) server_closed: Vec<Closed>,
     pub(crate) most_in_flight: usize,
-    /// A push overflowed the queue, so that the client must be caught up again.
-    behind: bool,
+    /// Where the next chunk of catch-up goes on: after this object of this Seq. `None` while the client is sent pushes.
+    catch_up: Option<(Seq, u64)>,
     /// What the client sent, for replays.
     pub(crate) recorded: Vec<Bytes>,
 }
@@ -331,7 +375,7 @@ impl Pair {
             client_closed: Vec::new(),
             server_closed: Vec::new(),
             most_in_flight: 0,
-            behind: false,
+            catch_up: None,
             recorded: Vec::new(),
         }
     }
@@ -353,7 +397,7 @@ impl Pair {
         self.connects += 1;
         self.up = Wire::default();
         self.down = Wire::default();
-        self.behind = false;
+        self.catch_up = None;
         self.client = Some(ClientSession::new(self.client_config.clone(), self.device.login(), self.now));
         self.server = Some(ServerSession::new(self.server_config.clone(), self.nonce(), 0, self.now));
     }
@@ -453,6 +497,7 @@ impl Pair {
                 Outcome::Accepted { lost, .. } => lost.first().map(|lost| (*number, lost.code)),
                 Outcome::Refused { code, .. } => Some((*number, *code)),
                 Outcome::Superseded { ops } => Some((*number, ops[0].code)),
+                other => panic!("{other:?} is new here"),
             })
             .collect();
         assert_eq!(self.device.rejected, took_back, "every refusal came back once, in order");
@@ -497,7 +542,13 @@ impl Pair {
             match event {
                 ClientEvent::LoggedIn(answer) => {
                     self.backoff.handle_login();
-                    assert_eq!(answer.decided_hash, device.hashes[&answer.decided_number]);
+                    if answer.decided_hash != device.hashes[&answer.decided_number] {
+                        client.close(
+                            Code::IdentityForked,
+                            "the hub decided on other writes under this identity",
+                        );
+                        continue;
+                    }
                     for verdict in &answer.refusals {
                         device.settle(verdict);
                     }
@@ -531,15 +582,13 @@ impl Pair {
                 }
                 ClientEvent::CatchUp { states, upto_seq } => {
                     device.live = false;
-                    for seq in states.chunks(8) {
-                        device.apply(Seq(u64::from_le_bytes(seq.try_into().unwrap())));
-                        device.caught_up += 1;
-                    }
-                    device.cursor.seq = upto_seq;
+                    device.split_chunks += usize::from(upto_seq == device.cursor.seq);
+                    device.take_states(&states);
+                    device.complete(upto_seq);
                 }
                 ClientEvent::CatchUpDone(seq) => {
+                    device.complete(seq);
                     device.live = true;
-                    device.cursor.seq = seq;
                 }
                 ClientEvent::Pushed(txs) => {
                     assert!(device.live);
@@ -551,6 +600,7 @@ impl Pair {
                             PushedContent::Whole { origin, number, ops, .. } => {
                                 device.wholes.push((origin, number, ops));
                             }
+                            other => panic!("{other:?} is new here"),
                         }
                     }
                 }
@@ -560,6 +610,7 @@ impl Pair {
                     self.backoff.handle_failure(self.now, u64::MAX / 2);
                     self.client_closed.push(closed);
                 }
+                other => panic!("{other:?} is new here"),
             }
         }
         while let Some(frame) = client.poll_message() {
@@ -583,12 +634,13 @@ impl Pair {
                 }
                 ServerEvent::Confirmed(number) => hub.confirm(number),
                 ServerEvent::Closed(closed) => self.server_closed.push(closed),
+                other => panic!("{other:?} is new here"),
             }
         }
         let verdicts = hub.commit();
         if let Some(peer) = server.peer() {
             server.send_verdicts(verdicts).expect("the session is logged in and the verdicts are short");
-            pump(hub, server, peer, &mut self.behind);
+            pump(hub, server, peer, &mut self.catch_up);
         }
         while let Some(frame) = server.poll_message() {
             self.down.send(frame, self.now + self.latency);
@@ -597,19 +649,26 @@ impl Pair {
 }
 
 /// Sends what the client lacks: states while it catches up, transactions after, and states again if they overflow the queue.
-fn pump(hub: &Hub, server: &mut ServerSession, peer: PeerId, behind: &mut bool) {
-    while server.is_catching_up() || *behind {
+fn pump(hub: &Hub, server: &mut ServerSession, peer: PeerId, catch_up: &mut Option<(Seq, u64)>) {
+    while server.is_catching_up() || catch_up.is_some() {
         let sent = server.sent_seq().unwrap();
-        let chunk: Vec<u64> = (sent.0 + 1..=hub.head().0).take(CHUNK_SEQS).collect();
-        let result = match chunk.last() {
+        let start = catch_up.unwrap_or((sent, u64::MAX));
+        let chunk: Vec<(Seq, u64)> = hub.rows(start).take(CHUNK_ROWS).collect();
+        let next = chunk.last().copied();
+        let result = match next {
             None => server.send_catch_up_done(hub.head()),
             Some(last) => {
-                let states: Bytes = chunk.iter().flat_map(|seq| seq.to_le_bytes()).collect();
-                server.send_catch_up(states, Seq(*last))
+                let split = hub.rows(last).next().is_some_and(|(seq, _)| seq == last.0);
+                let upto = Seq(last.0.0 - u64::from(split));
+                let states: Bytes = chunk
+                    .iter()
+                    .flat_map(|(seq, object)| [seq.0.to_le_bytes(), object.to_le_bytes()].concat())
+                    .collect();
+                server.send_catch_up(states, upto)
             }
         };
         match result {
-            Ok(()) => *behind = false,
+            Ok(()) => *catch_up = next,
             Err(SendError::QueueFull) => return,
             Err(error) => panic!("{error}"),
         }
@@ -619,7 +678,7 @@ fn pump(hub: &Hub, server: &mut ServerSession, peer: PeerId, behind: &mut bool) 
         match server.send_push(&push) {
             Ok(()) => {}
             Err(SendError::QueueFull) => {
-                *behind = true;
+                *catch_up = Some((server.sent_seq().unwrap(), u64::MAX));
                 return;
             }
             Err(error) => panic!("{error}"),

@@ -6,19 +6,57 @@ use std::ops::RangeInclusive;
 use bytes::Bytes;
 use reconvene_model::TxNumber;
 
-use crate::client::TxsError;
 use crate::limits::{ENVELOPE_BYTES_MAX, Limits, UPLOAD_MESSAGE_BYTES, UPLOAD_TXS_MAX};
+
+/// What can be wrong with an answer to [`ClientEvent::SendTxs`](crate::ClientEvent::SendTxs); the session stays as it was, without the answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TxsError {
+    /// There was no question.
+    #[error("no transactions were asked for; answer each SendTxs once")]
+    NotAsked,
+    /// The answer holds more than was asked for.
+    #[error("{count} transactions were given where at most {max} were asked for")]
+    TooMany {
+        /// How many there were.
+        count: usize,
+        /// How many were asked for.
+        max: usize,
+    },
+    /// The numbers do not follow each other.
+    #[error(
+        "transaction {number} was given where {expected} was due; give them from the asked number without gaps"
+    )]
+    NotInOrder {
+        /// The number that was due.
+        expected: TxNumber,
+        /// The number that was given.
+        number: TxNumber,
+    },
+    /// A transaction does not fit a message of the server.
+    #[error(
+        "transaction {number} has {length} bytes and the server takes at most {max}; raise the message limit of the server"
+    )]
+    TooLong {
+        /// Its number.
+        number: TxNumber,
+        /// Its length in bytes.
+        length: usize,
+        /// The most bytes that the server takes.
+        max: usize,
+    },
+}
 
 /// What the engine is asked for: transactions from `from` upwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ask {
-    pub(crate) from: TxNumber,
-    pub(crate) txs_max: usize,
-    pub(crate) bytes_max: usize,
+pub(super) struct Ask {
+    pub(super) from: TxNumber,
+    pub(super) txs_max: usize,
+    pub(super) bytes_max: usize,
 }
 
 #[derive(Debug)]
-pub(crate) struct UploadWindow {
+pub(super) struct UploadWindow {
     limits: Limits,
     /// The highest number with a verdict.
     decided: TxNumber,
@@ -35,7 +73,7 @@ pub(crate) struct UploadWindow {
 }
 
 impl UploadWindow {
-    pub(crate) fn new(limits: Limits, decided: TxNumber) -> Self {
+    pub(super) fn new(limits: Limits, decided: TxNumber) -> Self {
         UploadWindow {
             limits: Limits { upload_window_txs: limits.upload_window_txs.min(UPLOAD_TXS_MAX), ..limits },
             decided,
@@ -48,25 +86,25 @@ impl UploadWindow {
         }
     }
 
-    pub(crate) fn decided(&self) -> TxNumber {
+    pub(super) fn decided(&self) -> TxNumber {
         self.decided
     }
 
     /// The highest number that was sent.
-    pub(crate) fn sent(&self) -> TxNumber {
+    pub(super) fn sent(&self) -> TxNumber {
         self.ready.front().map_or(self.taken, |(number, _)| number - 1)
     }
 
-    pub(crate) fn in_flight(&self) -> usize {
+    pub(super) fn in_flight(&self) -> usize {
         self.in_flight.len()
     }
 
-    pub(crate) fn outbox_grew(&mut self) {
+    pub(super) fn outbox_grew(&mut self) {
         self.more = true;
     }
 
     /// What to ask the engine for, once per answer.
-    pub(crate) fn ask(&mut self) -> Option<Ask> {
+    pub(super) fn ask(&mut self) -> Option<Ask> {
         if self.asked.is_some() || !self.more || !self.ready.is_empty() {
             return None;
         }
@@ -84,7 +122,7 @@ impl UploadWindow {
         Some(ask)
     }
 
-    pub(crate) fn answer(&mut self, txs: Vec<(TxNumber, Bytes)>) -> Result<(), TxsError> {
+    pub(super) fn answer(&mut self, txs: Vec<(TxNumber, Bytes)>) -> Result<(), TxsError> {
         let ask = self.asked.take().ok_or(TxsError::NotAsked)?;
         if txs.len() > ask.txs_max {
             return Err(TxsError::TooMany { count: txs.len(), max: ask.txs_max });
@@ -108,7 +146,7 @@ impl UploadWindow {
     }
 
     /// The next message, as full as the window and the message limit allow.
-    pub(crate) fn next_upload(&mut self) -> Option<Vec<Bytes>> {
+    pub(super) fn next_upload(&mut self) -> Option<Vec<Bytes>> {
         let message_bytes = self.limits.message_bytes_max.min(UPLOAD_MESSAGE_BYTES);
         let mut txs = Vec::new();
         let mut bytes = ENVELOPE_BYTES_MAX;
@@ -130,12 +168,12 @@ impl UploadWindow {
     }
 
     /// The numbers that a verdict can be about: decided ones again, or the next one that this client has written.
-    pub(crate) fn expected(&self, last_number: TxNumber) -> RangeInclusive<TxNumber> {
+    pub(super) fn expected(&self, last_number: TxNumber) -> RangeInclusive<TxNumber> {
         1..=(self.decided + 1).min(self.sent().max(last_number).max(self.decided))
     }
 
     /// Notes a verdict and returns whether it is the first one for its number.
-    pub(crate) fn verdict(&mut self, number: TxNumber) -> bool {
+    pub(super) fn verdict(&mut self, number: TxNumber) -> bool {
         if number <= self.decided {
             return false;
         }

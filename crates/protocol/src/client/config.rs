@@ -1,0 +1,53 @@
+//! What a client brings into a session.
+
+use std::time::Duration;
+
+use reconvene_model::identity::PeerKey;
+use reconvene_model::{TxHash, TxNumber};
+
+use crate::limits::MESSAGE_BYTES_MAX;
+use crate::login::Credential;
+use crate::message::{Cursor, SchemaHashes};
+
+/// How a client session behaves.
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    /// How long the connection may take from its opening to the accepted login. Default 15 s.
+    pub login_timeout: Duration,
+    /// How long a server that was asked for a sign of life may take. Default 15 s; shorter finds dead connections sooner and
+    /// cuts slow ones.
+    pub pong_timeout: Duration,
+    /// The longest frame that is taken from the server, in bytes. Default 32 MiB; at least 64 KiB.
+    pub message_bytes_max: usize,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        ClientConfig {
+            login_timeout: Duration::from_secs(15),
+            pong_timeout: Duration::from_secs(15),
+            message_bytes_max: MESSAGE_BYTES_MAX,
+        }
+    }
+}
+
+/// Who logs in, and what the store knows of the server's decisions at this moment.
+#[derive(Clone, Debug)]
+pub struct ClientLogin {
+    /// The key that names the client.
+    pub key: PeerKey,
+    /// What it shows beside the key.
+    pub credentials: Vec<Credential>,
+    /// The version of its schema.
+    pub schema: SchemaHashes,
+    /// Up to where it has everything; the default for a client that never synced.
+    pub cursor: Cursor,
+    /// The number of its last transaction; 0 for none.
+    pub last_number: TxNumber,
+    /// The hash of that transaction; [`TxHash::NONE`] for none.
+    pub last_hash: TxHash,
+    /// The highest number whose verdict it holds durably.
+    pub confirmed: TxNumber,
+    /// Optional abilities by name.
+    pub capabilities: Vec<String>,
+}

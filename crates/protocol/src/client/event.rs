@@ -1,0 +1,48 @@
+//! What a client session asks of its engine.
+
+use bytes::Bytes;
+use reconvene_model::{Seq, TxNumber};
+
+use crate::close::Closed;
+use crate::message::{LoginAccepted, PushedTx, Verdict};
+
+/// What a client session asks of its engine, in the order in which it must be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientEvent {
+    /// The server took the login. The engine settles the outbox by `decided_number` and `refusals`. It first compares
+    /// `decided_hash` with its own hash of that number: if they differ, the store is a copy or was restored, and the engine
+    /// closes the session with [`Code::IdentityForked`](crate::Code::IdentityForked). The session itself ends with that code
+    /// if the server has decided on more than this client ever wrote.
+    LoggedIn(Box<LoginAccepted>),
+    /// There is room to upload. The engine answers once with [`ClientSession::handle_txs`]: transactions from number `from`
+    /// upwards without gaps, at most `txs_max` of them, and none after their bytes passed `bytes_max`; an empty list if there
+    /// are none. What was handed over counts as sent: it is frozen.
+    SendTxs {
+        /// The first number.
+        from: TxNumber,
+        /// The most transactions.
+        txs_max: usize,
+        /// The bytes after which the engine stops.
+        bytes_max: usize,
+        /// How many transactions were sent and have no verdict; 0 means that all are decided.
+        in_flight: usize,
+    },
+    /// The server decided; the engine stores it and says so with [`ClientSession::handle_durable`]. Each number comes once
+    /// in a session, without gaps.
+    Verdicts(Vec<Verdict>),
+    /// Objects as they are at the server, up to a Seq and perhaps some of the next one. The store is not whole until
+    /// `CatchUpDone`.
+    CatchUp {
+        /// A states block.
+        states: Bytes,
+        /// The cursor after it: the last Seq that is complete. Chunks that share a large Seq repeat the one before.
+        upto_seq: Seq,
+    },
+    /// The store has everything up to this Seq.
+    CatchUpDone(Seq),
+    /// What happened since, each transaction to be applied whole, with rising Seqs.
+    Pushed(Vec<PushedTx>),
+    /// The session is over.
+    Closed(Closed),
+}

@@ -1,0 +1,140 @@
+//! The login, as the client sees it: answering `Hello`, and believing the answer or not.
+
+use std::time::Duration;
+
+use reconvene_model::{Seq, TxHash};
+
+use crate::PROTOCOL_VERSION;
+use crate::client::uploads::UploadWindow;
+use crate::client::{ClientEvent, ClientLogin, ClientSession, LoggedIn, State, Violation};
+use crate::code::Code;
+use crate::heartbeat::Heartbeat;
+use crate::login::sign_login;
+use crate::message::{Hello, Login, LoginAccepted, Message};
+use crate::timer::Timer;
+
+/// The shortest heartbeat that a client follows, whatever the server asks for.
+pub const HEARTBEAT_MIN: Duration = Duration::from_millis(50);
+
+/// The longest heartbeat that a client follows, whatever the server asks for.
+pub const HEARTBEAT_MAX: Duration = Duration::from_secs(3600);
+
+impl ClientSession {
+    pub(super) fn answer_hello(&mut self, hello: &Hello) {
+        if !hello.versions.contains(&PROTOCOL_VERSION) {
+            self.fail(
+                Code::VersionUnsupported,
+                format!(
+                    "the server speaks versions {:?} of the protocol and this client {PROTOCOL_VERSION}; update the \
+                     older side",
+                    hello.versions
+                ),
+            );
+            return;
+        }
+        let login = &self.login;
+        let public_key = login.key.public();
+        let message = Message::Login(Box::new(Login {
+            version: PROTOCOL_VERSION,
+            public_key,
+            signature: sign_login(&login.key, &hello.nonce),
+            credentials: login
+                .credentials
+                .iter()
+                .map(|credential| credential.prove(&hello.nonce, &public_key))
+                .collect(),
+            schema: login.schema,
+            cursor: login.cursor,
+            last_number: login.last_number,
+            last_hash: login.last_hash,
+            confirmed: login.confirmed.min(login.last_number),
+            capabilities: login.capabilities.clone(),
+        }));
+        self.first_out = Some(message.encode());
+        self.state = State::AwaitAnswer;
+    }
+
+    pub(super) fn log_in(&mut self, accepted: Box<LoginAccepted>, now: Duration) {
+        if let Err((code, reason)) = check_answer(&accepted, &self.login) {
+            self.fail(code, reason);
+            return;
+        }
+        self.timers.stop(Timer::Login);
+        let idle = Duration::from_millis(accepted.heartbeat_ms).clamp(HEARTBEAT_MIN, HEARTBEAT_MAX);
+        self.state = State::LoggedIn(Box::new(LoggedIn {
+            heartbeat: Heartbeat::start(idle, self.config.pong_timeout, &mut self.timers, now),
+            uploads: UploadWindow::new(accepted.limits, accepted.decided_number),
+            told: false,
+            seq: accepted.catch_up_from,
+            catching_up: true,
+            confirmed: self.login.confirmed,
+            confirm: false,
+        }));
+        self.events.push_back(ClientEvent::LoggedIn(accepted));
+    }
+}
+
+fn check_answer(accepted: &LoginAccepted, login: &ClientLogin) -> Result<(), Violation> {
+    check_identity(accepted, login)?;
+    let cursor = login.cursor;
+    let from = accepted.catch_up_from;
+    let same_history = (accepted.epoch, accepted.view) == (cursor.epoch, cursor.view);
+    if same_history && from > cursor.seq {
+        return Err(disorder(format!(
+            "the server would catch up from Seq {from}, but this client is at {}",
+            cursor.seq
+        )));
+    }
+    if !same_history && from != Seq(0) {
+        return Err(disorder(format!(
+            "the server would catch up from Seq {from} of a history that this client does not have"
+        )));
+    }
+    let numbers = || accepted.refusals.iter().map(|verdict| verdict.number);
+    let news = |number| number > login.confirmed && number <= accepted.decided_number;
+    if !numbers().is_sorted_by(|one, next| one < next) || !numbers().all(news) {
+        return Err(disorder(
+            "the refusals of LoginAccepted are not in the order of their numbers, or confirmed already",
+        ));
+    }
+    if accepted.decided_number == 0 && accepted.decided_hash != TxHash::NONE {
+        return Err(disorder("LoginAccepted names the hash of a transaction, but none is decided"));
+    }
+    Ok(())
+}
+
+/// Whether the server speaks of this client's own transactions, as far as the login tells; the engine compares the hash of
+/// a number below the last one, which only its store knows.
+fn check_identity(accepted: &LoginAccepted, login: &ClientLogin) -> Result<(), Violation> {
+    let (decided, last) = (accepted.decided_number, login.last_number);
+    if decided > last {
+        return Err(forked(format!(
+            "the server has decided on transaction {decided} of this client, which has written only {last}"
+        )));
+    }
+    if decided == last && accepted.decided_hash != login.last_hash {
+        return Err(forked(format!(
+            "the server has decided on another transaction {decided} of this client than its own"
+        )));
+    }
+    if decided < login.confirmed {
+        return Err((
+            Code::HistoryLost,
+            format!(
+                "the server has decided up to transaction {decided} of this client, which holds verdicts up to {}: the \
+                 server was restored from a backup or replaced; nothing was changed here",
+                login.confirmed
+            ),
+        ));
+    }
+    Ok(())
+}
+
+fn forked(what: String) -> Violation {
+    let remedy = "its store is a copy or was restored; it keeps its data and needs a new identity";
+    (Code::IdentityForked, format!("{what}: {remedy}"))
+}
+
+fn disorder(what: impl Into<String>) -> Violation {
+    (Code::OrderViolated, what.into())
+}

@@ -1,0 +1,139 @@
+//! The login, as the server sees it: what a client asks for, what it is answered, and who is sent away.
+
+use std::time::Duration;
+
+use reconvene_model::identity::peer_of;
+use reconvene_model::{PeerId, Seq, TxHash, TxNumber};
+
+use crate::PROTOCOL_VERSION;
+use crate::close::Closed;
+use crate::code::Code;
+use crate::heartbeat::Heartbeat;
+use crate::login::{CredentialProof, Nonce, Secret, verify_login};
+use crate::message::{Login, LoginAccepted, Message, Verdict};
+use crate::server::uploads::Uploads;
+use crate::server::{Judging, LoggedIn, ServerEvent, ServerSession, State};
+use crate::timer::Timer;
+
+/// A client's request for a session; its signature was checked.
+#[derive(Clone, Debug)]
+pub struct LoginRequest {
+    /// The name of the client: the hash of its public key.
+    pub peer: PeerId,
+    /// What the client sent.
+    pub login: Login,
+    nonce: Nonce,
+}
+
+impl LoginRequest {
+    /// Whether the client proved that it knows this secret; takes the same time for every wrong proof.
+    pub fn verify_secret(&self, secret: &Secret) -> bool {
+        self.login.credentials.iter().fold(false, |known, proof| match proof {
+            CredentialProof::SharedSecret(proof) => {
+                known | secret.proves(&self.nonce, &self.login.public_key, proof)
+            }
+            _ => known,
+        })
+    }
+
+    /// Whether the client offered the proof of a shared secret, right or wrong.
+    pub fn offers_secret(&self) -> bool {
+        self.login.credentials.iter().any(|proof| matches!(proof, CredentialProof::SharedSecret(_)))
+    }
+}
+
+/// What the engine knows when it accepts a login; the session adds limits and heartbeat.
+#[derive(Clone, Debug)]
+pub struct LoginAnswer {
+    /// The number of this session in the server's logs.
+    pub session: u64,
+    /// The server's clock in milliseconds since 1970.
+    pub server_time_ms: u64,
+    /// The highest number of this client that is decided durably; 0 for none.
+    pub decided_number: TxNumber,
+    /// The hash of that transaction; [`TxHash::NONE`] for none.
+    pub decided_hash: TxHash,
+    /// The head of the history.
+    pub decided_seq: Seq,
+    /// The verdicts above the confirmed number that took something back, in the order of their numbers.
+    pub refusals: Vec<Verdict>,
+    /// The epoch of the server's history; not 0.
+    pub epoch: u64,
+    /// The key of the client's view.
+    pub view: u64,
+    /// Catch-up starts above this Seq: at most the Seq of the client's cursor, or 0 if that is of another epoch or view.
+    pub catch_up_from: Seq,
+    /// Those of the client's capabilities that are in force.
+    pub capabilities: Vec<String>,
+}
+
+impl ServerSession {
+    /// Opens the session for the client whose login was requested; without such a request it does nothing.
+    pub fn accept_login(&mut self, answer: LoginAnswer, now: Duration) {
+        let State::Judging(judging) = &self.state else { return };
+        let session = LoggedIn {
+            greeted: false,
+            heartbeat: Heartbeat::start(
+                self.config.heartbeat + self.config.heartbeat / 2,
+                self.config.pong_timeout,
+                &mut self.timers,
+                now,
+            ),
+            uploads: Uploads::new(judging.peer, self.config.limits, answer.decided_number, judging.confirmed),
+            seq: answer.catch_up_from,
+            catching_up: true,
+        };
+        let message = Message::LoginAccepted(Box::new(LoginAccepted {
+            session: answer.session,
+            server_time_ms: answer.server_time_ms,
+            decided_number: answer.decided_number,
+            decided_hash: answer.decided_hash,
+            decided_seq: answer.decided_seq,
+            refusals: answer.refusals,
+            epoch: answer.epoch,
+            view: answer.view,
+            catch_up_from: answer.catch_up_from,
+            limits: self.config.limits,
+            heartbeat_ms: u64::try_from(self.config.heartbeat.as_millis()).unwrap_or(u64::MAX).max(1),
+            capabilities: answer.capabilities,
+        }));
+        self.state = State::LoggedIn(Box::new(session));
+        self.enqueue(message.encode());
+    }
+
+    /// Sends the client away with a reason; without a login that waits for its judgement it does nothing.
+    pub fn refuse_login(&mut self, code: Code, message: &str) {
+        if matches!(self.state, State::Judging(_)) {
+            self.refuse(code, message);
+        }
+    }
+
+    pub(super) fn judge(&mut self, login: Login) {
+        // From here on the engine is awaited, not the client.
+        self.timers.stop(Timer::Login);
+        if login.version != PROTOCOL_VERSION {
+            self.refuse(
+                Code::VersionUnsupported,
+                &format!(
+                    "the client chose version {} of the protocol, which this server does not speak; update the older side",
+                    login.version
+                ),
+            );
+        } else if !verify_login(&login.public_key, &self.nonce, &login.signature) {
+            self.refuse(
+                Code::SignatureWrong,
+                "the login is not signed with its own key for this connection; sign the nonce of this Hello",
+            );
+        } else {
+            let peer = peer_of(&login.public_key);
+            self.state = State::Judging(Box::new(Judging { peer, confirmed: login.confirmed }));
+            let request = LoginRequest { peer, login, nonce: self.nonce };
+            self.events.push_back(ServerEvent::LoginRequested(Box::new(request)));
+        }
+    }
+
+    fn refuse(&mut self, code: Code, message: &str) {
+        let farewell = Message::LoginRefused { code, message: message.into() };
+        self.end(Closed::us(code, message), Some(&farewell));
+    }
+}
