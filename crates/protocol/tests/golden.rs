@@ -10,15 +10,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use reconvene_model::change::{Cell, Op, OpKind, OpsWriter, TxHead, encode_tx};
 use reconvene_model::identity::PeerKey;
-use reconvene_model::{GlobalId, PeerId, PropertyType, Seq, TxHash, Uid};
+use reconvene_model::state::{ObjectState, Register, StateEntry, StatesWriter};
+use reconvene_model::{GlobalId, PeerId, PropertyType, Seq, Stamp, TxHash, Uid};
 use reconvene_protocol::message::Hello;
 use reconvene_protocol::{
-    ClientConfig, ClientLogin, ClientSession, Code, Credential, Cursor, Limits, LoginAccepted, LostOp,
-    Message, MessageError, Nonce, Outcome, PushedContent, PushedTx, SchemaHashes, Secret, Verdict,
+    ClientConfig, ClientEvent, ClientLogin, ClientSession, Code, Credential, Cursor, Limits, LoginAccepted,
+    LoginAnswer, LostOp, Message, MessageError, Nonce, Outcome, PushFrame, PushedContent, PushedTx,
+    SchemaHashes, Secret, ServerConfig, ServerEvent, ServerSession, Verdict,
 };
 
+const START: Duration = Duration::ZERO;
 const EPOCH: u64 = 0x0102_0304_0506_0708;
 const VIEW: u64 = 0x1112_1314_1516_1718;
+const SECRET: &str = "open sesame";
+const BEN: PeerId = PeerId(0x2122_2324_2526_2728);
 const TASK: Uid = Uid(1001);
 const TITLE: Uid = Uid(2001);
 
@@ -35,6 +40,87 @@ fn the_conversation_is_the_same_for_ever() {
         assert_eq!(golden, frame, "{name} is written as it always was");
         assert_eq!(Message::decode(golden.into(), 1 << 20), Ok(message), "{name} is read as it always was");
     }
+}
+
+/// The frames of the conversation by their first two digits.
+fn frame(number: &str) -> Bytes {
+    let (_, message) =
+        conversation().into_iter().find(|(name, _)| name.starts_with(number)).expect("such a message");
+    message.encode()
+}
+
+#[test]
+fn a_client_that_hears_the_server_says_these_bytes() {
+    let mut client = client();
+    let mut events = Vec::new();
+    let hear = |client: &mut ClientSession, events: &mut Vec<ClientEvent>, number| {
+        client.handle_frame(frame(number), START);
+        while let Some(event) = client.poll_event() {
+            if let ClientEvent::SendTxs { from, .. } = event {
+                let txs = (1..).zip(txs()).filter(|(number, _)| *number >= from).collect();
+                client.handle_txs(txs).unwrap();
+            } else {
+                events.push(event);
+            }
+        }
+    };
+    hear(&mut client, &mut events, "01");
+    assert_eq!(client.poll_message(), Some(frame("02")));
+    for number in ["03", "04", "05", "06", "07"] {
+        hear(&mut client, &mut events, number);
+    }
+    assert!(matches!(
+        events.as_slice(),
+        [
+            ClientEvent::LoggedIn(_),
+            ClientEvent::CatchUp { upto_seq: Seq(40), .. },
+            ClientEvent::CatchUp { upto_seq: Seq(40), .. },
+            ClientEvent::CatchUp { upto_seq: Seq(42), .. },
+            ClientEvent::CatchUpDone(Seq(42)),
+        ]
+    ));
+    assert_eq!(client.poll_message(), Some(frame("08")));
+    hear(&mut client, &mut events, "09");
+    client.handle_durable(3);
+    assert_eq!(client.poll_message(), Some(frame("10")));
+    hear(&mut client, &mut events, "11");
+    assert_eq!(events[5..], [ClientEvent::Verdicts(verdicts()), ClientEvent::Pushed(pushed())]);
+    hear(&mut client, &mut events, "13");
+    assert_eq!(client.poll_message(), Some(frame("14")));
+    hear(&mut client, &mut events, "15");
+    assert!(matches!(events.last(), Some(ClientEvent::Closed(closed)) if closed.code == Code::GoingAway));
+}
+
+#[test]
+fn a_server_that_hears_the_client_says_these_bytes() {
+    let mut server = ServerSession::new(ServerConfig::default(), nonce(), 1_700_000_000_000, START);
+    assert_eq!(server.poll_message(), Some(frame("01")));
+    server.handle_frame(frame("02"), START);
+    let Some(ServerEvent::LoginRequested(request)) = server.poll_event() else { panic!("a login") };
+    assert_eq!(request.peer, ada().peer());
+    assert!(request.verify_secret(&Secret::new(SECRET)));
+    server.accept_login(answer(), START);
+    for (chunk, upto) in CHUNKS {
+        server.send_catch_up(states(chunk), Seq(upto)).unwrap();
+    }
+    server.send_catch_up_done(Seq(42)).unwrap();
+    for number in ["03", "04", "05", "06", "07"] {
+        assert_eq!(server.poll_message(), Some(frame(number)), "{number}");
+    }
+    server.handle_frame(frame("08"), START);
+    let Some(ServerEvent::Uploaded(uploaded)) = server.poll_event() else { panic!("an upload") };
+    assert!(uploaded.iter().map(|tx| &tx.bytes).eq(&txs()[1..]));
+    assert_eq!(uploaded[0].head.previous, answer().decided_hash);
+    server.send_verdicts(verdicts()).unwrap();
+    assert_eq!(server.poll_message(), Some(frame("09")));
+    server.handle_frame(frame("10"), START);
+    assert!(matches!(server.poll_event(), Some(ServerEvent::Confirmed(3))));
+    for push in PushFrame::encode(pushed(), 1 << 20) {
+        server.send_push(&push).unwrap();
+    }
+    assert_eq!(server.poll_message(), Some(frame("11")));
+    server.drain();
+    assert_eq!(server.poll_message(), Some(frame("15")));
 }
 
 #[test]
@@ -57,6 +143,28 @@ fn the_readme_tells_of_every_file() {
         }
     }
     assert_eq!(files, conversation().len() + 2, "no file is without a test");
+}
+
+/// Under a heading with the name of a file, a block of text spells its bytes in hexadecimal, with a remark after each line.
+#[test]
+fn the_readme_spells_files_right() {
+    let readme = fs::read_to_string(directory().join("README.md")).unwrap();
+    let mut spelled = 0;
+    for section in readme.split("\n## ").skip(1) {
+        let heading = section.lines().next().unwrap_or_default();
+        let Some(name) = heading.strip_suffix(", read aloud") else { continue };
+        let block = section.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let bytes: Vec<u8> = block
+            .lines()
+            .flat_map(|line| line.split("   ").next().unwrap().split_whitespace())
+            .map(|byte| {
+                u8::from_str_radix(byte, 16).unwrap_or_else(|error| panic!("{name}: {byte}: {error}"))
+            })
+            .collect();
+        assert_eq!(bytes, fs::read(directory().join(name)).unwrap(), "{name}");
+        spelled += 1;
+    }
+    assert!(spelled >= 3, "{spelled} files are read aloud");
 }
 
 #[test]
@@ -83,68 +191,60 @@ fn directory() -> PathBuf {
 }
 
 fn conversation() -> Vec<(&'static str, Message)> {
-    let (nonce, key) = (nonce(), key());
-    let txs = [tx(1, "buy milk"), tx(2, "feed cat"), tx(3, "a title that is not allowed")];
-    let refused = Verdict {
-        number: 3,
-        outcome: Outcome::Refused {
-            code: Code::NotPermitted,
-            op: Some(0),
-            message: "you may not write Task".into(),
-        },
-    };
+    let txs = txs();
+    let answer = answer();
+    let catch_up =
+        |chunk: &[(u64, u64, &str)], upto| Message::CatchUp { states: states(chunk), upto_seq: Seq(upto) };
     let lost = |generation| vec![LostOp { op: 0, code: Code::ObjectRemoved, generation }];
     vec![
-        ("01-hello", Message::Hello(Hello { versions: vec![1], nonce, server_time_ms: 1_700_000_000_000 })),
-        ("02-login", login(&key, &nonce)),
-        ("03-login-accepted", Message::LoginAccepted(Box::new(accepted(&txs[0])))),
         (
-            "04-catch-up",
-            Message::CatchUp { states: Bytes::from_static(b"a states block"), upto_seq: Seq(40) },
+            "01-hello",
+            Message::Hello(Hello { versions: vec![1], nonce: nonce(), server_time_ms: 1_700_000_000_000 }),
         ),
-        ("05-catch-up-done", Message::CatchUpDone(Seq(42))),
-        ("06-upload", Message::Upload(txs[1..].to_vec())),
+        ("02-login", login()),
         (
-            "07-verdicts",
-            Message::Verdicts(vec![
-                Verdict { number: 2, outcome: Outcome::Accepted { seq: Seq(43), lost: vec![] } },
-                refused.clone(),
-            ]),
+            "03-login-accepted",
+            Message::LoginAccepted(Box::new(LoginAccepted {
+                session: answer.session,
+                server_time_ms: answer.server_time_ms,
+                decided_number: answer.decided_number,
+                decided_hash: answer.decided_hash,
+                decided_seq: answer.decided_seq,
+                refusals: answer.refusals,
+                epoch: answer.epoch,
+                view: answer.view,
+                catch_up_from: answer.catch_up_from,
+                limits: Limits::default(),
+                heartbeat_ms: 30_000,
+                capabilities: vec![],
+            })),
         ),
-        ("08-confirm", Message::Confirm(3)),
+        ("04-catch-up", catch_up(CHUNKS[0].0, CHUNKS[0].1)),
+        ("05-catch-up-within-a-seq", catch_up(CHUNKS[1].0, CHUNKS[1].1)),
+        ("06-catch-up-to-the-head", catch_up(CHUNKS[2].0, CHUNKS[2].1)),
+        ("07-catch-up-done", Message::CatchUpDone(Seq(42))),
+        ("08-upload", Message::Upload(txs[1..].to_vec())),
+        ("09-verdicts", Message::Verdicts(verdicts())),
+        ("10-confirm", Message::Confirm(3)),
+        ("11-push", Message::Push(pushed())),
         (
-            "09-push",
-            Message::Push(vec![
-                PushedTx { seq: Seq(43), content: PushedContent::Own { number: 2 } },
-                PushedTx {
-                    seq: Seq(44),
-                    content: PushedContent::Whole {
-                        origin: PeerId(0x2122_2324_2526_2728),
-                        number: 9,
-                        hlc: 1_700_000_000_000 << 16,
-                        ops: ops(PeerId(0x2122_2324_2526_2728), 12, "walk dog"),
-                    },
-                },
-            ]),
-        ),
-        (
-            "10-verdicts-with-losses",
+            "12-verdicts-with-losses",
             Message::Verdicts(vec![
                 Verdict { number: 4, outcome: Outcome::Accepted { seq: Seq(45), lost: lost(1) } },
                 Verdict { number: 5, outcome: Outcome::Superseded { ops: lost(300) } },
             ]),
         ),
-        ("11-ping", Message::Ping(1)),
-        ("12-pong", Message::Pong(1)),
+        ("13-ping", Message::Ping(1)),
+        ("14-pong", Message::Pong(1)),
         (
-            "13-bye",
+            "15-bye",
             Message::Bye {
                 code: Code::GoingAway,
                 reason: "the server shuts down or restarts; connect again".into(),
             },
         ),
         (
-            "14-login-refused",
+            "16-login-refused",
             Message::LoginRefused {
                 code: Code::SecretWrong,
                 message: "the shared secret is not the server's; check it".into(),
@@ -153,38 +253,46 @@ fn conversation() -> Vec<(&'static str, Message)> {
     ]
 }
 
+/// What catches Ada up: Seq and counter of Ben's tasks with their titles, and the Seq that is complete with the chunk.
+const CHUNKS: [(&[(u64, u64, &str)], u64); 3] =
+    [(&[(40, 1, "rake leaves"), (41, 2, "dig")], 40), (&[(41, 3, "sow")], 40), (&[(41, 4, "water")], 42)];
+
 fn nonce() -> Nonce {
     std::array::from_fn(|at| at as u8)
 }
 
-fn key() -> PeerKey {
+fn ada() -> PeerKey {
     PeerKey::from_secret([7; 32])
 }
 
-/// What a client with these secrets answers, so that signature and proof are golden too.
-fn login(key: &PeerKey, nonce: &Nonce) -> Message {
+fn client() -> ClientSession {
     let login = ClientLogin {
-        key: key.clone(),
-        credentials: vec![Credential::None, Credential::SharedSecret(Secret::new("open sesame"))],
+        key: ada(),
+        credentials: vec![Credential::None, Credential::SharedSecret(Secret::new(SECRET))],
         schema: SchemaHashes { base: [0xb0; 32], full: [0xf0; 32] },
         cursor: Cursor { epoch: EPOCH, view: VIEW, seq: Seq(39) },
         last_number: 3,
-        last_hash: TxHash::of(b"the third transaction"),
+        last_hash: TxHash::of(&txs()[2]),
         confirmed: 0,
         capabilities: vec!["example".into()],
     };
-    let mut client = ClientSession::new(ClientConfig::default(), login, Duration::ZERO);
-    let hello = Message::Hello(Hello { versions: vec![1], nonce: *nonce, server_time_ms: 0 });
-    client.handle_frame(hello.encode(), Duration::ZERO);
+    ClientSession::new(ClientConfig::default(), login, START)
+}
+
+/// What a client with these secrets answers, so that signature and proof are golden too.
+fn login() -> Message {
+    let mut client = client();
+    let hello = Message::Hello(Hello { versions: vec![1], nonce: nonce(), server_time_ms: 0 });
+    client.handle_frame(hello.encode(), START);
     Message::decode(client.poll_message().unwrap(), 1 << 20).unwrap()
 }
 
-fn accepted(first: &Bytes) -> LoginAccepted {
-    LoginAccepted {
+fn answer() -> LoginAnswer {
+    LoginAnswer {
         session: 17,
         server_time_ms: 1_700_000_000_250,
         decided_number: 1,
-        decided_hash: TxHash::of(first),
+        decided_hash: TxHash::of(&txs()[0]),
         decided_seq: Seq(42),
         refusals: vec![Verdict {
             number: 1,
@@ -197,18 +305,42 @@ fn accepted(first: &Bytes) -> LoginAccepted {
         epoch: EPOCH,
         view: VIEW,
         catch_up_from: Seq(39),
-        limits: Limits::default(),
-        heartbeat_ms: 30_000,
         capabilities: vec![],
     }
 }
 
-/// Transaction `number` of the client: it inserts the task with the same number.
-fn tx(number: u64, title: &str) -> Bytes {
-    let origin = key().peer();
-    let previous = if number == 1 { TxHash::NONE } else { TxHash([number as u8; 16]) };
-    let head = TxHead { origin, number, previous, hlc: (1_700_000_000_000 + number) << 16 };
-    encode_tx(&head, &ops(origin, number, title)).into()
+fn verdicts() -> Vec<Verdict> {
+    let refused =
+        Outcome::Refused { code: Code::NotPermitted, op: Some(0), message: "you may not write Task".into() };
+    vec![
+        Verdict { number: 2, outcome: Outcome::Accepted { seq: Seq(43), lost: vec![] } },
+        Verdict { number: 3, outcome: refused },
+    ]
+}
+
+fn pushed() -> Vec<PushedTx> {
+    let whole = PushedContent::Whole {
+        origin: BEN,
+        number: 9,
+        hlc: 1_700_000_000_000 << 16,
+        ops: ops(BEN, 12, "walk dog"),
+    };
+    vec![
+        PushedTx { seq: Seq(43), content: PushedContent::Own { number: 2 } },
+        PushedTx { seq: Seq(44), content: whole },
+    ]
+}
+
+/// Ada's transactions, in a chain; each inserts the task with the same number.
+fn txs() -> Vec<Bytes> {
+    let origin = ada().peer();
+    let mut txs: Vec<Bytes> = Vec::new();
+    for (number, title) in (1..).zip(["buy milk", "feed cat", "a title that is not allowed"]) {
+        let previous = txs.last().map_or(TxHash::NONE, |tx| TxHash::of(tx));
+        let head = TxHead { origin, number, previous, hlc: (1_700_000_000_000 + number) << 16 };
+        txs.push(encode_tx(&head, &ops(origin, number, title)).into());
+    }
+    txs
 }
 
 fn ops(origin: PeerId, counter: u64, title: &str) -> Bytes {
@@ -217,4 +349,16 @@ fn ops(origin: PeerId, counter: u64, title: &str) -> Bytes {
     let mut ops = OpsWriter::new(origin);
     ops.push(&op);
     ops.finish().into()
+}
+
+fn states(tasks: &[(u64, u64, &str)]) -> Bytes {
+    let mut states = StatesWriter::new();
+    for (seq, counter, title) in tasks {
+        let cell = Cell::new(TITLE, PropertyType::String, Some(title.as_bytes()));
+        let stamp = Stamp::new((1_700_000_000_000 + seq) << 16, BEN);
+        let registers = vec![Register::written(&cell, stamp)];
+        let state = ObjectState { generation: 0, exists: true, registers };
+        states.push(&StateEntry { entity: TASK, gid: GlobalId::new(BEN, *counter), seq: Seq(*seq), state });
+    }
+    states.finish().into()
 }
