@@ -1,7 +1,58 @@
 //! An embedded object store: typed objects, ACID transactions, indexes, queries, observers and sync metadata.
+//!
+//! Start at [`Store::builder`] and [`Entity`]. The rooms:
+//!
+//! - [`Store`], its builder and its transactions; [`EntityBox`], where a program puts and gets its structs
+//! - conditions and queries over them
+//! - `seam`: LMDB and the in-memory form, as ordered tables of bytes; `keys`: what lies in which table
+//! - `sync`: identity, outbox, confirmed state, and what a server's store adds; engines reach it by [`SyncHandle`]
+//!
+//! Nothing in here knows a network, a runtime for asynchronous code, or a clock but the given one.
 
+#[doc(hidden)]
+pub mod __private;
+mod boxes;
+mod catalog;
+mod condition;
+mod entity;
+mod error;
+mod field;
+mod index;
+mod index_changes;
+mod keys;
 mod lock;
+mod objects;
+mod observer;
+mod open;
 mod os;
+mod property;
+mod property_value;
+mod registry;
 mod seam;
+mod store;
+mod structs;
+mod sync;
+mod time;
+mod tracked;
+mod txn;
 
+pub use boxes::EntityBox;
+pub use condition::Condition;
+pub use entity::{Entity, ToOne};
+pub use error::{Result, StoreError};
+pub use field::{FieldMap, FieldMapError, FieldReader, FieldWriter};
+pub use observer::{Changes, EntityChanges, Subscription};
+pub use open::StoreBuilder;
+pub use property::{Comparable, Operand, Ordered, Property, Text};
+pub use property_value::{Date, DateNano, Flex, PropertyValue};
+pub use reconvene_macros::Entity;
 pub use seam::{Durability, SeamError};
+pub use store::Store;
+pub use structs::Put;
+pub use sync::{
+    Applied, Chunk, ChunkStart, Cursor, Decided, Decision, Delivery, Incoming, LoginState, LostOp, Origin, OutboxTx,
+    PushedTx, RefusalReason, Rejected, RejectedOp, Role, SyncHandle, TX_BYTES_MAX, Verdict,
+};
+pub use time::{SystemTimeSource, TimeSource};
+pub use tracked::Tracked;
+pub use txn::{ReadTxn, WriteTxn};

@@ -97,6 +97,10 @@ impl<'e> LmdbWrite<'e> {
         Ok(self.find(name))
     }
 
+    pub(super) fn has_tables(&self) -> bool {
+        self.engine.env.unnamed_database_stat().entries > 0
+    }
+
     fn find(&self, name: &str) -> Option<TableId> {
         let here = self.opened.iter().find(|(opened, _)| opened == name).map(|(_, table)| *table);
         here.or_else(|| self.engine.tables.find(name))

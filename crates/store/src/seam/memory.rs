@@ -73,6 +73,10 @@ impl Version {
         Some(TableId::new(serial, slot, None))
     }
 
+    pub(super) fn has_tables(&self) -> bool {
+        self.tables.iter().any(Option::is_some)
+    }
+
     fn tree(&self, table: TableId) -> Result<&Tree> {
         match self.tables.get(table.slot()) {
             Some(Some(found)) if found.serial == table.serial() => Ok(&found.tree),

@@ -301,6 +301,17 @@ impl WriteTx<'_> {
         }
     }
 
+    /// Whether the engine held any table, or anything else, when this transaction began.
+    ///
+    /// # Errors
+    /// None yet in either form; a form that has to look on disk may fail.
+    pub(crate) fn has_tables(&self) -> Result<bool> {
+        match self {
+            WriteTx::Lmdb(tx) => Ok(tx.has_tables()),
+            WriteTx::Memory(tx) => Ok(tx.version().has_tables()),
+        }
+    }
+
     /// Removes all entries of a table; its cost follows the pages, not the entries.
     ///
     /// # Errors

@@ -33,8 +33,8 @@ pub(crate) mod pending;
 pub(crate) mod rejected;
 
 pub use apply::{Applied, Delivery, LostOp, Verdict};
-pub use changes::Chunk;
-pub use handle::SyncHandle;
+pub use changes::{Chunk, ChunkStart};
+pub use handle::{LoginState, SyncHandle};
 pub use ledger::{Decided, Decision, Incoming, PushedTx, RefusalReason};
 pub use meta::Cursor;
 pub use origins::Origin;
@@ -222,11 +222,15 @@ pub(crate) fn before_commit(tx: &mut WriteTxn<'_>) -> Result<()> {
     local::finish(tx)
 }
 
-/// Lets the changed writer stay and tells the listeners, after the commit and outside the writer lock.
-pub(crate) fn after_commit(inner: &Inner, tx: &SyncTx) {
+/// Lets the changed writer stay, after the commit and before another transaction can begin.
+pub(crate) fn committed(inner: &Inner, tx: &SyncTx) {
     if tx.writes {
         inner.sync.writer.lock().unwrap_or_else(PoisonError::into_inner).stale = false;
     }
+}
+
+/// Tells the listeners of the outbox, after the commit and under no lock.
+pub(crate) fn notify(inner: &Inner, tx: &SyncTx) {
     if tx.outbox_grew {
         let listeners = inner.sync.listeners.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for listener in listeners {

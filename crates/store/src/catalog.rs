@@ -1,0 +1,114 @@
+//! The schema as an open store uses it: entities with their layouts, tables and indexes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use reconvene_model::record::TableLayout;
+use reconvene_model::{EntityDef, EntityId, Schema, Uid};
+
+use crate::error::{Result, StoreError};
+use crate::index::{self, IndexRuntime};
+use crate::seam::TableId;
+
+/// An entity with all that reading and writing its objects needs.
+#[derive(Debug)]
+pub(crate) struct EntityRuntime {
+    pub(crate) def: EntityDef,
+    pub(crate) layout: TableLayout,
+    pub(crate) objects: TableId,
+    /// Objects that do not exist but are remembered; only synced entities have them.
+    pub(crate) absent: Option<TableId>,
+    /// Ids of foreign objects; only synced entities have them.
+    pub(crate) global_ids: Option<TableId>,
+    pub(crate) indexes: Vec<IndexRuntime>,
+    /// Links, as the slot and the entity linked to; without those to entities that the schema lacks.
+    pub(crate) links: Vec<(usize, EntityId)>,
+    /// The slots of all stored properties.
+    pub(crate) stored_slots: Vec<u16>,
+}
+
+impl EntityRuntime {
+    /// The indexes whose values no two objects may share.
+    pub(crate) fn unique_indexes(&self) -> impl Iterator<Item = &IndexRuntime> {
+        self.indexes.iter().filter(|index| index.is_unique())
+    }
+}
+
+/// All entities of a store, found by id, uid or name.
+#[derive(Debug, Default)]
+pub(crate) struct Catalog {
+    entities: Vec<Arc<EntityRuntime>>,
+    by_id: HashMap<EntityId, usize>,
+    by_uid: HashMap<Uid, usize>,
+    by_name: HashMap<String, usize>,
+}
+
+/// The tables of one entity.
+#[derive(Clone, Debug)]
+pub(crate) struct EntityTables {
+    pub(crate) objects: TableId,
+    pub(crate) absent: Option<TableId>,
+    pub(crate) global_ids: Option<TableId>,
+    /// In the order of [`index::indexed`].
+    pub(crate) indexes: Vec<TableId>,
+}
+
+impl Catalog {
+    /// The catalog of a schema; `tables` opens or finds the tables of each entity.
+    pub(crate) fn new(schema: &Schema, mut tables: impl FnMut(&EntityDef) -> Result<EntityTables>) -> Result<Catalog> {
+        let mut catalog = Catalog::default();
+        for (at, def) in schema.entities().iter().enumerate() {
+            let tables = tables(def)?;
+            let indexed = index::indexed(def);
+            let links = def.stored_properties().filter_map(|property| {
+                let target = schema.entity_by_name(property.relation_target.as_deref()?)?;
+                Some((property.slot(), target.id))
+            });
+            let slots = def.stored_properties().map(|property| property.slot());
+            catalog.by_id.insert(def.id, at);
+            catalog.by_uid.insert(def.uid, at);
+            catalog.by_name.insert(def.name.clone(), at);
+            catalog.entities.push(Arc::new(EntityRuntime {
+                layout: TableLayout::new(def),
+                objects: tables.objects,
+                absent: tables.absent,
+                global_ids: tables.global_ids,
+                indexes: indexed
+                    .zip(tables.indexes)
+                    .map(|(property, table)| IndexRuntime { property: property.clone(), table })
+                    .collect(),
+                links: links.collect(),
+                stored_slots: slots
+                    .map(|slot| u16::try_from(slot).expect("slots are fewer than PROPERTIES_MAX"))
+                    .collect(),
+                def: def.clone(),
+            }));
+        }
+        Ok(catalog)
+    }
+
+    /// All entities, in order of id.
+    pub(crate) fn entities(&self) -> impl Iterator<Item = &Arc<EntityRuntime>> {
+        self.entities.iter()
+    }
+
+    pub(crate) fn by_id(&self, id: EntityId) -> Option<&Arc<EntityRuntime>> {
+        self.by_id.get(&id).map(|&at| &self.entities[at])
+    }
+
+    pub(crate) fn by_uid(&self, uid: Uid) -> Option<&Arc<EntityRuntime>> {
+        self.by_uid.get(&uid).map(|&at| &self.entities[at])
+    }
+
+    pub(crate) fn by_name(&self, name: &str) -> Option<&Arc<EntityRuntime>> {
+        self.by_name.get(name).map(|&at| &self.entities[at])
+    }
+
+    /// The entity of this name, or an error that names the nearest one.
+    pub(crate) fn expect(&self, name: &str) -> Result<&Arc<EntityRuntime>> {
+        self.by_name(name).ok_or_else(|| {
+            let near = self.by_name.keys().find(|known| known.eq_ignore_ascii_case(name));
+            StoreError::UnknownEntity { name: name.to_owned(), near: near.cloned() }
+        })
+    }
+}

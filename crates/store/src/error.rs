@@ -1,0 +1,276 @@
+//! What can go wrong in a store, in words for the person who has to act on it.
+
+use std::path::PathBuf;
+
+use reconvene_expr::{CheckError, ParseError};
+use reconvene_model::model_file::ModelFileError;
+use reconvene_model::record::{RecordError, ValueError};
+use reconvene_model::schema::SchemaError;
+use reconvene_model::{ObjectId, PeerId, Seq, TxNumber};
+
+use crate::field::FieldMapError;
+use crate::seam::SeamError;
+use crate::sync::Role;
+
+/// A result of the store.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// Why a store refused or failed.
+///
+/// No variant leaves a half-applied transaction behind: a write transaction whose closure returns an error is undone whole.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The storage engine.
+    #[error(transparent)]
+    Engine(#[from] SeamError),
+    /// Another process has the directory open for writing.
+    #[error(
+        "the store in {path:?} is open in another process{}; end that process, or open the store for reading only",
+        pid.map(|pid| format!(" ({pid})")).unwrap_or_default()
+    )]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// The other process, if it is known.
+        pid: Option<u32>,
+    },
+    /// The directory holds the data of something else.
+    #[error("the files in {path:?} belong to another program; choose another directory")]
+    ForeignDirectory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A newer release wrote the directory.
+    #[error("the store was written by a newer release (format {found}, this one reads up to {known}); update this program")]
+    NewerFormat {
+        /// The format found.
+        found: u32,
+        /// The newest format that this release reads.
+        known: u32,
+    },
+    /// The store is open in this process with another schema or in another way.
+    #[error("the store in {path:?} is already open in this process and {what}; close it first, or open it the same way")]
+    OpenOtherwise {
+        /// The directory.
+        path: PathBuf,
+        /// What differs.
+        what: String,
+    },
+    /// The directory is of the other role.
+    #[error("the directory does not belong to a {wanted:?}: a store keeps the role that it was created with; choose another directory")]
+    WrongRole {
+        /// The role that was asked for.
+        wanted: Role,
+    },
+    /// The schema is wrong or cannot become what is asked for.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// The model file is wrong.
+    #[error(transparent)]
+    Model(#[from] ModelFileError),
+    /// A struct does not fit the store's schema.
+    #[error(transparent)]
+    Struct(#[from] FieldMapError),
+    /// The given model does not continue the stored one.
+    #[error("the model does not continue the one in the directory: {what}")]
+    OtherModel {
+        /// What differs, and what to do.
+        what: String,
+    },
+    /// No entity of this name.
+    #[error("the store has no entity {name:?}; register it when opening the store{}", near.as_ref().map(|near| format!(" (did you mean {near:?}?)")).unwrap_or_default())]
+    UnknownEntity {
+        /// The name.
+        name: String,
+        /// The nearest name that exists.
+        near: Option<String>,
+    },
+    /// No property of this name.
+    #[error("{entity} has no property {name:?}")]
+    UnknownProperty {
+        /// The entity.
+        entity: String,
+        /// The name.
+        name: String,
+    },
+    /// A value does not fit its property.
+    #[error("{entity}.{property}: {source}")]
+    Value {
+        /// The entity.
+        entity: String,
+        /// The property.
+        property: String,
+        /// Why.
+        source: ValueError,
+    },
+    /// A write transaction was begun inside another one on the same thread.
+    #[error("this thread is already inside a write transaction of the store; use that transaction instead of beginning another")]
+    NestedWrite,
+    /// No object of this id.
+    #[error("{entity} {id} does not exist; it may have been removed meanwhile (to insert a new object, put it with id 0)")]
+    NotFound {
+        /// The entity.
+        entity: String,
+        /// The id.
+        id: ObjectId,
+    },
+    /// A link to an id that no object ever had.
+    #[error("{entity}.{property} links to {target} {id}, an id that no object has had yet; put the target first")]
+    LinkToUnassigned {
+        /// The entity.
+        entity: String,
+        /// The property.
+        property: String,
+        /// The entity linked to.
+        target: String,
+        /// The id.
+        id: ObjectId,
+    },
+    /// Another object has the value already.
+    #[error("{entity} {other} already has this {property}; change one of the two")]
+    UniqueViolation {
+        /// The entity.
+        entity: String,
+        /// The property.
+        property: String,
+        /// The object that has the value.
+        other: ObjectId,
+    },
+    /// An object was put without an id where the application chooses ids.
+    #[error("{entity} has the same ids on every device, so the application chooses them; set the id before the put")]
+    IdNeeded {
+        /// The entity.
+        entity: String,
+    },
+    /// An entity used up all ids.
+    #[error("{entity} has no ids left: one of its objects has the largest id that there is")]
+    IdsExhausted {
+        /// The entity.
+        entity: String,
+    },
+    /// A condition does not fit the schema.
+    #[error(transparent)]
+    Condition(#[from] CheckError),
+    /// The text of a condition does not parse.
+    #[error(transparent)]
+    ConditionText(#[from] ParseError),
+    /// Bytes in the store contradict themselves.
+    #[error("the store is damaged ({place}: {what}); restore a backup, or let the store sync anew into an empty directory")]
+    Damaged {
+        /// Where.
+        place: &'static str,
+        /// What was found.
+        what: String,
+    },
+    /// What was to be stored is no proper record.
+    #[error("the object cannot be stored: {0}")]
+    BadRecord(#[source] RecordError),
+    /// What a server sent cannot be read.
+    #[error("what the server delivered cannot be read ({what}); nothing of it was applied")]
+    BadDelivery {
+        /// Why.
+        what: String,
+    },
+    /// The operating system gave no random bytes.
+    #[error("the system gives no random bytes ({reason}), which a new store needs for its identity")]
+    Randomness {
+        /// What it said.
+        reason: String,
+    },
+    /// A local write to a synced entity of a server's store.
+    #[error("this store belongs to a server; synced objects are written on devices and reach it by sync")]
+    ServerDirectory,
+    /// An operation of servers on a device's store.
+    #[error("this store belongs to a device; only a server's store can do this")]
+    DeviceDirectory,
+    /// A transaction is too large to travel.
+    #[error("the transaction has {bytes} bytes to sync, more than the {max} that one may have; split it into smaller ones")]
+    TransactionTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// A server of another history.
+    #[error(
+        "the server's history ({offered:016x}) is not the one that this store has synced with ({known:016x}): the server was \
+         set up anew or is another one; connect to the former server, or open an empty directory for this one"
+    )]
+    OtherHistory {
+        /// The history known.
+        known: u64,
+        /// The history offered.
+        offered: u64,
+    },
+    /// Positions came out of order.
+    #[error("position {got} came where {at} was reached already; the connection is to be made anew")]
+    Disorder {
+        /// The position reached.
+        at: Seq,
+        /// The position that came.
+        got: Seq,
+    },
+    /// A server named a transaction that this store does not have.
+    #[error("the server names transaction {number}, which this store does not have in its outbox")]
+    NotOurs {
+        /// The number.
+        number: TxNumber,
+    },
+    /// A peer came with another key than before.
+    #[error("{peer} is bound to another key")]
+    KeyMismatch {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// A peer that never logged in.
+    #[error("{peer} never logged in here")]
+    UnknownPeer {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// What a closure returned for its own reasons; its transaction was undone.
+    #[error(transparent)]
+    Application(Box<dyn std::error::Error + Send + Sync>),
+    /// A broken invariant: a mistake in this library.
+    #[error("a mistake in the store itself: {what}; please report it")]
+    Internal {
+        /// The invariant.
+        what: &'static str,
+    },
+}
+
+impl StoreError {
+    /// Wraps an error of the application, to leave a write transaction with it.
+    ///
+    /// ```
+    /// # use reconvene_store::{Store, StoreError};
+    /// let store = Store::builder("memory:").open()?;
+    /// let refused = store.write(|_tx| Err::<(), _>(StoreError::application("the till is closed")));
+    /// assert_eq!(refused.unwrap_err().to_string(), "the till is closed");
+    /// # Ok::<(), StoreError>(())
+    /// ```
+    pub fn application(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        StoreError::Application(error.into())
+    }
+
+    pub(crate) fn internal(what: &'static str) -> Self {
+        StoreError::Internal { what }
+    }
+
+    pub(crate) fn damaged(place: &'static str, what: impl std::fmt::Display) -> Self {
+        StoreError::Damaged { place, what: what.to_string() }
+    }
+
+    pub(crate) fn bad_record(error: RecordError) -> Self {
+        StoreError::BadRecord(error)
+    }
+
+    pub(crate) fn bad_delivery(error: impl std::fmt::Display) -> Self {
+        StoreError::BadDelivery { what: error.to_string() }
+    }
+
+    pub(crate) fn not_found(entity: &str, id: ObjectId) -> Self {
+        StoreError::NotFound { entity: entity.to_owned(), id }
+    }
+}

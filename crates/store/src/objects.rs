@@ -1,0 +1,176 @@
+//! Putting and removing objects: ids, links, uniqueness, and the way into records; the same for structs and dynamic objects.
+
+use std::sync::Arc;
+
+use reconvene_model::record::{Record, Table, TableWriter};
+use reconvene_model::{ConflictPolicy, ObjectId, PropertyFlags, PropertyType};
+
+use crate::catalog::EntityRuntime;
+use crate::error::{Result, StoreError};
+use crate::sync::local::{self, Written};
+use crate::txn::WriteTxn;
+
+impl WriteTxn<'_> {
+    /// The id that an object is put under, and the record that it replaces.
+    pub(crate) fn id_for_put(
+        &mut self,
+        entity: &EntityRuntime,
+        id: ObjectId,
+    ) -> Result<(ObjectId, Option<Vec<u8>>)> {
+        if id == 0 {
+            if entity.def.has_shared_ids() {
+                return Err(StoreError::IdNeeded { entity: entity.def.name.clone() });
+            }
+            return Ok((self.next_id(entity)?, None));
+        }
+        if let Some(record) = self.record(entity, id)? {
+            return Ok((id, Some(record.to_vec())));
+        }
+        if !entity.def.has_self_assigned_ids() {
+            return Err(StoreError::not_found(&entity.def.name, id));
+        }
+        self.raise_high_water(entity, id)?;
+        Ok((id, None))
+    }
+
+    /// Writes an object's new table in place of its old record; `written` are the slots that differ, `None` for an insert.
+    pub(crate) fn write_object(
+        &mut self,
+        entity: &Arc<EntityRuntime>,
+        id: ObjectId,
+        old: Option<&[u8]>,
+        table: &[u8],
+        written: Option<&[u16]>,
+    ) -> Result<()> {
+        let new = Table::parse(table).map_err(StoreError::bad_record)?;
+        let is_written = |slot: usize| written.is_none_or(|slots| slots.iter().any(|&other| other as usize == slot));
+        self.check_links(entity, &new, &is_written)?;
+        self.check_unique(entity, id, &new, &is_written)?;
+        if !entity.def.is_synced() {
+            let mut record = Vec::with_capacity(table.len() + 1);
+            Record::local(table, &mut record);
+            return self.replace_record(entity, id, Some(&record));
+        }
+        let written = match written {
+            None => Written::Insert,
+            Some(_) if entity.def.conflict == ConflictPolicy::Object => Written::Slots(&entity.stored_slots),
+            Some(slots) => Written::Slots(slots),
+        };
+        local::put(self, entity, id, old, table, written)
+    }
+
+    /// Removes an object; whether it was there.
+    pub(crate) fn remove_object(&mut self, entity: &Arc<EntityRuntime>, id: ObjectId) -> Result<bool> {
+        if !entity.def.is_synced() {
+            let exists = self.record(entity, id)?.is_some();
+            self.replace_record(entity, id, None)?;
+            return Ok(exists);
+        }
+        let Some(old) = self.record(entity, id)?.map(<[u8]>::to_vec) else { return Ok(false) };
+        local::remove(self, entity, id, &old)?;
+        Ok(true)
+    }
+
+    /// Refuses links to ids that were never handed out: the next object would get such an id and be linked to by chance.
+    fn check_links(
+        &mut self,
+        entity: &EntityRuntime,
+        table: &Table<'_>,
+        is_written: &dyn Fn(usize) -> bool,
+    ) -> Result<()> {
+        for &(slot, target) in &entity.links {
+            if !is_written(slot) {
+                continue;
+            }
+            let id = table.int(slot, PropertyType::Relation).map_err(StoreError::bad_record)?;
+            let id = id.map_or(0, i64::cast_unsigned);
+            let Some(target) = self.inner().catalog.by_id(target) else { continue };
+            if id == 0 || target.def.has_self_assigned_ids() || id <= self.last_id(target)? {
+                continue;
+            }
+            let property = entity.def.properties.iter().find(|property| !property.is_id() && property.slot() == slot);
+            return Err(StoreError::LinkToUnassigned {
+                entity: entity.def.name.clone(),
+                property: property.map(|property| property.name.clone()).unwrap_or_default(),
+                target: target.def.name.clone(),
+                id,
+            });
+        }
+        Ok(())
+    }
+
+    fn check_unique(
+        &mut self,
+        entity: &Arc<EntityRuntime>,
+        id: ObjectId,
+        table: &Table<'_>,
+        is_written: &dyn Fn(usize) -> bool,
+    ) -> Result<()> {
+        for index in entity.unique_indexes() {
+            let property = index.property();
+            if !is_written(property.slot()) {
+                continue;
+            }
+            let stored = table.stored(property.slot(), property.ty).map_err(StoreError::bad_record)?;
+            let Some(stored) = stored else { continue };
+            for other in self.ids_with_value(index, &stored)? {
+                if other == id {
+                    continue;
+                }
+                if !property.flags.has(PropertyFlags::UNIQUE_ON_CONFLICT_REPLACE) {
+                    let (entity, property) = (entity.def.name.clone(), property.name.clone());
+                    return Err(StoreError::UniqueViolation { entity, property, other });
+                }
+                self.remove_object(entity, other)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The slots in which two tables of one entity differ, ascending.
+pub(crate) fn differing_slots(entity: &EntityRuntime, a: &Table<'_>, b: &Table<'_>) -> Result<Vec<u16>> {
+    let mut slots = Vec::new();
+    for &slot in &entity.stored_slots {
+        let ty = entity.layout.slot_type(slot as usize);
+        let ty = ty.ok_or_else(|| StoreError::internal("a stored property has a place in the layout"))?;
+        let (a, b) = (a.stored(slot as usize, ty), b.stored(slot as usize, ty));
+        if a.map_err(|e| StoreError::damaged("record", e))? != b.map_err(StoreError::bad_record)? {
+            slots.push(slot);
+        }
+    }
+    Ok(slots)
+}
+
+/// The table of `current` with these slots taken from `changed`.
+pub(crate) fn with_slots(
+    entity: &EntityRuntime,
+    current: &Table<'_>,
+    changed: &Table<'_>,
+    slots: &[u16],
+) -> Result<Vec<u8>> {
+    let mut writer = TableWriter::new(&entity.layout);
+    for &slot in &entity.stored_slots {
+        let source = if slots.contains(&slot) { changed } else { current };
+        copy_slot(entity, source, slot, &mut writer)?;
+    }
+    let mut bytes = Vec::new();
+    writer.finish(&mut bytes);
+    Ok(bytes)
+}
+
+/// Takes one property over from another table of the entity.
+pub(crate) fn copy_slot(
+    entity: &EntityRuntime,
+    source: &Table<'_>,
+    slot: u16,
+    writer: &mut TableWriter<'_>,
+) -> Result<()> {
+    let slot = slot as usize;
+    let Some(ty) = entity.layout.slot_type(slot) else { return Ok(()) };
+    match source.stored(slot, ty).map_err(|e| StoreError::damaged("record", e))? {
+        Some(bytes) => writer.set_stored(slot, &bytes),
+        None => writer.set_null(slot),
+    }
+    Ok(())
+}

@@ -1,0 +1,464 @@
+//! Opening a store: the directory, its format, its schema, and what a newer schema needs.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, RwLock};
+
+use reconvene_model::evolve::EntityDescription;
+use reconvene_model::model_file::ModelFile;
+use reconvene_model::{EntityDef, Schema};
+
+use crate::catalog::{Catalog, EntityTables};
+use crate::entity::Entity;
+use crate::error::{Result, StoreError};
+use crate::index;
+use crate::keys;
+use crate::lock::{Acquired, DirectoryLock};
+use crate::observer::Observers;
+use crate::registry::{self, Found, Registration};
+use crate::seam::{Direction, Durability, Engine, EngineOptions, KeyRange, Reader, SeamError, TableId, WriteTx};
+use crate::store::{Inner, Store};
+use crate::sync::meta::MetaTable;
+use crate::sync::{Role, SyncOpen, SyncState, SyncTables};
+use crate::time::{SystemTimeSource, TimeSource};
+
+/// The version of all that lies in a directory: tables, keys, records.
+const FORMAT: u32 = 1;
+
+/// What a directory is called that is none.
+const MEMORY: &str = "memory:";
+
+/// How a store is opened; made by [`Store::builder`].
+#[must_use = "nothing is opened before `open`"]
+pub struct StoreBuilder {
+    directory: PathBuf,
+    descriptions: Vec<EntityDescription>,
+    model: Option<ModelFile>,
+    role: Role,
+    time: Arc<dyn TimeSource>,
+    identity_secret: Option<[u8; 32]>,
+    engine: EngineOptions,
+}
+
+impl StoreBuilder {
+    pub(crate) fn new(directory: &Path) -> Self {
+        StoreBuilder {
+            directory: directory.to_owned(),
+            descriptions: Vec::new(),
+            model: None,
+            role: Role::default(),
+            time: Arc::new(SystemTimeSource),
+            identity_secret: None,
+            engine: EngineOptions::default(),
+        }
+    }
+
+    /// Stores objects of this struct; the schema is brought up to date with it.
+    pub fn entity<T: Entity>(self) -> Self {
+        self.description(T::description())
+    }
+
+    /// Stores objects of an entity that is described at run time.
+    pub fn description(mut self, description: EntityDescription) -> Self {
+        self.descriptions.push(description);
+        self
+    }
+
+    /// Takes ids and uids from this model file; entities of structs are added to it.
+    ///
+    /// In a directory that has a schema, the model must continue it: everything stored keeps its ids, uids and types.
+    pub fn model(mut self, model: ModelFile) -> Self {
+        self.model = Some(model);
+        self
+    }
+
+    /// Whether the store is a device's (the default) or a server's; a directory keeps its role.
+    pub fn role(mut self, role: Role) -> Self {
+        self.role = role;
+        self
+    }
+
+    /// What a commit promises; [`Durability::Full`] unless this says otherwise.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.engine.durability = durability;
+        self
+    }
+
+    /// The largest size in bytes that the memory map may grow to, and with it the data. Default: 16 TiB, less on small
+    /// systems.
+    pub fn map_bytes_max(mut self, bytes: u64) -> Self {
+        self.engine.map_bytes_max = bytes;
+        self.engine.map_bytes = self.engine.map_bytes.min(bytes);
+        self
+    }
+
+    /// The largest number of tables: about 3 for each entity and one for each index, and ten more. Default: 256. Each costs
+    /// every transaction a little.
+    pub fn tables_max(mut self, tables: u32) -> Self {
+        self.engine.tables_max = tables;
+        self
+    }
+
+    /// Where the store takes the time from; the system's clock unless this says otherwise.
+    pub fn time_source(mut self, time: impl TimeSource) -> Self {
+        self.time = Arc::new(time);
+        self
+    }
+
+    /// The secret of the store's identity, for a directory that is new; random unless this says otherwise.
+    ///
+    /// Two stores must never have the same: a server takes them for one.
+    pub fn identity_secret(mut self, secret: [u8; 32]) -> Self {
+        self.identity_secret = Some(secret);
+        self
+    }
+
+    /// Opens an existing store without writing to it, beside the process that does.
+    pub fn read_only(mut self) -> Self {
+        self.engine.read_only = true;
+        self
+    }
+
+    /// Opens the store, or finds it if this process has it open.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::InUse`] if another process writes to the directory; errors for directories of other programs, newer
+    /// releases or the other role, and for a schema that cannot become what is asked for. The directory is as before then.
+    pub fn open(self) -> Result<Store> {
+        let memory = self.directory.to_str().and_then(|directory| directory.strip_prefix(MEMORY));
+        if memory == Some("") {
+            return Ok(Store::from_inner(Arc::new(self.open_in(Engine::memory(), None, None, None)?)));
+        }
+        let name = match memory {
+            Some(_) => self.directory.clone(),
+            None => self.canonical_directory()?,
+        };
+        let is_memory = memory.is_some();
+        let builder = &self;
+        let found = registry::find_or_open(name.clone(), |registration| {
+            if is_memory {
+                return builder.open_in(Engine::memory(), None, None, Some(registration)).map(Arc::new);
+            }
+            builder.open_directory(&name, registration).map(Arc::new)
+        })?;
+        match found {
+            Found::New(inner) => Ok(Store::from_inner(inner)),
+            Found::Open(inner) => {
+                self.check_same(&inner)?;
+                Ok(Store::from_inner(inner))
+            }
+        }
+    }
+
+    fn canonical_directory(&self) -> Result<PathBuf> {
+        let directory = &self.directory;
+        if !self.engine.read_only {
+            std::fs::create_dir_all(directory).map_err(|error| SeamError::io("creating the store's directory", error))?;
+        } else if !directory.exists() {
+            return Err(SeamError::Missing { path: directory.clone() }.into());
+        }
+        Ok(directory.canonicalize().map_err(|error| SeamError::io("finding the store's directory", error))?)
+    }
+
+    /// Checks that a store which is open already is what is asked for.
+    fn check_same(&self, inner: &Inner) -> Result<()> {
+        let otherwise = |what: String| StoreError::OpenOtherwise { path: self.directory.clone(), what };
+        if inner.sync.role != self.role {
+            return Err(otherwise(format!("is a {:?} there", inner.sync.role)));
+        }
+        if inner.engine.is_read_only() && !self.engine.read_only {
+            return Err(otherwise("is open for reading only there".to_owned()));
+        }
+        let schema = inner.model.schema();
+        let same = match &self.model {
+            Some(model) => model.evolve_with(&self.descriptions)?.schema() == schema,
+            None => inner.model.evolve_with(&self.descriptions)?.schema() == schema,
+        };
+        if same { Ok(()) } else { Err(otherwise("has another schema there".to_owned())) }
+    }
+
+    fn open_directory(&self, directory: &Path, registration: Registration) -> Result<Inner> {
+        let lock = if self.engine.read_only {
+            None
+        } else {
+            match DirectoryLock::acquire(directory)? {
+                Acquired::Held(lock) => Some(lock),
+                Acquired::HeldBy { pid } => return Err(StoreError::InUse { path: directory.to_owned(), pid }),
+            }
+        };
+        let engine = Engine::open_lmdb(directory, self.engine.clone())?;
+        self.open_in(engine, Some(directory.to_owned()), lock, Some(registration))
+    }
+
+    fn open_in(
+        &self,
+        engine: Engine,
+        directory: Option<PathBuf>,
+        lock: Option<DirectoryLock>,
+        registration: Option<Registration>,
+    ) -> Result<Inner> {
+        let opened = if engine.is_read_only() {
+            self.open_to_read(&engine, directory.as_deref())?
+        } else {
+            self.open_to_write(&engine, directory.as_deref())?
+        };
+        Ok(Inner {
+            engine,
+            catalog: opened.catalog,
+            model: opened.model,
+            meta: opened.meta,
+            sync: opened.sync,
+            observers: Observers::default(),
+            writer: Mutex::new(()),
+            time: self.time.clone(),
+            directory,
+            structs: RwLock::new(HashMap::new()),
+            _lock: lock,
+            _registration: registration,
+        })
+    }
+
+    fn open_to_write(&self, engine: &Engine, directory: Option<&Path>) -> Result<Opened> {
+        let mut tx = engine.write()?;
+        let meta = match tx.table_if_exists(keys::META)? {
+            Some(meta) => meta,
+            None if tx.has_tables()? => {
+                return Err(StoreError::ForeignDirectory { path: directory.unwrap_or(&self.directory).to_owned() });
+            }
+            None => tx.create_table(keys::META)?,
+        };
+        check_format(tx.get(meta, keys::FORMAT_KEY)?, directory.unwrap_or(&self.directory))?;
+        tx.put(meta, keys::FORMAT_KEY, &FORMAT.to_be_bytes())?;
+        let stored = read_model(&tx, meta)?;
+        let model = self.evolved_model(stored.as_ref())?;
+        if stored.as_ref() != Some(&model) {
+            tx.put(meta, keys::MODEL_KEY, model.to_json().as_bytes())?;
+        }
+        if let Some(stored) = &stored {
+            clear_dropped_indexes(&mut tx, stored.schema(), model.schema())?;
+        }
+        let mut fresh_indexes = Vec::new();
+        let catalog = Catalog::new(model.schema(), |entity| create_tables(&mut tx, entity, &mut fresh_indexes))?;
+        for table in fresh_indexes {
+            fill_index(&mut tx, &catalog, table)?;
+        }
+        let tables = tx.create_tables(&SYNC_TABLES)?;
+        let mut opening = Opening { tx, meta };
+        let open = SyncOpen {
+            role: self.role,
+            identity_secret: self.identity_secret,
+            tables: sync_tables(meta, &tables),
+            catalog: &catalog,
+        };
+        let sync = SyncState::open(&mut opening, open)?;
+        opening.tx.commit()?;
+        Ok(Opened { catalog, model, meta, sync })
+    }
+
+    fn open_to_read(&self, engine: &Engine, directory: Option<&Path>) -> Result<Opened> {
+        let directory = directory.unwrap_or(&self.directory);
+        let table = |name: &str| -> Result<TableId> {
+            engine
+                .table_if_exists(name)?
+                .ok_or_else(|| StoreError::ForeignDirectory { path: directory.to_owned() })
+        };
+        let meta = table(keys::META)?;
+        let mut names = Vec::new();
+        let model = {
+            let tx = engine.read()?;
+            check_format(tx.get(meta, keys::FORMAT_KEY)?, directory)?;
+            read_model(&tx, meta)?.ok_or_else(|| StoreError::damaged("meta", "there is no model"))?
+        };
+        let catalog = Catalog::new(model.schema(), |entity| {
+            let synced = entity.is_synced();
+            Ok(EntityTables {
+                objects: table(&keys::objects_table(entity.id))?,
+                absent: synced.then(|| table(&keys::absent_table(entity.id))).transpose()?,
+                global_ids: synced.then(|| table(&keys::global_ids_table(entity.id))).transpose()?,
+                indexes: index::indexes(entity).map(|id| table(&keys::index_table(id))).collect::<Result<_>>()?,
+            })
+        })?;
+        for name in SYNC_TABLES {
+            names.push(table(name)?);
+        }
+        let mut opening = OpeningToRead { tx: engine.read()?, meta };
+        let open = SyncOpen {
+            role: self.role,
+            identity_secret: None,
+            tables: sync_tables(meta, &names),
+            catalog: &catalog,
+        };
+        let sync = SyncState::open(&mut opening, open)?;
+        Ok(Opened { catalog, model, meta, sync })
+    }
+
+    /// The schema that the directory is to have: the given model, or the stored one, with the registered structs.
+    fn evolved_model(&self, stored: Option<&ModelFile>) -> Result<ModelFile> {
+        let base = match (&self.model, stored) {
+            (Some(model), Some(stored)) => {
+                check_continues(stored.schema(), model.schema())?;
+                model.clone()
+            }
+            (Some(model), None) => model.clone(),
+            (None, Some(stored)) => stored.clone(),
+            (None, None) => ModelFile::from_schema(&Schema::default()),
+        };
+        if self.descriptions.is_empty() { Ok(base) } else { Ok(base.evolve_with(&self.descriptions)?) }
+    }
+}
+
+/// What opening a store made of its engine.
+struct Opened {
+    catalog: Catalog,
+    model: ModelFile,
+    meta: TableId,
+    sync: SyncState,
+}
+
+/// The tables of sync, in the order in which [`sync_tables`] takes them.
+const SYNC_TABLES: [&str; 6] =
+    [keys::OUTBOX, keys::CONFIRMED, keys::REJECTED, keys::CHANGES, keys::ORIGINS, keys::DECISIONS];
+
+fn sync_tables(meta: TableId, tables: &[TableId]) -> SyncTables {
+    SyncTables {
+        meta,
+        outbox: tables[0],
+        confirmed: tables[1],
+        rejected: tables[2],
+        changes: tables[3],
+        origins: tables[4],
+        decisions: tables[5],
+    }
+}
+
+fn check_format(stored: Option<&[u8]>, directory: &Path) -> Result<()> {
+    let Some(stored) = stored else { return Ok(()) };
+    let bytes = stored.try_into().map_err(|_| StoreError::ForeignDirectory { path: directory.to_owned() })?;
+    let found = u32::from_be_bytes(bytes);
+    if found > FORMAT { Err(StoreError::NewerFormat { found, known: FORMAT }) } else { Ok(()) }
+}
+
+fn read_model(tx: &impl Reader, meta: TableId) -> Result<Option<ModelFile>> {
+    let Some(json) = tx.get(meta, keys::MODEL_KEY)? else { return Ok(None) };
+    let json = std::str::from_utf8(json).map_err(|e| StoreError::damaged("model", e))?;
+    Ok(Some(ModelFile::parse(json)?))
+}
+
+/// Checks that everything stored keeps its ids and types in a given model.
+fn check_continues(stored: &Schema, given: &Schema) -> Result<()> {
+    let differs = |what: String| Err(StoreError::OtherModel { what });
+    for entity in stored.entities() {
+        let name = &entity.name;
+        let Some(next) = given.entity_by_uid(entity.uid) else {
+            return differs(format!("it lacks {name}, which has data in the directory; add it"));
+        };
+        if next.id != entity.id {
+            return differs(format!("{name} has id {} there and {} here; give it its former id", entity.id, next.id));
+        }
+        for property in &entity.properties {
+            let Some(next) = next.property_by_uid(property.uid) else { continue };
+            let property_name = &property.name;
+            if (next.id, next.ty) != (property.id, property.ty) {
+                return differs(format!(
+                    "{name}.{property_name} is number {} of type {} there and {} of {} here; keep it, or give it a new uid",
+                    property.id, property.ty, next.id, next.ty
+                ));
+            }
+        }
+        if let Some(reused) = next.properties.iter().find(|new| {
+            entity.property_by_uid(new.uid).is_none() && new.id <= entity.last_property_id
+        }) {
+            return differs(format!("{name}.{} has an id that was used before; give it a new one", reused.name));
+        }
+    }
+    Ok(())
+}
+
+/// Empties the indexes that the new schema has no more.
+fn clear_dropped_indexes(tx: &mut WriteTx<'_>, stored: &Schema, next: &Schema) -> Result<()> {
+    let kept: Vec<_> = next.entities().iter().flat_map(index::indexes).collect();
+    for id in stored.entities().iter().flat_map(index::indexes).filter(|id| !kept.contains(id)) {
+        if let Some(table) = tx.table_if_exists(&keys::index_table(id))? {
+            tx.clear_table(table)?;
+        }
+    }
+    Ok(())
+}
+
+fn create_tables(tx: &mut WriteTx<'_>, entity: &EntityDef, fresh_indexes: &mut Vec<TableId>) -> Result<EntityTables> {
+    let synced = entity.is_synced();
+    let mut indexes = Vec::new();
+    for id in index::indexes(entity) {
+        let name = keys::index_table(id);
+        let existing = tx.table_if_exists(&name)?;
+        let table = match existing {
+            Some(table) => table,
+            None => tx.create_table(&name)?,
+        };
+        // An index of an id that was never used, or one that was dropped and comes back: filled from the objects.
+        if existing.is_none() || tx.count(table)? == 0 {
+            fresh_indexes.push(table);
+        }
+        indexes.push(table);
+    }
+    Ok(EntityTables {
+        objects: tx.create_table(&keys::objects_table(entity.id))?,
+        absent: synced.then(|| tx.create_table(&keys::absent_table(entity.id))).transpose()?,
+        global_ids: synced.then(|| tx.create_table(&keys::global_ids_table(entity.id))).transpose()?,
+        indexes,
+    })
+}
+
+/// Enters all objects into an empty index.
+fn fill_index(tx: &mut WriteTx<'_>, catalog: &Catalog, table: TableId) -> Result<()> {
+    let mut entries: Vec<Vec<u8>> = Vec::new();
+    for entity in catalog.entities() {
+        let Some(index) = entity.indexes.iter().find(|index| index.table == table) else { continue };
+        for row in tx.range(entity.objects, KeyRange::all(), Direction::Forward)? {
+            let (key, record) = row?;
+            let record = reconvene_model::record::Record::parse(record).map_err(|e| StoreError::damaged("record", e))?;
+            let mut entry = Vec::new();
+            index.value_key(&record.table, &mut entry)?;
+            index::push_id(&mut entry, keys::object_id(key)?);
+            entries.push(entry);
+        }
+    }
+    entries.sort_unstable();
+    for entry in entries {
+        tx.append(table, &entry, &[])?;
+    }
+    Ok(())
+}
+
+/// The `meta` table while a store opens for writing.
+struct Opening<'e> {
+    tx: WriteTx<'e>,
+    meta: TableId,
+}
+
+impl MetaTable for Opening<'_> {
+    fn meta_get(&self, key: &[u8]) -> Result<Option<&[u8]>> {
+        Ok(self.tx.get(self.meta, key)?)
+    }
+
+    fn meta_put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        Ok(self.tx.put(self.meta, key, value)?)
+    }
+}
+
+/// The `meta` table while a store opens for reading only.
+struct OpeningToRead<'e> {
+    tx: crate::seam::ReadTx<'e>,
+    meta: TableId,
+}
+
+impl MetaTable for OpeningToRead<'_> {
+    fn meta_get(&self, key: &[u8]) -> Result<Option<&[u8]>> {
+        Ok(self.tx.get(self.meta, key)?)
+    }
+
+    fn meta_put(&mut self, _key: &[u8], _value: &[u8]) -> Result<()> {
+        Err(SeamError::ReadOnly.into())
+    }
+}

@@ -1,0 +1,249 @@
+//! Structs in transactions: their way into records and back.
+
+use reconvene_model::ObjectId;
+use reconvene_model::record::{Record, Table, TableWriter};
+
+use crate::entity::Entity;
+use crate::error::{Result, StoreError};
+use crate::field::{FieldReader, FieldWriter};
+use crate::keys;
+use crate::objects::{copy_slot, differing_slots, with_slots};
+use crate::seam::{Direction, KeyRange, Reader};
+use crate::store::StructRuntime;
+use crate::tracked::Tracked;
+use crate::txn::{ReadTxn, WriteTxn};
+
+/// What can be put: an object, or one that was read before and remembers it.
+///
+/// The difference matters when the object exists. A bare struct overwrites all its properties, for better or worse; a
+/// [`Tracked`] one writes what was changed since it was read.
+pub trait Put<T: Entity>: sealed::Put<T> {}
+
+impl<T: Entity, P: sealed::Put<T>> Put<T> for P {}
+
+pub(crate) mod sealed {
+    use super::*;
+
+    pub trait Put<T> {
+        fn put(&mut self, tx: &mut WriteTxn<'_>, of: &StructRuntime, writer: &mut TableWriter<'_>) -> Result<ObjectId>;
+    }
+
+    impl<T: Entity> Put<T> for T {
+        fn put(&mut self, tx: &mut WriteTxn<'_>, of: &StructRuntime, writer: &mut TableWriter<'_>) -> Result<ObjectId> {
+            let entity = &of.entity;
+            let (id, old) = tx.id_for_put(entity, self.id())?;
+            self.write(&mut FieldWriter::new(writer, &of.fields));
+            if let Some(old) = old.as_deref().filter(|_| !of.is_whole) {
+                carry_over(of, old, writer)?;
+            }
+            let mut table = Vec::with_capacity(128);
+            writer.finish(&mut table);
+            let written = old.is_some().then_some(&entity.stored_slots[..]);
+            tx.write_object(entity, id, old.as_deref(), &table, written)?;
+            self.set_id(id);
+            Ok(id)
+        }
+    }
+
+    impl<T: Entity> Put<T> for Tracked<T> {
+        fn put(&mut self, tx: &mut WriteTxn<'_>, of: &StructRuntime, writer: &mut TableWriter<'_>) -> Result<ObjectId> {
+            let id = self.id();
+            let base = Table::parse(&self.base).map_err(StoreError::bad_record)?;
+            let base = read_struct::<T>(of, id, base)?;
+            let (object, table) = write_changes(tx, of, writer, id, &base, self)?;
+            self.refresh(object, &table);
+            Ok(id)
+        }
+    }
+}
+
+/// Takes over the properties that the struct does not have.
+fn carry_over(of: &StructRuntime, old: &[u8], writer: &mut TableWriter<'_>) -> Result<()> {
+    let old = table_of(old)?;
+    let of_struct = |slot: u16| (0..of.fields.len()).any(|ordinal| of.fields.slot(ordinal) == slot as usize);
+    for &slot in of.entity.stored_slots.iter().filter(|&&slot| !of_struct(slot)) {
+        copy_slot(&of.entity, &old, slot, writer)?;
+    }
+    Ok(())
+}
+
+fn table_of(record: &[u8]) -> Result<Table<'_>> {
+    Ok(Record::parse(record).map_err(|e| StoreError::damaged("record", e))?.table)
+}
+
+fn read_struct<T: Entity>(of: &StructRuntime, id: ObjectId, table: Table<'_>) -> Result<T> {
+    T::read(id, &FieldReader::new(table, &of.fields)).map_err(|e| StoreError::damaged("record", e))
+}
+
+/// Writes what differs between two versions of an object onto what is stored by now; the result, and its table.
+fn write_changes<T: Entity>(
+    tx: &mut WriteTxn<'_>,
+    of: &StructRuntime,
+    writer: &mut TableWriter<'_>,
+    id: ObjectId,
+    before: &T,
+    after: &T,
+) -> Result<(T, Vec<u8>)> {
+    let entity = &of.entity;
+    let record = tx.record(entity, id)?.ok_or_else(|| StoreError::not_found(&entity.def.name, id))?.to_vec();
+    let current = table_of(&record)?;
+    let mut tables = [Vec::new(), Vec::new()];
+    for (object, table) in [before, after].into_iter().zip(&mut tables) {
+        object.write(&mut FieldWriter::new(writer, &of.fields));
+        writer.finish(table);
+    }
+    let [before, after] = &tables;
+    let parse = |table| Table::parse(table).map_err(StoreError::bad_record);
+    let (before, after) = (parse(before)?, parse(after)?);
+    let changed = differing_slots(entity, &before, &after)?;
+    let table = if changed.is_empty() {
+        current.as_bytes().to_vec()
+    } else {
+        let table = with_slots(entity, &current, &after, &changed)?;
+        tx.write_object(entity, id, Some(&record), &table, Some(&changed))?;
+        table
+    };
+    let object = read_struct(of, id, parse(&table)?)?;
+    Ok((object, table))
+}
+
+pub(crate) fn get<T: Entity>(reader: &impl Reader, of: &StructRuntime, id: ObjectId) -> Result<Option<Tracked<T>>> {
+    reader.get(of.entity.objects, &keys::object_key(id))?.map(|record| tracked(of, id, record)).transpose()
+}
+
+pub(crate) fn tracked<T: Entity>(of: &StructRuntime, id: ObjectId, record: &[u8]) -> Result<Tracked<T>> {
+    let table = table_of(record)?;
+    Ok(Tracked::new(read_struct(of, id, table)?, table.as_bytes()))
+}
+
+pub(crate) fn all<T: Entity>(reader: &impl Reader, of: &StructRuntime) -> Result<Vec<Tracked<T>>> {
+    let count = usize::try_from(reader.count(of.entity.objects)?).unwrap_or(0);
+    let mut objects = Vec::with_capacity(count);
+    for row in reader.range(of.entity.objects, KeyRange::all(), Direction::Forward)? {
+        let (key, record) = row?;
+        objects.push(tracked(of, keys::object_id(key)?, record)?);
+    }
+    Ok(objects)
+}
+
+macro_rules! reads {
+    ($tx:ident) => {
+        impl $tx<'_> {
+            /// The object of this id, if it exists.
+            ///
+            /// # Errors
+            ///
+            /// If the store lacks the entity, or is damaged.
+            pub fn get<T: Entity>(&self, id: ObjectId) -> Result<Option<Tracked<T>>> {
+                get(self.engine_tx(), &*self.inner().of_struct::<T>()?, id)
+            }
+
+            /// The objects of these ids that exist, in the order of the ids.
+            ///
+            /// # Errors
+            ///
+            /// If the store lacks the entity, or is damaged.
+            pub fn get_many<T: Entity>(&self, ids: &[ObjectId]) -> Result<Vec<Tracked<T>>> {
+                let of = self.inner().of_struct::<T>()?;
+                ids.iter().filter_map(|&id| get(self.engine_tx(), &of, id).transpose()).collect()
+            }
+
+            /// All objects, in order of id.
+            ///
+            /// # Errors
+            ///
+            /// If the store lacks the entity, or is damaged.
+            pub fn all<T: Entity>(&self) -> Result<Vec<Tracked<T>>> {
+                all(self.engine_tx(), &*self.inner().of_struct::<T>()?)
+            }
+
+            /// Whether there is an object of this id.
+            ///
+            /// # Errors
+            ///
+            /// If the store lacks the entity.
+            pub fn contains<T: Entity>(&self, id: ObjectId) -> Result<bool> {
+                let of = self.inner().of_struct::<T>()?;
+                Ok(self.engine_tx().get(of.entity.objects, &keys::object_key(id))?.is_some())
+            }
+
+            /// The number of objects; it costs the same however many there are.
+            ///
+            /// # Errors
+            ///
+            /// If the store lacks the entity.
+            pub fn count<T: Entity>(&self) -> Result<u64> {
+                Ok(self.engine_tx().count(self.inner().of_struct::<T>()?.entity.objects)?)
+            }
+        }
+    };
+}
+
+reads!(ReadTxn);
+reads!(WriteTxn);
+
+impl WriteTxn<'_> {
+    /// Puts an object: inserts it if its id is 0, and sets its id; otherwise changes the object of its id.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotFound`] for an id that does not exist, unless the application may choose ids;
+    /// [`StoreError::UniqueViolation`], [`StoreError::LinkToUnassigned`].
+    pub fn put<T: Entity, P: Put<T>>(&mut self, object: &mut P) -> Result<ObjectId> {
+        let of = self.inner().of_struct::<T>()?;
+        object.put(self, &of, &mut TableWriter::new(&of.entity.layout))
+    }
+
+    /// Puts many objects.
+    ///
+    /// # Errors
+    ///
+    /// As [`WriteTxn::put`]; leave the transaction with the error, or some of the objects stay put.
+    pub fn put_many<T: Entity, P: Put<T>>(&mut self, objects: &mut [P]) -> Result<()> {
+        let of = self.inner().of_struct::<T>()?;
+        let mut writer = TableWriter::new(&of.entity.layout);
+        objects.iter_mut().try_for_each(|object| object.put(self, &of, &mut writer).map(|_| ()))
+    }
+
+    /// Changes an object in place: exactly the properties that the closure changes are written.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotFound`], and those of [`WriteTxn::put`].
+    pub fn update<T: Entity, R>(&mut self, id: ObjectId, change: impl FnOnce(&mut T) -> R) -> Result<R> {
+        let of = self.inner().of_struct::<T>()?;
+        let not_found = || StoreError::not_found(&of.entity.def.name, id);
+        let record = self.record(&of.entity, id)?.ok_or_else(not_found)?;
+        let table = table_of(record)?;
+        let (before, mut after) = (read_struct::<T>(&of, id, table)?, read_struct::<T>(&of, id, table)?);
+        let result = change(&mut after);
+        write_changes(self, &of, &mut TableWriter::new(&of.entity.layout), id, &before, &after)?;
+        Ok(result)
+    }
+
+    /// Removes an object; whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// If the store lacks the entity.
+    pub fn remove<T: Entity>(&mut self, id: ObjectId) -> Result<bool> {
+        let of = self.inner().of_struct::<T>()?;
+        self.remove_object(&of.entity, id)
+    }
+
+    /// Removes all objects; how many there were.
+    ///
+    /// # Errors
+    ///
+    /// If the store lacks the entity.
+    pub fn remove_all<T: Entity>(&mut self) -> Result<u64> {
+        let of = self.inner().of_struct::<T>()?;
+        let mut removed = 0;
+        while let Some((key, _)) = self.engine_tx().first(of.entity.objects)? {
+            let id = keys::object_id(key)?;
+            self.remove_object(&of.entity, id)?;
+            removed += 1;
+        }
+        Ok(removed)
+    }
+}

@@ -1,0 +1,367 @@
+//! Transactions: snapshots to read, and the one that writes.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+
+use reconvene_model::record::Record;
+use reconvene_model::{EntityId, GlobalId, ObjectId, PeerId, PropertyType};
+
+use crate::catalog::{Catalog, EntityRuntime};
+use crate::error::{Result, StoreError};
+use crate::index::{self, IndexRuntime};
+use crate::index_changes::IndexChanges;
+use crate::keys;
+use crate::observer::{ChangeKind, ChangeLog};
+use crate::seam::{self, Direction, Reader, TableId};
+use crate::store::Inner;
+use crate::sync::convert::CatalogLookup;
+use crate::sync::global_ids::{self, Lookup};
+use crate::sync::meta::MetaTable;
+use crate::sync::{self, SyncTx};
+
+/// How full the memory map may be when a write begins; beyond it the map grows first.
+const MAP_FILL_MAX_PERCENT: u64 = 75;
+
+thread_local! {
+    /// The stores that this thread is writing to, by address.
+    static WRITING: RefCell<Vec<*const Inner>> = const { RefCell::new(Vec::new()) };
+}
+
+/// One moment of a store, to read from.
+pub struct ReadTxn<'s> {
+    inner: &'s Arc<Inner>,
+    engine: seam::ReadTx<'s>,
+}
+
+impl<'s> ReadTxn<'s> {
+    pub(crate) fn begin(inner: &'s Arc<Inner>) -> Result<Self> {
+        Ok(ReadTxn { inner, engine: inner.engine.read()? })
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        self.inner
+    }
+
+    pub(crate) fn engine_tx(&self) -> &seam::ReadTx<'s> {
+        &self.engine
+    }
+}
+
+/// The one transaction that writes to a store; what its closure does is committed whole or not at all.
+pub struct WriteTxn<'s> {
+    inner: &'s Arc<Inner>,
+    engine: seam::WriteTx<'s>,
+    pub(crate) sync: SyncTx,
+    /// The largest ids that were read or raised, and whether they are to be stored.
+    last_ids: HashMap<EntityId, (ObjectId, bool)>,
+    index_changes: IndexChanges,
+    changes: ChangeLog,
+    key: Vec<u8>,
+}
+
+/// Marks the thread as writing, until it is dropped.
+struct Writing(*const Inner);
+
+impl Writing {
+    fn begin(inner: &Arc<Inner>) -> Result<Writing> {
+        let this = Arc::as_ptr(inner);
+        WRITING.with_borrow_mut(|writing| {
+            if writing.contains(&this) {
+                return Err(StoreError::NestedWrite);
+            }
+            writing.push(this);
+            Ok(Writing(this))
+        })
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        WRITING.with_borrow_mut(|writing| writing.retain(|&other| other != self.0));
+    }
+}
+
+impl<'s> WriteTxn<'s> {
+    /// Runs a closure in a write transaction and commits it.
+    pub(crate) fn run<R>(inner: &'s Arc<Inner>, write: impl FnOnce(&mut WriteTxn<'s>) -> Result<R>) -> Result<R> {
+        let writing = Writing::begin(inner)?;
+        let turn = inner.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        grow_ahead(inner);
+        let mut tx = WriteTxn {
+            inner,
+            engine: inner.engine.write()?,
+            sync: SyncTx::default(),
+            last_ids: HashMap::new(),
+            index_changes: IndexChanges::default(),
+            changes: ChangeLog::default(),
+            key: Vec::new(),
+        };
+        let result = write(&mut tx)?;
+        sync::before_commit(&mut tx)?;
+        tx.apply_index_changes()?;
+        tx.store_last_ids()?;
+        let WriteTxn { engine, sync, changes, .. } = tx;
+        engine.commit()?;
+        sync::committed(inner, &sync);
+        let observed = inner.observers.queue(changes);
+        drop(turn);
+        drop(writing);
+        sync::notify(inner, &sync);
+        if observed {
+            inner.observers.dispatch(&inner.catalog);
+        }
+        Ok(result)
+    }
+
+    pub(crate) fn inner(&self) -> &'s Arc<Inner> {
+        self.inner
+    }
+
+    pub(crate) fn engine_tx(&self) -> &seam::WriteTx<'s> {
+        &self.engine
+    }
+
+    /// The record of an existing object.
+    pub(crate) fn record(&self, entity: &EntityRuntime, id: ObjectId) -> Result<Option<&[u8]>> {
+        Ok(self.engine.get(entity.objects, &keys::object_key(id))?)
+    }
+
+    /// What is remembered of an object that does not exist.
+    pub(crate) fn absent_record(&self, entity: &EntityRuntime, id: ObjectId) -> Result<Option<&[u8]>> {
+        match entity.absent {
+            Some(absent) => Ok(self.engine.get(absent, &keys::object_key(id))?),
+            None => Ok(None),
+        }
+    }
+
+    /// Writes or deletes the record of an object, and brings its index entries along.
+    pub(crate) fn replace_record(
+        &mut self,
+        entity: &Arc<EntityRuntime>,
+        id: ObjectId,
+        new: Option<&[u8]>,
+    ) -> Result<()> {
+        let key = keys::object_key(id);
+        let old = self.engine.get(entity.objects, &key)?;
+        let kind = match (&old, new) {
+            (None, None) => return Ok(()),
+            (None, Some(_)) => ChangeKind::Inserted,
+            (Some(_), Some(_)) => ChangeKind::Updated,
+            (Some(_), None) => ChangeKind::Removed,
+        };
+        if !entity.indexes.is_empty() {
+            let table = |record| Record::parse(record).map(|record| record.table);
+            let old = old.map(table).transpose().map_err(|e| StoreError::damaged("record", e))?;
+            let new = new.map(table).transpose().map_err(StoreError::bad_record)?;
+            for index in &entity.indexes {
+                index_change(&mut self.index_changes, &mut self.key, index, id, old.as_ref(), new.as_ref())?;
+            }
+        }
+        match new {
+            Some(record) if kind == ChangeKind::Inserted => self.engine.append(entity.objects, &key, record)?,
+            Some(record) => self.engine.put(entity.objects, &key, record)?,
+            None => {
+                self.engine.delete(entity.objects, &key)?;
+            }
+        }
+        self.changes.note(entity, id, kind);
+        if self.index_changes.is_full() { self.apply_index_changes() } else { Ok(()) }
+    }
+
+    /// Writes or forgets what is remembered of an object that does not exist.
+    pub(crate) fn put_absent(&mut self, entity: &EntityRuntime, id: ObjectId, record: Option<&[u8]>) -> Result<()> {
+        let absent =
+            entity.absent.ok_or_else(|| StoreError::internal("a synced entity has a table of absent objects"))?;
+        match record {
+            Some(record) => self.engine.put(absent, &keys::object_key(id), record)?,
+            None => {
+                self.engine.delete(absent, &keys::object_key(id))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands out an id that no object of the entity ever had.
+    pub(crate) fn next_id(&mut self, entity: &EntityRuntime) -> Result<ObjectId> {
+        let last = self.last_id(entity)?;
+        let next =
+            last.checked_add(1).ok_or_else(|| StoreError::IdsExhausted { entity: entity.def.name.clone() })?;
+        self.last_ids.insert(entity.def.id, (next, true));
+        Ok(next)
+    }
+
+    /// Keeps all ids up to this one from being handed out.
+    pub(crate) fn raise_high_water(&mut self, entity: &EntityRuntime, id: ObjectId) -> Result<()> {
+        if id > self.last_id(entity)? {
+            self.last_ids.insert(entity.def.id, (id, true));
+        }
+        Ok(())
+    }
+
+    /// The largest id that an object of the entity ever had.
+    pub(crate) fn last_id(&mut self, entity: &EntityRuntime) -> Result<ObjectId> {
+        if let Some(&(last, _)) = self.last_ids.get(&entity.def.id) {
+            return Ok(last);
+        }
+        let stored = self.engine.get(self.inner.meta, keys::last_id_key(entity.def.id).as_bytes())?;
+        let last = stored.map(keys::object_id).transpose()?.unwrap_or(0);
+        self.last_ids.insert(entity.def.id, (last, false));
+        Ok(last)
+    }
+
+    fn store_last_ids(&mut self) -> Result<()> {
+        for (&entity, &(last, changed)) in &self.last_ids {
+            if changed {
+                self.engine.put(self.inner.meta, keys::last_id_key(entity).as_bytes(), &keys::object_key(last))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the indexes up to date with what was written so far, so that they can be read.
+    pub(crate) fn apply_index_changes(&mut self) -> Result<()> {
+        if self.index_changes.is_empty() {
+            return Ok(());
+        }
+        self.index_changes.apply(&mut self.engine)
+    }
+
+    pub(crate) fn put_raw(&mut self, table: TableId, key: &[u8], value: &[u8]) -> Result<()> {
+        Ok(self.engine.put(table, key, value)?)
+    }
+
+    pub(crate) fn append_raw(&mut self, table: TableId, key: &[u8], value: &[u8]) -> Result<()> {
+        Ok(self.engine.append(table, key, value)?)
+    }
+
+    /// Deletes a key; whether it was there.
+    pub(crate) fn delete_raw(&mut self, table: TableId, key: &[u8]) -> Result<bool> {
+        Ok(self.engine.delete(table, key)?)
+    }
+
+    /// The objects that have this value in a unique property, given in canonical bytes: links as global ids.
+    pub(crate) fn ids_with_stored_value(
+        &self,
+        entity: &EntityRuntime,
+        index: &IndexRuntime,
+        cell: &[u8],
+    ) -> Result<Vec<ObjectId>> {
+        if index.property.ty != PropertyType::Relation {
+            return self.ids_with_value(index, cell);
+        }
+        let gid = cell.try_into().map_err(|_| StoreError::internal("a link's cell was checked to be 16 bytes"))?;
+        let gid = GlobalId::from_bytes(gid);
+        let target = entity.links.iter().find(|(slot, _)| *slot == index.property.slot());
+        let target = target.and_then(|&(_, target)| self.inner.catalog.by_id(target));
+        let id = match target {
+            Some(target) if target.def.is_synced() => global_ids::local(self, target, gid)?,
+            _ => Some(gid.counter),
+        };
+        id.map_or(Ok(Vec::new()), |id| self.ids_with_value(index, &id.to_le_bytes()))
+    }
+
+    /// The objects that have this stored value in a unique property, changes that are not applied yet included.
+    pub(crate) fn ids_with_value(&self, index: &IndexRuntime, stored: &[u8]) -> Result<Vec<ObjectId>> {
+        let mut value_key = Vec::new();
+        index::stored_key(&index.property, Some(stored), &mut value_key)?;
+        let mut ids = Vec::new();
+        for entry in self.engine.prefix(index.table, &value_key, Direction::Forward)? {
+            let (key, _) = entry?;
+            // Other values may begin like this one; their keys are longer.
+            if key.len() == value_key.len() + index::ID_BYTES {
+                ids.push(index::id_of_key(key)?);
+            }
+        }
+        self.index_changes.overlay(index.table, &value_key, &mut ids);
+        Ok(ids)
+    }
+}
+
+/// Notes what a change of an object means for one of its indexes; nothing, if the value stays.
+fn index_change(
+    changes: &mut IndexChanges,
+    key: &mut Vec<u8>,
+    index: &IndexRuntime,
+    id: ObjectId,
+    old: Option<&reconvene_model::record::Table<'_>>,
+    new: Option<&reconvene_model::record::Table<'_>>,
+) -> Result<()> {
+    key.clear();
+    if let Some(old) = old {
+        index.value_key(old, key)?;
+    }
+    let old_end = key.len();
+    if let Some(new) = new {
+        index.value_key(new, key)?;
+    }
+    let (old_key, new_key) = key.split_at(old_end);
+    if old_key == new_key {
+        return Ok(());
+    }
+    if index.is_unique() {
+        if !old_key.is_empty() {
+            changes.note_unique(index.table, old_key, id, false);
+        }
+        if !new_key.is_empty() {
+            changes.note_unique(index.table, new_key, id, true);
+        }
+    }
+    // The id follows each value; the new key stands last, so that the old one is noted from a copy.
+    if new.is_some() {
+        index::push_id(key, id);
+        changes.note(index.table, &key[old_end..], true);
+    }
+    if old.is_some() {
+        key.truncate(old_end);
+        index::push_id(key, id);
+        changes.note(index.table, key, false);
+    }
+    Ok(())
+}
+
+/// Grows the memory map while it is cheap, because a closure cannot be run twice.
+fn grow_ahead(inner: &Inner) {
+    if let Ok(Some(usage)) = inner.engine.map_usage()
+        && usage.used_bytes / 100 > usage.map_bytes / 100 * MAP_FILL_MAX_PERCENT / 100
+    {
+        // If it cannot grow now, because somebody reads, the transaction may still fit; if not, that is its error.
+        let _ = inner.engine.grow();
+    }
+}
+
+impl MetaTable for ReadTxn<'_> {
+    fn meta_get(&self, key: &[u8]) -> Result<Option<&[u8]>> {
+        Ok(self.engine.get(self.inner.meta, key)?)
+    }
+
+    fn meta_put(&mut self, _key: &[u8], _value: &[u8]) -> Result<()> {
+        Err(StoreError::Engine(crate::seam::SeamError::ReadOnly))
+    }
+}
+
+impl MetaTable for WriteTxn<'_> {
+    fn meta_get(&self, key: &[u8]) -> Result<Option<&[u8]>> {
+        Ok(self.engine.get(self.inner.meta, key)?)
+    }
+
+    fn meta_put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        Ok(self.engine.put(self.inner.meta, key, value)?)
+    }
+}
+
+impl Lookup for ReadTxn<'_> {
+    fn own_peer(&self) -> PeerId {
+        self.inner.sync.peer
+    }
+
+    fn get_raw(&self, table: TableId, key: &[u8]) -> Result<Option<&[u8]>> {
+        Ok(self.engine.get(table, key)?)
+    }
+}
+
+impl CatalogLookup for ReadTxn<'_> {
+    fn catalog(&self) -> &Catalog {
+        &self.inner.catalog
+    }
+}
