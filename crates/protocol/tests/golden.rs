@@ -3,6 +3,8 @@
 //! They are one short conversation that `fixtures/messages/README.md` tells. With `RECONVENE_BLESS` set in the environment
 //! the files are written instead of compared.
 
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -193,8 +195,7 @@ fn directory() -> PathBuf {
 fn conversation() -> Vec<(&'static str, Message)> {
     let txs = txs();
     let answer = answer();
-    let catch_up =
-        |chunk: &[(u64, u64, &str)], upto| Message::CatchUp { states: states(chunk), upto_seq: Seq(upto) };
+    let catch_up = |chunk: &[Task], upto| Message::CatchUp { states: states(chunk), upto_seq: Seq(upto) };
     let lost = |generation| vec![LostOp { op: 0, code: Code::ObjectRemoved, generation }];
     vec![
         (
@@ -253,8 +254,11 @@ fn conversation() -> Vec<(&'static str, Message)> {
     ]
 }
 
-/// What catches Ada up: Seq and counter of Ben's tasks with their titles, and the Seq that is complete with the chunk.
-const CHUNKS: [(&[(u64, u64, &str)], u64); 3] =
+/// Seq, counter and title of one of Ben's tasks.
+type Task = (u64, u64, &'static str);
+
+/// What catches Ada up, and the Seq that is complete with each chunk.
+const CHUNKS: [(&[Task], u64); 3] =
     [(&[(40, 1, "rake leaves"), (41, 2, "dig")], 40), (&[(41, 3, "sow")], 40), (&[(41, 4, "water")], 42)];
 
 fn nonce() -> Nonce {
@@ -351,7 +355,7 @@ fn ops(origin: PeerId, counter: u64, title: &str) -> Bytes {
     ops.finish().into()
 }
 
-fn states(tasks: &[(u64, u64, &str)]) -> Bytes {
+fn states(tasks: &[Task]) -> Bytes {
     let mut states = StatesWriter::new();
     for (seq, counter, title) in tasks {
         let cell = Cell::new(TITLE, PropertyType::String, Some(title.as_bytes()));

@@ -1,0 +1,188 @@
+//! Who is let in, and which answers are believed.
+
+use reconvene_model::identity::PeerKey;
+use reconvene_model::{Seq, TxHash};
+use reconvene_protocol::login::sign_login;
+use reconvene_protocol::message::{Hello, LoginAccepted};
+use reconvene_protocol::{
+    ClientSession, ClosedBy, Code, Cursor, Limits, Message, Outcome, PROTOCOL_VERSION, Secret, ServerConfig,
+    ServerEvent, ServerSession, Verdict,
+};
+
+use crate::support::{EPOCH, Hub, Pair, VIEW};
+use crate::{MINUTE, START, assert_closed, client, decode, hello, login_frame};
+
+#[test]
+fn a_wrong_secret_is_refused() {
+    let mut pair = Pair::new();
+    pair.device.secret = Some(Secret::new("open barley"));
+    refused(&mut pair, Code::SecretWrong);
+}
+
+#[test]
+fn a_missing_secret_is_refused() {
+    let mut pair = Pair::new();
+    pair.device.secret = None;
+    refused(&mut pair, Code::CredentialsMissing);
+}
+
+#[test]
+fn a_server_that_lost_its_history_is_noticed() {
+    let mut pair = Pair::new();
+    pair.commit(b"one");
+    pair.settle();
+    pair.hub = Hub::new();
+    pair.cut();
+    refused(&mut pair, Code::HistoryLost);
+}
+
+fn refused(pair: &mut Pair, expected: Code) {
+    let before = pair.client_closed.len();
+    assert!(pair.drive(MINUTE, |pair| pair.client_closed.len() > before));
+    let closed = pair.client_closed.last().unwrap();
+    assert_eq!((closed.by, closed.code, closed.reason.as_str()), (ClosedBy::Peer, expected, "no"));
+    assert!(!expected.retry_helps());
+    let closed = pair.server_closed.last().unwrap();
+    assert_eq!((closed.by, closed.code), (ClosedBy::Us, expected));
+}
+
+#[test]
+fn a_login_signed_with_another_key_is_refused() {
+    let mut server = ServerSession::new(ServerConfig::default(), [1; 32], 0, START);
+    server.poll_message();
+    let Message::Login(mut login) = decode(login_frame([1; 32])) else { panic!("a login") };
+    login.signature = sign_login(&PeerKey::from_secret([9; 32]), &[1; 32]);
+    server.handle_frame(Message::Login(login).encode(), START);
+    assert_signature_wrong(&mut server);
+}
+
+#[test]
+fn a_replayed_login_is_refused() {
+    let mut server = ServerSession::new(ServerConfig::default(), [2; 32], 0, START);
+    server.poll_message();
+    server.handle_frame(login_frame([1; 32]), START);
+    assert_signature_wrong(&mut server);
+}
+
+fn assert_signature_wrong(server: &mut ServerSession) {
+    assert!(
+        matches!(server.poll_event(), Some(ServerEvent::Closed(closed)) if closed.code == Code::SignatureWrong)
+    );
+    let farewell = decode(server.poll_message().unwrap());
+    assert!(matches!(farewell, Message::LoginRefused { code: Code::SignatureWrong, .. }));
+    assert!(server.is_closed() && server.poll_message().is_none());
+}
+
+#[test]
+fn versions_that_do_not_meet_part_with_a_word() {
+    let mut client = client();
+    let hello = Hello { versions: vec![PROTOCOL_VERSION + 1], nonce: [1; 32], server_time_ms: 0 };
+    client.handle_frame(Message::Hello(hello).encode(), START);
+    assert_closed(&mut client, Code::VersionUnsupported);
+
+    let mut server = ServerSession::new(ServerConfig::default(), [1; 32], 0, START);
+    server.poll_message();
+    let Message::Login(mut login) = decode(login_frame([1; 32])) else { panic!("a login") };
+    login.version = PROTOCOL_VERSION + 1;
+    server.handle_frame(Message::Login(login).encode(), START);
+    assert!(
+        matches!(server.poll_event(), Some(ServerEvent::Closed(closed)) if closed.code == Code::VersionUnsupported)
+    );
+}
+
+#[test]
+fn a_copied_store_is_told_to_take_a_new_identity() {
+    let mut pair = Pair::new();
+    pair.commit(b"one");
+    pair.settle();
+    let backup = pair.device.clone();
+    pair.commit(b"two");
+    pair.settle();
+
+    // The store is restored, and has written nothing since: the server knows more of it than it does itself.
+    pair.cut();
+    pair.device = backup.clone();
+    forked(&mut pair);
+
+    // It writes: as much as before, and then more.
+    pair.cut();
+    pair.device = backup;
+    pair.commit(b"another two");
+    forked(&mut pair);
+    pair.cut();
+    pair.commit(b"three");
+    forked(&mut pair);
+    assert_eq!(pair.device.outbox.len(), 2, "nothing was taken from the outbox");
+    assert_eq!(pair.hub.decisions, 2);
+}
+
+fn forked(pair: &mut Pair) {
+    let before = pair.client_closed.len();
+    assert!(pair.drive(3 * MINUTE, |pair| pair.client_closed.len() > before));
+    let closed = pair.client_closed.last().unwrap();
+    assert_eq!((closed.by, closed.code), (ClosedBy::Us, Code::IdentityForked), "{closed}");
+    assert!(!closed.code.retry_helps());
+    // The server hears why.
+    assert!(pair.drive(MINUTE, |pair| {
+        pair.server_closed.last().is_some_and(|closed| closed.code == Code::IdentityForked)
+    }));
+}
+
+#[test]
+fn answers_that_would_lose_something_are_not_believed() {
+    check_answer(|answer| answer.catch_up_from = Seq(4), Code::OrderViolated);
+    check_answer(|answer| answer.epoch = EPOCH + 1, Code::OrderViolated);
+    check_answer(|answer| answer.refusals = vec![refusal(2), refusal(2)], Code::OrderViolated);
+    check_answer(|answer| answer.refusals = vec![refusal(1)], Code::OrderViolated);
+    check_answer(|answer| answer.refusals = vec![refusal(4)], Code::OrderViolated);
+    check_answer(|answer| answer.decided_number = 4, Code::IdentityForked);
+    check_answer(|answer| answer.decided_hash = TxHash([2; 16]), Code::IdentityForked);
+    check_answer(|answer| (answer.decided_number, answer.refusals) = (0, vec![]), Code::HistoryLost);
+    check_answer(|answer| answer.epoch = 0, Code::ContentInvalid);
+    check_answer(|answer| answer.limits.upload_window_txs = 0, Code::ContentInvalid);
+}
+
+fn refusal(number: u64) -> Verdict {
+    Verdict {
+        number,
+        outcome: Outcome::Refused { code: Code::NotPermitted, op: None, message: String::new() },
+    }
+}
+
+fn check_answer(spoil: impl Fn(&mut LoginAccepted), expected: Code) {
+    let answer = |spoiled: bool| {
+        let mut answer = LoginAccepted {
+            session: 1,
+            server_time_ms: 0,
+            decided_number: 3,
+            decided_hash: TxHash([1; 16]),
+            decided_seq: Seq(3),
+            refusals: vec![refusal(2), refusal(3)],
+            epoch: EPOCH,
+            view: VIEW,
+            catch_up_from: Seq(3),
+            limits: Limits::default(),
+            heartbeat_ms: 1000,
+            capabilities: vec![],
+        };
+        if spoiled {
+            spoil(&mut answer);
+        }
+        Message::LoginAccepted(Box::new(answer)).encode()
+    };
+    for spoiled in [false, true] {
+        let pair = Pair::new();
+        let mut login = pair.device.login();
+        login.cursor = Cursor { epoch: EPOCH, view: VIEW, seq: Seq(3) };
+        (login.last_number, login.confirmed) = (3, 1);
+        login.last_hash = TxHash([1; 16]);
+        let mut client = ClientSession::new(pair.client_config, login, START);
+        client.handle_frame(hello([1; 32]), START);
+        client.handle_frame(answer(spoiled), START);
+        if spoiled {
+            assert_closed(&mut client, expected);
+        } else {
+            assert!(client.is_logged_in());
+        }
+    }
+}
