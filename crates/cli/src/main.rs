@@ -1,1 +1,82 @@
-fn main() {}
+//! The one binary of Reconvene: the sync server and the demo.
+//!
+//! `options` declares every option once. `command` makes the command line of them, `file` reads the configuration file,
+//! `config` brings all sources together and checks the result, `schema` describes the file to editors. `value` and
+//! `secret` say what options take, `error` and `exit` how mistakes are told and what scripts see of them, `logging`
+//! where events go.
+
+mod command;
+mod config;
+mod error;
+mod exit;
+mod file;
+mod logging;
+mod options;
+mod schema;
+mod secret;
+mod suggest;
+mod value;
+
+#[cfg(test)]
+mod guide;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::ArgMatches;
+
+use exit::Exit;
+
+fn main() -> ExitCode {
+    run(std::env::args_os()).unwrap_or_else(|error| exit::report(&error)).into()
+}
+
+fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Exit> {
+    let matches = match command::command().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        // Help and version come this way as well, and go to standard output.
+        Err(error) => {
+            error.print().or_else(forgive_closed_pipe)?;
+            return Ok(if error.use_stderr() { Exit::Usage } else { Exit::Success });
+        }
+    };
+    match matches.subcommand() {
+        Some((command::SERVE_COMMAND, matches)) => serve(matches),
+        Some((command::DEMO_COMMAND, _)) => anyhow::bail!("this build was made without the demo"),
+        _ => print(&command::command().render_help().to_string()),
+    }
+}
+
+fn serve(matches: &ArgMatches) -> anyhow::Result<Exit> {
+    if matches.get_flag(command::PRINT_CONFIG_SCHEMA) {
+        return print(&format!("{:#}\n", schema::config_schema()));
+    }
+    let settings = config::load(matches, &config::environment(), Path::new(""))?;
+    if matches.get_flag(command::CHECK_CONFIG) {
+        for warning in &settings.warnings {
+            exit::complain(&format!("warning: {warning}"));
+        }
+        return print(&settings.overview);
+    }
+    logging::start(settings.log).context("the log could not be started")?;
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    anyhow::bail!("this build was made without the server; --check-config is what it can do")
+}
+
+/// Writes to standard output, where people and scripts expect what they asked for.
+fn print(text: &str) -> anyhow::Result<Exit> {
+    let mut output = io::stdout().lock();
+    let written = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+    written.or_else(forgive_closed_pipe).context("cannot write to standard output")?;
+    Ok(Exit::Success)
+}
+
+/// Whoever stops reading has seen enough, which is no failure.
+fn forgive_closed_pipe(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
+}

@@ -1,0 +1,64 @@
+//! How the program ends: every exit code, in one place, and the last words on standard error.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::error::ConfigError;
+
+/// How the program ends; scripts may rely on the numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// The command did what it was asked to.
+    Success = 0,
+    /// Something went wrong on the way, or a second signal did not let the server finish.
+    Failure = 1,
+    /// Nothing was begun: the command line, the environment or the configuration file must be changed first.
+    Usage = 2,
+}
+
+/// The exit codes as help texts explain them.
+pub(crate) const HELP: &str = "Exit codes:
+  0  the command did what it was asked to; for a server: it was told to end, and everything was written
+  1  something went wrong on the way, or a second signal did not let the server finish
+  2  nothing was begun: change the command line, the environment or the configuration file first";
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Tells people why the program ends, and says which exit code that is.
+pub(crate) fn report(error: &anyhow::Error) -> Exit {
+    complain(&format!("error: {error:#}"));
+    if error.chain().any(|cause| cause.is::<ConfigError>()) { Exit::Usage } else { Exit::Failure }
+}
+
+/// Writes a line to standard error.
+pub(crate) fn complain(line: &str) {
+    // A standard error that is closed leaves nobody to tell.
+    let _ = writeln!(std::io::stderr(), "reconvene: {line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn mistakes_of_the_operator_are_told_from_failures() {
+        assert_eq!(report(&anyhow::anyhow!("the disk is full")), Exit::Failure);
+        assert_eq!(report(&anyhow::Error::from(ConfigError::AuthenticationMissing)), Exit::Usage);
+        let wrapped = Err::<(), _>(ConfigError::AuthenticationMissing).context("while starting").unwrap_err();
+        assert_eq!(report(&wrapped), Exit::Usage);
+    }
+
+    #[test]
+    fn help_names_every_code() {
+        for exit in [Exit::Success, Exit::Failure, Exit::Usage] {
+            assert!(HELP.contains(&format!("\n  {}  ", exit as u8)), "{exit:?}");
+        }
+    }
+}
