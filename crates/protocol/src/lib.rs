@@ -41,7 +41,9 @@ pub use message::{
     Cursor, Login, LoginAccepted, LostOp, Message, Outcome, PushedContent, PushedTx, SchemaHashes, Verdict,
 };
 pub use push::PushFrame;
-pub use server::{LoginAnswer, LoginRequest, SendError, ServerConfig, ServerEvent, ServerSession};
+pub use server::{
+    LoginAnswer, LoginRequest, SendError, ServerConfig, ServerEvent, ServerSession, UploadedTx,
+};
 pub use timer::Timer;
 
 /// The version of the protocol that this crate speaks.

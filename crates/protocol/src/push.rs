@@ -68,3 +68,53 @@ impl PushFrame {
         &self.frame
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use reconvene_model::PeerId;
+
+    use super::*;
+
+    fn tx(seq: u64, ops_bytes: usize) -> PushedTx {
+        let ops = vec![0; ops_bytes].into();
+        PushedTx {
+            seq: Seq(seq),
+            content: PushedContent::Whole { origin: PeerId(1), number: seq, hlc: 1, ops },
+        }
+    }
+
+    fn seqs(frame: &PushFrame) -> Vec<u64> {
+        let Ok(Message::Push(txs)) = Message::decode(frame.bytes().clone(), 1 << 20) else {
+            panic!("a push")
+        };
+        txs.iter().map(|tx| tx.seq.0).collect()
+    }
+
+    #[test]
+    fn a_run_is_cut_where_a_frame_is_full() {
+        let txs = [(3, 400), (4, 400), (7, 5000), (9, 10), (10, 10)];
+        let frames = PushFrame::encode(txs.map(|(seq, bytes)| tx(seq, bytes)).into(), 1000);
+        let cut: Vec<Vec<u64>> = frames.iter().map(seqs).collect();
+        assert_eq!(cut, [vec![3, 4], vec![7], vec![9, 10]]);
+        let ends: Vec<(u64, u64)> =
+            frames.iter().map(|frame| (frame.first_seq().0, frame.last_seq().0)).collect();
+        assert_eq!(ends, [(3, 4), (7, 7), (9, 10)]);
+        assert!(frames[0].bytes().len() <= 1000 && frames[2].bytes().len() <= 1000);
+        assert_eq!(PushFrame::encode(vec![], 1000), []);
+    }
+
+    #[test]
+    fn no_frame_has_more_transactions_than_a_reader_takes() {
+        let own = |seq| PushedTx { seq: Seq(seq), content: PushedContent::Own { number: seq } };
+        let frames = PushFrame::encode((1..=PUSH_TXS_MAX as u64 + 1).map(own).collect(), usize::MAX);
+        assert_eq!(frames.len(), 2);
+        assert!(Message::decode(frames[0].bytes().clone(), usize::MAX).is_ok());
+        assert_eq!(seqs(&frames[1]), [PUSH_TXS_MAX as u64 + 1]);
+    }
+
+    #[test]
+    fn a_copy_of_a_frame_shares_its_bytes() {
+        let frames = PushFrame::encode(vec![tx(1, 10)], 1000);
+        assert_eq!(frames[0].clone().bytes().as_ptr(), frames[0].bytes().as_ptr());
+    }
+}

@@ -55,7 +55,8 @@ pub struct LoginAnswer {
     pub decided_hash: TxHash,
     /// The head of the history.
     pub decided_seq: Seq,
-    /// The verdicts above the confirmed number that took something back, in the order of their numbers.
+    /// The verdicts above the confirmed number that took something back, in the order of their numbers. Those above
+    /// `decided_number`, which were decided while the engine judged, are left out: the client gets them for its next upload.
     pub refusals: Vec<Verdict>,
     /// The epoch of the server's history; not 0.
     pub epoch: u64,
@@ -69,8 +70,9 @@ pub struct LoginAnswer {
 
 impl ServerSession {
     /// Opens the session for the client whose login was requested; without such a request it does nothing.
-    pub fn accept_login(&mut self, answer: LoginAnswer, now: Duration) {
+    pub fn accept_login(&mut self, mut answer: LoginAnswer, now: Duration) {
         let State::Judging(judging) = &self.state else { return };
+        answer.refusals.retain(|verdict| verdict.number <= answer.decided_number);
         let session = LoggedIn {
             greeted: false,
             heartbeat: Heartbeat::start(

@@ -5,8 +5,8 @@ use reconvene_model::{Seq, TxHash};
 use reconvene_protocol::login::sign_login;
 use reconvene_protocol::message::{Hello, LoginAccepted};
 use reconvene_protocol::{
-    ClientSession, ClosedBy, Code, Cursor, Limits, Message, Outcome, PROTOCOL_VERSION, Secret, ServerConfig,
-    ServerEvent, ServerSession, Verdict,
+    ClientSession, ClosedBy, Code, Cursor, Limits, LoginAnswer, Message, Outcome, PROTOCOL_VERSION, Secret,
+    ServerConfig, ServerEvent, ServerSession, Verdict,
 };
 
 use crate::support::{EPOCH, Hub, Pair, VIEW};
@@ -140,6 +140,31 @@ fn answers_that_would_lose_something_are_not_believed() {
     check_answer(|answer| (answer.decided_number, answer.refusals) = (0, vec![]), Code::HistoryLost);
     check_answer(|answer| answer.epoch = 0, Code::ContentInvalid);
     check_answer(|answer| answer.limits.upload_window_txs = 0, Code::ContentInvalid);
+}
+
+#[test]
+fn a_refusal_that_was_decided_while_the_login_was_judged_waits_for_its_upload() {
+    let mut server = ServerSession::new(ServerConfig::default(), [1; 32], 0, START);
+    server.poll_message();
+    server.handle_frame(login_frame([1; 32]), START);
+    assert!(matches!(server.poll_event(), Some(ServerEvent::LoginRequested(_))));
+    let answer = LoginAnswer {
+        session: 1,
+        server_time_ms: 0,
+        decided_number: 2,
+        decided_hash: TxHash([1; 16]),
+        decided_seq: Seq(3),
+        refusals: vec![refusal(1), refusal(2), refusal(3)],
+        epoch: EPOCH,
+        view: VIEW,
+        catch_up_from: Seq(0),
+        capabilities: vec![],
+    };
+    server.accept_login(answer, START);
+    let Message::LoginAccepted(accepted) = decode(server.poll_message().unwrap()) else {
+        panic!("an answer")
+    };
+    assert_eq!(accepted.refusals, [refusal(1), refusal(2)]);
 }
 
 fn refusal(number: u64) -> Verdict {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use reconvene_model::Seq;
 use reconvene_protocol::{
-    ClientEvent, Code, Limits, Message, Outcome, PushedContent, PushedTx, SendError, ServerConfig,
+    ClientEvent, Code, Limits, LostOp, Message, Outcome, PushedContent, PushedTx, SendError, ServerConfig,
     ServerEvent, ServerSession, TxsError, Verdict,
 };
 
@@ -196,4 +196,45 @@ fn a_server_sends_chunks_by_seqs_that_do_not_fall() {
     // It fell back before the next Seq was complete.
     assert_eq!(server.send_catch_up(states(), Seq(6)), Ok(()));
     assert!(server.is_catching_up());
+}
+
+#[test]
+fn verdicts_are_cut_into_messages_that_the_client_takes() {
+    let (_, mut server) = logged_in(ServerConfig::default());
+    let refused = |number| Verdict {
+        number,
+        outcome: Outcome::Refused { code: Code::NotPermitted, op: None, message: "x".repeat(5000) },
+    };
+    server.send_verdicts((1..=1000).map(refused).collect()).unwrap();
+    let mut numbers = Vec::new();
+    let mut frames = 0;
+    while let Some(frame) = server.poll_message() {
+        assert!(frame.len() <= 256 * 1024);
+        let Message::Verdicts(verdicts) = decode(frame) else { panic!("verdicts") };
+        numbers.extend(verdicts.iter().map(|verdict| verdict.number));
+        frames += 1;
+    }
+    assert!(numbers.into_iter().eq(1..=1000));
+    assert_eq!(frames, 5, "a thousand texts are cut to a kilobyte each");
+}
+
+#[test]
+fn a_verdict_that_no_message_can_hold_is_not_sent() {
+    let limits = Limits { message_bytes_max: 64 * 1024, ..Limits::default() };
+    let config = ServerConfig { limits, ..ServerConfig::default() };
+    let ops_max = config.tx_ops_max();
+    let (_, mut server) = logged_in(config);
+    let superseded = |count: usize| {
+        let lost = |op| LostOp { op, code: Code::ObjectRemoved, generation: u64::MAX - 1 };
+        vec![Verdict {
+            number: 1,
+            outcome: Outcome::Superseded { ops: (0..count as u32).map(lost).collect() },
+        }]
+    };
+    let refused = server.send_verdicts(superseded(ops_max * 2));
+    assert!(matches!(refused, Err(SendError::TooLong { max: 65_536, .. })), "{refused:?}");
+    assert_eq!(server.poll_message(), None);
+    // What a transaction may have at most, a verdict can always name.
+    server.send_verdicts(superseded(ops_max)).unwrap();
+    assert!(server.poll_message().unwrap().len() <= 64 * 1024);
 }
