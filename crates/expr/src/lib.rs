@@ -1,1 +1,17 @@
-//! The one expression language of queries, rules, subscriptions, CLI and admin.
+#![doc = include_str!("../../../docs/guide/expressions.md")]
+
+mod ast;
+mod check;
+mod lexer;
+mod nearest;
+mod order;
+mod parse;
+mod predicate;
+mod print;
+mod span;
+
+pub use ast::{CompareOp, Expr, Literal, Path};
+pub use check::{CheckError, CheckErrorKind, DEPTH_MAX, check};
+pub use parse::{ParseError, ParseErrorKind, TEXT_BYTES_MAX, parse};
+pub use predicate::{Conjunct, Place, Predicate, Test};
+pub use span::Span;
