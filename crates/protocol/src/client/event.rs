@@ -15,9 +15,9 @@ pub enum ClientEvent {
     /// closes the session with [`Code::IdentityForked`](crate::Code::IdentityForked). The session itself ends with that code
     /// if the server has decided on more than this client ever wrote.
     LoggedIn(Box<LoginAccepted>),
-    /// There is room to upload. The engine answers once with [`ClientSession::handle_txs`]: transactions from number `from`
-    /// upwards without gaps, at most `txs_max` of them, and none after their bytes passed `bytes_max`; an empty list if there
-    /// are none. What was handed over counts as sent: it is frozen.
+    /// There is room to upload. The engine answers once with [`handle_txs`](crate::ClientSession::handle_txs): transactions
+    /// from number `from` upwards without gaps, at most `txs_max` of them, and none after their bytes passed `bytes_max`; an
+    /// empty list if there are none. What was handed over counts as sent: it is frozen.
     SendTxs {
         /// The first number.
         from: TxNumber,
@@ -28,8 +28,8 @@ pub enum ClientEvent {
         /// How many transactions were sent and have no verdict; 0 means that all are decided.
         in_flight: usize,
     },
-    /// The server decided; the engine stores it and says so with [`ClientSession::handle_durable`]. Each number comes once
-    /// in a session, without gaps.
+    /// The server decided; the engine stores it and says so with
+    /// [`handle_durable`](crate::ClientSession::handle_durable). Each number comes once in a session, without gaps.
     Verdicts(Vec<Verdict>),
     /// Objects as they are at the server, up to a Seq and perhaps some of the next one. The store is not whole until
     /// `CatchUpDone`.

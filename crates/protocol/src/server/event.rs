@@ -11,12 +11,12 @@ use crate::server::LoginRequest;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ServerEvent {
-    /// A client wants a session, and owns the key that it names. The engine answers with [`ServerSession::accept_login`] or
-    /// [`ServerSession::refuse_login`].
+    /// A client wants a session, and owns the key that it names. The engine answers with
+    /// [`accept_login`](crate::ServerSession::accept_login) or [`refuse_login`](crate::ServerSession::refuse_login).
     LoginRequested(Box<LoginRequest>),
     /// The client sent transactions. The engine decides on them in this order and answers with
-    /// [`ServerSession::send_verdicts`] once that is durable. The first may have been decided before: it gets its original
-    /// verdict again, or none if that is confirmed.
+    /// [`send_verdicts`](crate::ServerSession::send_verdicts) once that is durable. The first ones may have
+    /// been decided before: they get their original verdicts again, or none if those are confirmed.
     Uploaded(Vec<UploadedTx>),
     /// The client holds the verdicts up to this number durably, and they may be forgotten. The number only rises.
     Confirmed(TxNumber),
