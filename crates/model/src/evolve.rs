@@ -1,5 +1,7 @@
 //! From what an application's structs describe to a schema, and from one version to the next.
 
+use std::collections::HashMap;
+
 use crate::digest::Digest;
 use crate::ids::{EntityId, IndexId, PropertyId, Uid};
 use crate::schema::{EntityDef, IndexDef, PropertyDef, Schema, SchemaError};
@@ -93,15 +95,28 @@ pub fn evolve_with(
             retired.last_index = retired.last_index.max(property.index.map_or(IndexId(0), |index| index.id));
         }
     }
-    for description in wanted {
-        let uid = identity(&entities, description);
+    let names: Vec<Naming<'_>> = wanted.iter().map(Naming::of_entity).collect();
+    let known: Vec<(String, Uid)> = entities.iter().map(|entity| (entity.name.clone(), entity.uid)).collect();
+    let mut described: HashMap<Uid, &EntityDescription> = HashMap::with_capacity(wanted.len());
+    for (description, naming) in wanted.iter().zip(&names) {
+        let known = known.iter().map(|(name, uid)| (name.as_str(), *uid));
+        let uid =
+            naming.identity(known, &names, name_uid).map_err(|what| invalid(&description.name, what))?;
+        match described.insert(uid, description) {
+            None => {}
+            Some(same) if same == description => continue,
+            Some(other) => {
+                let what =
+                    format!("it is described twice, also as {}; rename one, or give one a uid", other.name);
+                return Err(invalid(&description.name, what));
+            }
+        }
         let at = match entities.iter().position(|entity| entity.uid == uid) {
             Some(at) => at,
             None => {
                 refuse_retired(retired, uid, &description.name)?;
-                retired.last_entity.0 += 1;
                 entities.push(EntityDef {
-                    id: retired.last_entity,
+                    id: EntityId(next(&mut retired.last_entity.0, &description.name)?),
                     uid,
                     name: String::new(),
                     flags: EntityFlags::NONE,
@@ -115,16 +130,83 @@ pub fn evolve_with(
         };
         evolve_entity(&mut entities[at], description, retired)?;
     }
+    follow_renames(stored, &mut entities, wanted);
     Schema::new(entities)
 }
 
-/// By fixed uid; by the former name, stored or derived; by the name under which it is stored; else derived from the name.
-fn identity(entities: &[EntityDef], description: &EntityDescription) -> Uid {
-    let stored = |name: &str| entities.iter().find(|entity| entity.name == name).map(|entity| entity.uid);
-    description.uid.unwrap_or_else(|| match &description.was {
-        Some(was) => stored(was).or_else(|| stored(&description.name)).unwrap_or_else(|| name_uid(was)),
-        None => stored(&description.name).unwrap_or_else(|| name_uid(&description.name)),
-    })
+/// Lets the links of entities that are not described follow their targets to new names.
+fn follow_renames(stored: &Schema, entities: &mut [EntityDef], wanted: &[EntityDescription]) {
+    let renamed: Vec<(String, String)> = entities
+        .iter()
+        .filter_map(|entity| {
+            let before = &stored.entity_by_uid(entity.uid)?.name;
+            (*before != entity.name).then(|| (before.clone(), entity.name.clone()))
+        })
+        .collect();
+    for entity in entities.iter_mut().filter(|entity| wanted.iter().all(|wanted| wanted.name != entity.name))
+    {
+        for target in entity.properties.iter_mut().filter_map(|property| property.relation_target.as_mut()) {
+            if let Some((_, name)) = renamed.iter().find(|(before, _)| before == target) {
+                target.clone_from(name);
+            }
+        }
+    }
+}
+
+/// What a description says of its identity.
+#[derive(Clone, Copy)]
+struct Naming<'a> {
+    name: &'a str,
+    was: Option<&'a str>,
+    uid: Option<Uid>,
+}
+
+impl<'a> Naming<'a> {
+    fn of_entity(description: &'a EntityDescription) -> Self {
+        Naming { name: &description.name, was: description.was.as_deref(), uid: description.uid }
+    }
+
+    fn of_property(description: &'a PropertyDescription) -> Self {
+        Naming { name: &description.name, was: description.was.as_deref(), uid: description.uid }
+    }
+
+    /// By fixed uid; by the former name, derived or stored; by the name under which it is stored; else derived from the name.
+    ///
+    /// A rename is described for as long as old devices may exist, so the former name may belong to something else by then:
+    /// to another of `all` descriptions.
+    fn identity<'s>(
+        self,
+        stored: impl Iterator<Item = (&'s str, Uid)> + Clone,
+        all: &[Naming<'_>],
+        derive: impl Fn(&str) -> Uid,
+    ) -> Result<Uid, &'static str> {
+        if let Some(uid) = self.uid {
+            return Ok(uid);
+        }
+        let of_name = |name: &str| stored.clone().find(|&(other, _)| other == name).map(|(_, uid)| uid);
+        let Some(was) = self.was else {
+            return Ok(of_name(self.name).unwrap_or_else(|| derive(self.name)));
+        };
+        let derived = derive(was);
+        if stored.clone().any(|(_, uid)| uid == derived) {
+            return Ok(derived);
+        }
+        let (Some(former), Some(current)) = (of_name(was), of_name(self.name)) else {
+            return Ok(of_name(was).or_else(|| of_name(self.name)).unwrap_or(derived));
+        };
+        match all.iter().find(|other| other.name == was) {
+            // The rename is of today, and what had the name until then is dropped.
+            None => Ok(former),
+            Some(other) => match (other.uid, other.was) {
+                (Some(uid), _) if uid != former => Ok(former),
+                (Some(_), _) | (None, None) => Ok(current),
+                (None, Some(_)) => Err(
+                    "whether it was renamed already cannot be told, because its former name is the new name of something \
+                     else; name it by uid instead of by former name",
+                ),
+            },
+        }
+    }
 }
 
 fn evolve_entity(
@@ -135,15 +217,13 @@ fn evolve_entity(
     // Identities of properties follow from the name that the entity's own identity came from.
     let root = wanted.was.as_deref().unwrap_or(&wanted.name);
     let mut properties = Vec::with_capacity(wanted.properties.len());
-    for description in &wanted.properties {
+    let names: Vec<Naming<'_>> = wanted.properties.iter().map(Naming::of_property).collect();
+    for (description, naming) in wanted.properties.iter().zip(&names) {
         let place = || format!("{}.{}", wanted.name, description.name);
-        let stored = |name: &str| entity.properties.iter().find(|property| property.name == name);
-        let found = match (&description.uid, &description.was) {
-            (Some(uid), _) => entity.properties.iter().find(|property| property.uid == *uid),
-            (None, Some(was)) => stored(was).or_else(|| stored(&description.name)),
-            (None, None) => stored(&description.name),
-        };
-        let mut property = match found {
+        let stored = entity.properties.iter().map(|property| (property.name.as_str(), property.uid));
+        let derive = |name: &str| name_uid(&format!("{root}.{name}"));
+        let uid = naming.identity(stored, &names, derive).map_err(|what| invalid(place(), what))?;
+        let mut property = match entity.properties.iter().find(|property| property.uid == uid) {
             Some(found) if found.ty == description.ty => found.clone(),
             Some(found) => {
                 let what = format!(
@@ -151,15 +231,12 @@ fn evolve_entity(
                      copy them",
                     found.ty, description.ty
                 );
-                return Err(SchemaError::Invalid { place: place(), what });
+                return Err(invalid(place(), what));
             }
             None => {
-                let derived = || name_uid(&format!("{root}.{}", description.was.as_ref().unwrap_or(&description.name)));
-                let uid = description.uid.unwrap_or_else(derived);
                 refuse_retired(retired, uid, &place())?;
-                entity.last_property_id.0 += 1;
                 PropertyDef {
-                    id: entity.last_property_id,
+                    id: PropertyId(next(&mut entity.last_property_id.0, &place())?),
                     uid,
                     name: String::new(),
                     ty: description.ty,
@@ -172,16 +249,17 @@ fn evolve_entity(
         property.name.clone_from(&description.name);
         property.flags = description.flags;
         property.relation_target.clone_from(&description.relation_target);
-        let wants_index = [PropertyFlags::INDEXED, PropertyFlags::UNIQUE].iter().any(|&flag| description.flags.has(flag));
+        let wants_index =
+            [PropertyFlags::INDEXED, PropertyFlags::UNIQUE].iter().any(|&flag| description.flags.has(flag));
         match (wants_index && !property.is_id(), property.index) {
             (true, None) => {
-                retired.last_index.0 += 1;
+                let id = IndexId(next(&mut retired.last_index.0, &place())?);
                 let mut uid = name_uid(&format!("{}#index", property.uid));
                 // An index that was dropped and is wanted again is a new one.
                 while retired.uids.contains(&uid) {
                     uid = name_uid(&format!("{uid}#index"));
                 }
-                property.index = Some(IndexDef { id: retired.last_index, uid });
+                property.index = Some(IndexDef { id, uid });
             }
             (false, Some(index)) => {
                 retired.uids.push(index.uid);
@@ -205,10 +283,25 @@ fn evolve_entity(
 
 fn refuse_retired(retired: &Retired, uid: Uid, place: &str) -> Result<(), SchemaError> {
     if retired.uids.contains(&uid) {
-        let what = format!("its uid {uid} was retired; give it a new one with #[property(uid = ..)] or #[entity(uid = ..)]");
-        return Err(SchemaError::Invalid { place: place.to_owned(), what });
+        let what = format!(
+            "its uid {uid} was retired; give it a new one with #[property(uid = ..)] or #[entity(uid = ..)]"
+        );
+        return Err(invalid(place, what));
     }
     Ok(())
+}
+
+/// The next number, which a model file may have brought to its end.
+fn next(last: &mut u32, place: &str) -> Result<u32, SchemaError> {
+    let Some(next) = last.checked_add(1) else {
+        return Err(invalid(place, "there is no number left for it; correct the last ids in the model file"));
+    };
+    *last = next;
+    Ok(next)
+}
+
+fn invalid(place: impl Into<String>, what: impl Into<String>) -> SchemaError {
+    SchemaError::Invalid { place: place.into(), what: what.into() }
 }
 
 #[cfg(test)]
@@ -265,7 +358,8 @@ mod tests {
             [entity]
         };
         let old = evolve(&Schema::default(), &[task(vec![text("text")])]).unwrap();
-        let (upgraded, fresh) = (evolve(&old, &renamed()).unwrap(), evolve(&Schema::default(), &renamed()).unwrap());
+        let (upgraded, fresh) =
+            (evolve(&old, &renamed()).unwrap(), evolve(&Schema::default(), &renamed()).unwrap());
         for schema in [&upgraded, &fresh] {
             let entity = schema.entity_by_name("Todo").unwrap();
             assert_eq!(entity.uid, name_uid("Task"));

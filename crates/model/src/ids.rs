@@ -53,7 +53,9 @@ impl PropertyId {
     ///
     /// For id 0, which no schema holds.
     pub fn slot(self) -> usize {
-        (self.0 as usize).checked_sub(1).expect("property ids start at 1: the schema was checked when it was built")
+        (self.0 as usize)
+            .checked_sub(1)
+            .expect("property ids start at 1: the schema was checked when it was built")
     }
 }
 

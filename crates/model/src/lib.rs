@@ -5,6 +5,7 @@
 //! - [`ids`]: the identities of peers, objects, entities and transactions
 //! - [`types`]: property types, flags and conflict policies with the numbers that model files use
 //! - [`schema`] and [`evolve`]: what an application stores, and how that changes between versions
+//! - [`model_file`]: the same as a JSON file that keeps ids and uids, for people and version control
 //! - [`value`] and [`record`]: values in memory and as bytes in the store
 //! - [`stamp`] and [`clock`]: which write is later
 //! - [`change`]: transactions as they travel; [`state`]: objects with all their registers as they travel
@@ -19,6 +20,7 @@ pub mod evolve;
 pub mod identity;
 pub mod ids;
 pub mod merge;
+pub mod model_file;
 pub mod record;
 pub mod schema;
 pub mod stamp;
@@ -26,7 +28,9 @@ pub mod state;
 pub mod types;
 pub mod value;
 
-pub use ids::{EntityId, Generation, GlobalId, IndexId, ObjectId, PeerId, PropertyId, Seq, TxHash, TxNumber, Uid};
+pub use ids::{
+    EntityId, Generation, GlobalId, IndexId, ObjectId, PeerId, PropertyId, Seq, TxHash, TxNumber, Uid,
+};
 pub use schema::{EntityDef, IndexDef, PropertyDef, Schema};
 pub use stamp::Stamp;
 pub use types::{ConflictPolicy, EntityFlags, PropertyFlags, PropertyType};

@@ -94,6 +94,3 @@ impl<'a> Record<'a> {
         out.extend_from_slice(table);
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,5 +1,7 @@
 //! The schema: what an application stores, checked once when it is built and immutable afterwards.
 
+mod check;
+
 use std::collections::HashMap;
 
 use crate::digest::Digest;
@@ -112,7 +114,10 @@ impl EntityDef {
 
     /// The property that is the object's id.
     pub fn id_property(&self) -> &PropertyDef {
-        self.properties.iter().find(|p| p.is_id()).expect("a schema's entities have an id property: checked when built")
+        self.properties
+            .iter()
+            .find(|p| p.is_id())
+            .expect("a schema's entities have an id property: checked when built")
     }
 
     /// The property of this name.
@@ -250,7 +255,3 @@ impl Schema {
         digest.finalize()
     }
 }
-
-mod check;
-#[cfg(test)]
-mod tests;

@@ -138,7 +138,9 @@ pub fn value_of_cell(ty: PropertyType, bytes: &[u8]) -> Result<Value, DecodeErro
         T::ByteVector => Value::ByteVector(bytes.to_vec()),
         T::ShortVector | T::CharVector => Value::ShortVector(elements(bytes, i16::from_le_bytes)?),
         T::IntVector => Value::IntVector(elements(bytes, i32::from_le_bytes)?),
-        T::LongVector | T::DateVector | T::DateNanoVector => Value::LongVector(elements(bytes, i64::from_le_bytes)?),
+        T::LongVector | T::DateVector | T::DateNanoVector => {
+            Value::LongVector(elements(bytes, i64::from_le_bytes)?)
+        }
         T::FloatVector => Value::FloatVector(elements(bytes, f32::from_le_bytes)?),
         T::DoubleVector => Value::DoubleVector(elements(bytes, f64::from_le_bytes)?),
         T::StringVector => Value::StringVector(
@@ -156,7 +158,9 @@ pub fn check_value(ty: PropertyType, bytes: &[u8]) -> Result<(), DecodeError> {
     let fits = match (ty, ty.scalar_bytes(), ty.element_bytes()) {
         (PropertyType::Relation, ..) => bytes.len() == GlobalId::BYTES,
         (PropertyType::String, ..) => return text(bytes).map(|_| ()),
-        (PropertyType::StringVector, ..) => return cell_strings(bytes).try_for_each(|string| string.map(|_| ())),
+        (PropertyType::StringVector, ..) => {
+            return cell_strings(bytes).try_for_each(|string| string.map(|_| ()));
+        }
         (_, Some(width), _) => bytes.len() == width,
         (_, _, Some(width)) => bytes.len() % width == 0,
         _ => true,

@@ -90,6 +90,7 @@ fn to_u32(number: usize) -> u32 {
 }
 
 const _: () = assert!(
-    ROOT_BYTES + VTABLE_HEAD_BYTES + TABLE_HEAD_BYTES + 8 + crate::schema::PROPERTIES_MAX * (2 + 8) <= u16::MAX as usize,
+    ROOT_BYTES + VTABLE_HEAD_BYTES + TABLE_HEAD_BYTES + 8 + crate::schema::PROPERTIES_MAX * (2 + 8)
+        <= u16::MAX as usize,
     "every offset within a table must fit 16 bits"
 );

@@ -27,7 +27,8 @@ impl<'a> Table<'a> {
         let damaged = |what| RecordError::Table { what };
         let start = u32_at(bytes, 0).ok_or(damaged("no root"))? as usize;
         let back = u32_at(bytes, start).ok_or(damaged("the root lies outside"))?.cast_signed();
-        let vtable = usize::try_from(start as i64 - i64::from(back)).map_err(|_| damaged("the vtable lies outside"))?;
+        let vtable = usize::try_from(start as i64 - i64::from(back))
+            .map_err(|_| damaged("the vtable lies outside"))?;
         let vtable_bytes = u16_at(bytes, vtable).ok_or(damaged("the vtable lies outside"))? as usize;
         let inline = u16_at(bytes, vtable + 2).ok_or(damaged("the vtable lies outside"))? as usize;
         if vtable_bytes < VTABLE_HEAD_BYTES || vtable_bytes % 2 != 0 || inline < TABLE_HEAD_BYTES {
@@ -122,7 +123,11 @@ impl<'a> Table<'a> {
     pub fn str(&self, slot: usize) -> Result<Option<&'a str>, RecordError> {
         let ty = PropertyType::String;
         let Some(bytes) = self.bytes(slot, ty)? else { return Ok(None) };
-        let text = std::str::from_utf8(bytes).map_err(|_| RecordError::Slot { slot, ty, what: "it is not UTF-8" })?;
+        let text = std::str::from_utf8(bytes).map_err(|_| RecordError::Slot {
+            slot,
+            ty,
+            what: "it is not UTF-8",
+        })?;
         Ok(Some(text))
     }
 
@@ -172,7 +177,8 @@ impl<'a> Table<'a> {
             let mut bytes = Vec::new();
             for string in strings.iter() {
                 let string = string?;
-                let length = u32::try_from(string.len()).expect("a string within a record has a 32-bit length");
+                let length =
+                    u32::try_from(string.len()).expect("a string within a record has a 32-bit length");
                 bytes.extend_from_slice(&length.to_le_bytes());
                 bytes.extend_from_slice(string.as_bytes());
             }
@@ -211,7 +217,9 @@ impl<'a> Table<'a> {
     fn place(&self, slot: usize, width: usize, ty: PropertyType) -> Result<Option<usize>, RecordError> {
         match self.entry(slot) {
             0 => Ok(None),
-            offset if offset >= TABLE_HEAD_BYTES && offset + width <= self.inline => Ok(Some(self.start + offset)),
+            offset if offset >= TABLE_HEAD_BYTES && offset + width <= self.inline => {
+                Ok(Some(self.start + offset))
+            }
             _ => Err(RecordError::Slot { slot, ty, what: "it lies outside the table" }),
         }
     }

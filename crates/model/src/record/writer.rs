@@ -77,7 +77,8 @@ impl<'l> TableWriter<'l> {
             PropertyType::Float | PropertyType::Double => panic!("slot {slot} holds a {ty}, not an integer"),
             PropertyType::Bool => self.bytes[place] = u8::from(number != 0),
             _ => {
-                let width = ty.scalar_bytes().unwrap_or_else(|| panic!("slot {slot} holds a {ty}, not an integer"));
+                let width =
+                    ty.scalar_bytes().unwrap_or_else(|| panic!("slot {slot} holds a {ty}, not an integer"));
                 self.bytes[place..place + width].copy_from_slice(&bytes[..width]);
             }
         }
@@ -170,16 +171,22 @@ impl<'l> TableWriter<'l> {
             (T::Float, Value::Float(number)) => self.set_float(slot, *number),
             (T::Double, Value::Double(number)) => self.set_double(slot, *number),
             (T::String, Value::String(text)) => self.set_bytes(slot, text.as_bytes()),
-            (T::Flex, Value::Flex(bytes)) | (T::ByteVector, Value::ByteVector(bytes)) => self.set_bytes(slot, bytes),
+            (T::Flex, Value::Flex(bytes)) | (T::ByteVector, Value::ByteVector(bytes)) => {
+                self.set_bytes(slot, bytes)
+            }
             (T::BoolVector, Value::BoolVector(bits)) => self.set_elements(slot, bits, |bit| [u8::from(bit)]),
-            (T::ShortVector | T::CharVector, Value::ShortVector(of)) => self.set_elements(slot, of, i16::to_le_bytes),
+            (T::ShortVector | T::CharVector, Value::ShortVector(of)) => {
+                self.set_elements(slot, of, i16::to_le_bytes)
+            }
             (T::IntVector, Value::IntVector(of)) => self.set_elements(slot, of, i32::to_le_bytes),
             (T::LongVector | T::DateVector | T::DateNanoVector, Value::LongVector(of)) => {
                 self.set_elements(slot, of, i64::to_le_bytes);
             }
             (T::FloatVector, Value::FloatVector(of)) => self.set_elements(slot, of, f32::to_le_bytes),
             (T::DoubleVector, Value::DoubleVector(of)) => self.set_elements(slot, of, f64::to_le_bytes),
-            (T::StringVector, Value::StringVector(of)) => self.set_strings(slot, of.iter().map(String::as_str)),
+            (T::StringVector, Value::StringVector(of)) => {
+                self.set_strings(slot, of.iter().map(String::as_str))
+            }
             (ty, value) => return Err(ValueError::Kind { ty, got: value.kind() }),
         }
         Ok(())
@@ -206,7 +213,12 @@ impl<'l> TableWriter<'l> {
         out.extend_from_slice(&self.bytes);
     }
 
-    fn set_elements<T: Copy, const N: usize>(&mut self, slot: usize, elements: &[T], to_bytes: impl Fn(T) -> [u8; N]) {
+    fn set_elements<T: Copy, const N: usize>(
+        &mut self,
+        slot: usize,
+        elements: &[T],
+        to_bytes: impl Fn(T) -> [u8; N],
+    ) {
         let bytes: Vec<u8> = elements.iter().flat_map(|&element| to_bytes(element)).collect();
         self.set_bytes(slot, &bytes);
     }
@@ -225,7 +237,8 @@ impl<'l> TableWriter<'l> {
 
     /// Marks the property as present; returns the place of its inline bytes.
     fn present(&mut self, slot: usize) -> usize {
-        let offset = self.layout.slot(slot).unwrap_or_else(|| panic!("there is no property in slot {slot}")).offset;
+        let offset =
+            self.layout.slot(slot).unwrap_or_else(|| panic!("there is no property in slot {slot}")).offset;
         let entry = vtable_entry(slot);
         self.bytes[entry..entry + 2].copy_from_slice(&offset.to_le_bytes());
         self.layout.table + offset as usize

@@ -9,7 +9,10 @@ use crate::types::{EntityFlags, PropertyFlags, PropertyType};
 /// Checks entities in order of id.
 pub(super) fn entities(entities: &[EntityDef]) -> Result<(), SchemaError> {
     if entities.len() > ENTITIES_MAX {
-        return Err(invalid("the schema", format!("it has {} entities; at most {ENTITIES_MAX} are allowed", entities.len())));
+        return Err(invalid(
+            "the schema",
+            format!("it has {} entities; at most {ENTITIES_MAX} are allowed", entities.len()),
+        ));
     }
     let mut uids = HashSet::new();
     let (mut ids, mut names, mut indexes) = (HashSet::new(), HashSet::new(), HashSet::new());
@@ -40,10 +43,18 @@ pub(super) fn entities(entities: &[EntityDef]) -> Result<(), SchemaError> {
             }
         }
         if entity.has_shared_ids() && !entity.is_synced() {
-            return Err(invalid(place(), "shared ids are for synced entities; mark it synced, or leave them out"));
+            return Err(invalid(
+                place(),
+                "shared ids are for synced entities; mark it synced, or leave them out",
+            ));
         }
-        if entity.flags.has(EntityFlags::SHARED_GLOBAL_IDS) && entity.properties.iter().any(|p| is_unassignable(p)) {
-            return Err(invalid(place(), "with shared ids the application chooses ids; a monotonic sequence cannot be had"));
+        if entity.flags.has(EntityFlags::SHARED_GLOBAL_IDS)
+            && entity.properties.iter().any(|p| is_unassignable(p))
+        {
+            return Err(invalid(
+                place(),
+                "with shared ids the application chooses ids; a monotonic sequence cannot be had",
+            ));
         }
     }
     Ok(())
@@ -60,26 +71,41 @@ fn properties(
 ) -> Result<(), SchemaError> {
     let count = entity.properties.len();
     if count > PROPERTIES_MAX {
-        return Err(invalid(&entity.name, format!("it has {count} properties; at most {PROPERTIES_MAX} are allowed")));
+        return Err(invalid(
+            &entity.name,
+            format!("it has {count} properties; at most {PROPERTIES_MAX} are allowed"),
+        ));
     }
     let (mut ids, mut names) = (HashSet::new(), HashSet::new());
     for property in &entity.properties {
         let place = || format!("{}.{}", entity.name, property.name);
         name(&property.name, &entity.name)?;
         if property.id.0 == 0 || property.id.0 as usize > PROPERTIES_MAX {
-            let what = format!("its id is {}; ids go from 1 to {PROPERTIES_MAX}, retired ones count", property.id);
+            let what =
+                format!("its id is {}; ids go from 1 to {PROPERTIES_MAX}, retired ones count", property.id);
             return Err(invalid(place(), what));
         }
         if property.id > entity.last_property_id {
-            return Err(invalid(place(), "its id is larger than the entity's lastPropertyId; raise that one"));
+            return Err(invalid(
+                place(),
+                "its id is larger than the entity's lastPropertyId; raise that one",
+            ));
         }
         once(&mut ids, property.id, place, "another property of the entity has its id")?;
-        once(&mut names, property.name.as_str(), place, "the entity has two properties of this name; rename one")?;
+        once(
+            &mut names,
+            property.name.as_str(),
+            place,
+            "the entity has two properties of this name; rename one",
+        )?;
         uid(uids, property.uid.0, place)?;
         flags(property).map_err(|what| invalid(place(), what))?;
         if let Some(index) = property.index {
             if index.id.0 == 0 || !indexes.insert(index.id.0) {
-                return Err(invalid(place(), format!("index id {} is 0 or belongs to another property", index.id)));
+                return Err(invalid(
+                    place(),
+                    format!("index id {} is 0 or belongs to another property", index.id),
+                ));
             }
             uid(uids, index.uid.0, place)?;
         }
@@ -117,7 +143,9 @@ fn flags(property: &PropertyDef) -> Result<(), &'static str> {
 
 fn name(name: &str, place: &str) -> Result<(), SchemaError> {
     if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
-        let what = format!("the name {name:?} is empty, longer than {NAME_BYTES_MAX} bytes, or has control characters");
+        let what = format!(
+            "the name {name:?} is empty, longer than {NAME_BYTES_MAX} bytes, or has control characters"
+        );
         return Err(invalid(place, what));
     }
     Ok(())
