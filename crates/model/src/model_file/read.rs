@@ -19,18 +19,18 @@ type Used = (u32, Uid, String);
 pub(super) fn schema(document: &Map<String, Value>) -> Result<Schema, ModelFileError> {
     version(document)?;
     let mut entities = Vec::new();
-    let top = Place { object: document, name: "the file itself".to_owned() };
+    let top = Place { object: document, name: "the top level".to_owned() };
     for (at, value) in top.array("entities")?.iter().enumerate() {
         entities.push(entity(Place::new(value, format!("entities[{at}]"))?)?);
     }
-    check_last(&top, &entities)?;
     check_retired(document, &entities)?;
+    check_last(&top, &entities)?;
     Ok(Schema::new(entities)?)
 }
 
 /// The largest numbers and the retired uids of a file.
 pub(super) fn retired(document: &Map<String, Value>) -> Result<Retired, ModelFileError> {
-    let top = Place { object: document, name: "the file itself".to_owned() };
+    let top = Place { object: document, name: "the top level".to_owned() };
     let mut uids = Vec::new();
     for list in RETIRED_LISTS {
         uids.extend(retired_list(&top, list)?);
@@ -61,7 +61,7 @@ pub(super) fn id_and_uid(text: &str) -> Option<(u32, Uid)> {
 }
 
 fn version(document: &Map<String, Value>) -> Result<(), ModelFileError> {
-    let top = Place { object: document, name: "the file itself".to_owned() };
+    let top = Place { object: document, name: "the top level".to_owned() };
     let Some(version) = top.number("modelVersion")? else {
         return Err(
             top.wrong("modelVersion is missing; is this a model file? Such files say \"modelVersion\": 5")
