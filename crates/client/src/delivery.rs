@@ -99,7 +99,7 @@ fn pushed(tx: &wire::PushedTx) -> Option<Delivery<'_>> {
     })
 }
 
-fn verdict(verdict: &wire::Verdict) -> Option<Delivery<'static>> {
+fn verdict(verdict: &wire::Verdict) -> Option<Delivery<'_>> {
     let lost = |ops: &[wire::LostOp]| -> Vec<LostOp> {
         ops.iter().map(|lost| LostOp { op: lost.op, generation: lost.generation }).collect()
     };

@@ -44,7 +44,7 @@ pub use field::{FieldMap, FieldMapError, FieldReader, FieldWriter};
 pub use observer::{Changes, EntityChanges, Subscription};
 pub use open::StoreBuilder;
 pub use property::{Comparable, Operand, Ordered, Property, Text};
-pub use property_value::{Date, DateNano, Flex, PropertyValue};
+pub use property_value::{Date, DateNano, Flex, NeverNull, PropertyValue};
 pub use reconvene_macros::Entity;
 pub use seam::{Durability, SeamError};
 pub use store::Store;
