@@ -83,7 +83,7 @@ pub enum CheckErrorKind {
         properties: Vec<String>,
     },
     /// The operator does not suit the property's type.
-    #[error("`{property}` is a {ty}, which `{op}` cannot compare; {}", operators(*.ty))]
+    #[error("`{property}` is of type {ty}, which `{op}` cannot compare; {}", operators(*.ty))]
     Operator {
         /// The property.
         property: String,
@@ -103,7 +103,7 @@ pub enum CheckErrorKind {
         op: &'static str,
     },
     /// The value is of another kind than the property.
-    #[error("`{property}` is a {ty} and cannot be compared with {got}; compare it with {}", wanted(*.ty))]
+    #[error("`{property}` is of type {ty} and cannot be compared with {got}; compare it with {}", wanted(*.ty))]
     Kind {
         /// The property.
         property: String,
