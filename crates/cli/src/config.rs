@@ -23,8 +23,8 @@ use crate::value::{Found, Value, shown};
 #[derive(Debug)]
 #[cfg_attr(not(test), expect(dead_code, reason = "`serve` reads the fields that the checks do not"))]
 pub(crate) struct ServeSettings {
-    /// The model file; a new database directory cannot do without one.
-    pub(crate) model: Option<PathBuf>,
+    /// The model file and who named it; there is one if the database directory is new.
+    pub(crate) model: Option<(PathBuf, Place)>,
     /// Where to listen.
     pub(crate) bind: SocketAddr,
     /// The directory of the database.
@@ -190,21 +190,25 @@ impl Options {
             warnings.push(unsecured_warning(bind));
         }
         warnings.extend(misspelt(environment));
-        let model = self.path(&options::MODEL).map(|(path, place)| (directory.join(path), place));
+        let model = self.path(&options::MODEL).map(|(path, place)| (directory.join(path), place.clone()));
         if let Some((path, place)) = &model {
             check_readable(path).map_err(|error| ConfigError::NamedFileUnreadable {
-                place: (*place).clone(),
+                place: place.clone(),
                 path: path.clone(),
                 error,
             })?;
         }
         let (db_directory, _) = self.path(&options::DB_DIRECTORY).expect("the directory has a default");
+        let db_directory = directory.join(db_directory);
+        if model.is_none() && is_new(&db_directory) {
+            return Err(ConfigError::ModelMissing { directory: db_directory });
+        }
         let level = self.choice(&options::LOG_LEVEL);
         let json = self.choice(&options::LOG_FORMAT) == "json";
         Ok(ServeSettings {
-            model: model.map(|(path, _)| path),
+            model,
             bind,
-            db_directory: directory.join(db_directory),
+            db_directory,
             authentication,
             message_bytes_max: self.number(&options::MESSAGE_BYTES_MAX),
             sessions_max: self.number(&options::SESSIONS_MAX),
@@ -292,6 +296,14 @@ fn misspelt(environment: &Environment) -> impl Iterator<Item = String> {
             "{name} in the environment is not an option and was left alone; did you mean {ENVIRONMENT_PREFIX}{near}?"
         ))
     })
+}
+
+/// Whether a server would begin a new database there. A directory that cannot be read is left to the store to complain of.
+fn is_new(directory: &Path) -> bool {
+    match std::fs::read_dir(directory) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
 }
 
 fn check_readable(path: &Path) -> io::Result<()> {

@@ -83,6 +83,16 @@ pub(crate) enum ConfigError {
         /// What the operating system said, or what is wrong with the content.
         error: io::Error,
     },
+    /// A new database was asked for, and nobody said what it is to hold.
+    #[error(
+        "{} holds no database yet, and a new one needs a model: name the model file of your application with --model FILE, \
+         or another directory with --db-directory",
+        shown_path(directory)
+    )]
+    ModelMissing {
+        /// The directory, which is missing or empty.
+        directory: PathBuf,
+    },
     /// Nobody said who may log in.
     #[error(
         "who may log in? Give a shared secret, with --shared-secret-file FILE or with RECONVENE_SHARED_SECRET in the \

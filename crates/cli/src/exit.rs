@@ -19,9 +19,9 @@ pub(crate) enum Exit {
 
 /// The exit codes as help texts explain them.
 pub(crate) const HELP: &str = "Exit codes:
-  0  the command did what it was asked to; for a server: it was told to end, and everything was written
-  1  something went wrong on the way, or a second signal did not let the server finish
-  2  nothing was begun: change the command line, the environment or the configuration file first";
+  0  done as asked; for a server: told to end, and everything was written
+  1  it failed on the way, or a second signal did not let the server finish
+  2  nothing was begun: change the command line, environment or file first";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {

@@ -16,6 +16,13 @@ impl Situation {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         Situation { folder, environment: Environment::new(), arguments: Vec::new() }
+            .database("reconvene-data")
+    }
+
+    /// A directory that is not new, so that nobody needs to name a model.
+    fn database(self, name: &str) -> Self {
+        std::fs::create_dir(self.folder.path().join(name)).unwrap();
+        self.file(&format!("{name}/data"), "")
     }
 
     /// One that starts unless a test spoils it.
@@ -97,7 +104,8 @@ fn every_option_is_taken_from_every_source() {
             let authentication =
                 option.environment.contains("SECRET") || option.kind == crate::value::Kind::Switch;
             let situation = if authentication { Situation::new() } else { Situation::sound() };
-            situation.file("model.json", "{}").file("secret.txt", "a secret of some length")
+            let situation = situation.file("model.json", "{}").file("secret.txt", "a secret of some length");
+            situation.database("by-file").database("by-text")
         };
         let line = |situation: Situation| {
             let overview = situation.load().unwrap().overview;
@@ -141,7 +149,7 @@ fn the_file_can_be_elsewhere() {
     let by_both =
         folder(Situation::new()).argument("--config=conf/r.json").variable("RECONVENE_CONFIG", "absent.json");
     for situation in [by_argument, by_environment, by_both] {
-        let situation = situation.file("conf/secret", "a secret of some length\n");
+        let situation = situation.file("conf/secret", "a secret of some length\n").database("conf/data");
         let settings = situation.load().unwrap();
         assert_eq!(settings.sessions_max, 2);
         assert_eq!(settings.db_directory, situation.folder.path().join("conf/data"));
@@ -197,6 +205,12 @@ fn unusable_configurations_are_refused_in_plain_words() {
             format!("--model names absent.json, which cannot be read: {os_not_found}"),
         ),
         (
+            Situation::sound().argument("--db-directory=fresh"),
+            "fresh holds no database yet, and a new one needs a model: name the model file of your application with --model \
+             FILE, or another directory with --db-directory"
+                .to_owned(),
+        ),
+        (
             Situation::sound().argument("--config=absent.json"),
             format!("cannot read the configuration file absent.json: {not_found}"),
         ),
@@ -205,7 +219,11 @@ fn unusable_configurations_are_refused_in_plain_words() {
             "--sessions-max is \"-5\"; expected a whole number from 1 to 1000000".to_owned(),
         ),
         (
-            Situation::sound().argument("--unsecured-no-authentication=yes").variable("RECONVENE_BIND", "everywhere"),
+            Situation::new().argument("--unsecured-no-authentication=yes"),
+            "--unsecured-no-authentication is \"yes\"; expected true or false".to_owned(),
+        ),
+        (
+            Situation::sound().variable("RECONVENE_BIND", "everywhere"),
             "RECONVENE_BIND in the environment is \"everywhere\"; expected ws:// with an IP address or localhost, and a \
              port, like ws://127.0.0.1:9999"
                 .to_owned(),
@@ -234,13 +252,18 @@ fn unusable_configurations_are_refused_in_plain_words() {
                 .to_owned(),
         ),
     ] {
-        // A switch that is given twice is refused by the command line's parser before anything is loaded.
-        let mut situation = situation;
-        if situation.arguments.len() > 1 && situation.arguments[1] == "--unsecured-no-authentication=yes" {
-            situation.arguments.remove(1);
-        }
         assert_eq!(situation.complaint(), expected);
     }
+}
+
+#[test]
+fn an_empty_directory_is_new_and_a_model_is_enough_for_it() {
+    let situation = Situation::sound().argument("--db-directory=fresh");
+    std::fs::create_dir(situation.folder.path().join("fresh")).unwrap();
+    assert!(matches!(situation.load(), Err(ConfigError::ModelMissing { .. })));
+    let situation = situation.file("m.json", "{}").argument("--model=m.json");
+    let settings = situation.load().unwrap();
+    assert_eq!(settings.model, Some((situation.folder.path().join("m.json"), Place::CommandLine("model"))));
 }
 
 #[test]
@@ -257,7 +280,10 @@ fn a_value_that_is_overruled_must_be_valid_too() {
 fn what_is_not_unicode_is_refused_or_taken_as_a_path() {
     use std::os::unix::ffi::OsStringExt;
     let strange = OsString::from_vec(b"d\xFF".to_vec());
-    let situation = Situation::sound().variable("RECONVENE_DB_DIRECTORY", strange.clone());
+    let situation = Situation::sound()
+        .file("m", "{}")
+        .argument("--model=m")
+        .variable("RECONVENE_DB_DIRECTORY", strange.clone());
     assert_eq!(situation.load().unwrap().db_directory, situation.folder.path().join(&strange));
     let situation = Situation::sound().variable("RECONVENE_LOG_LEVEL", strange);
     let expected = "RECONVENE_LOG_LEVEL in the environment is a text that is not Unicode; expected one of off, error, \
@@ -326,7 +352,11 @@ fn the_example_is_sound_and_names_every_option() {
         .file("shared-secret.txt", "a secret of some length\n");
     let settings = situation.load().unwrap();
     assert_eq!(settings.warnings, [""; 0]);
-    assert_eq!(settings.model, Some(situation.folder.path().join("model.json")));
+    assert_eq!(
+        settings.model.as_ref().map(|(path, _)| path.clone()),
+        Some(situation.folder.path().join("model.json")),
+        "{settings:?}"
+    );
 
     // All options that have defaults are shown with them, so that the example changes nothing by being used.
     let plain =
