@@ -50,8 +50,8 @@ pub fn check(expr: &Expr, entity: &EntityDef) -> Result<Predicate, CheckError> {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{kind}")]
 pub struct CheckError {
-    /// What is wrong.
-    pub kind: CheckErrorKind,
+    /// What is wrong; boxed so that results stay small where nothing is.
+    pub kind: Box<CheckErrorKind>,
     /// Which property it concerns, in the text that the expression was read from; `None` if it was built.
     pub span: Option<Span>,
 }
@@ -172,7 +172,7 @@ fn is_comparable(ty: PropertyType) -> bool {
 fn node(expr: &Expr, entity: &EntityDef, depth_left: usize) -> Result<Node, CheckError> {
     let nested = |expr: &Expr| match depth_left.checked_sub(1) {
         Some(depth_left) => node(expr, entity, depth_left),
-        None => Err(CheckError { kind: CheckErrorKind::TooDeep, span: None }),
+        None => Err(CheckError { kind: Box::new(CheckErrorKind::TooDeep), span: None }),
     };
     Ok(match expr {
         Expr::All => Node::All(Vec::new()),
@@ -204,12 +204,12 @@ impl<'e> Site<'e> {
         let span = path.span();
         let names = || entity.properties.iter().map(|property| property.name.as_str());
         let property = entity.property(path.name()).ok_or_else(|| CheckError {
-            kind: CheckErrorKind::UnknownProperty {
+            kind: Box::new(CheckErrorKind::UnknownProperty {
                 entity: entity.name.clone(),
                 property: path.name().to_owned(),
                 near: nearest(path.name(), names()).map(str::to_owned),
                 properties: names().map(str::to_owned).collect(),
-            },
+            }),
             span,
         })?;
         Ok(Site { property, span })
@@ -355,6 +355,6 @@ impl<'e> Site<'e> {
     }
 
     fn error(&self, kind: CheckErrorKind) -> CheckError {
-        CheckError { kind, span: self.span }
+        CheckError { kind: Box::new(kind), span: self.span }
     }
 }

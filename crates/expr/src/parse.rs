@@ -201,10 +201,9 @@ impl<'t> Parser<'t> {
                     _ => Err(parser.expected("AND, OR or `)`")),
                 }
             }),
-            Token::Keyword(Keyword::True) => self.advance().map(|_| Expr::All),
-            Token::Keyword(Keyword::False) => self.advance().map(|_| Expr::Not(Box::new(Expr::All))),
-            Token::Name(_) => self.comparison(),
-            _ => Err(self.expected("the name of a property, NOT or `(`")),
+            Token::Keyword(Keyword::True) => self.advance().map(|()| Expr::All),
+            Token::Keyword(Keyword::False) => self.advance().map(|()| Expr::Not(Box::new(Expr::All))),
+            _ => self.comparison(),
         }
     }
 
@@ -216,10 +215,11 @@ impl<'t> Parser<'t> {
     }
 
     fn comparison(&mut self) -> Result<Expr, Failure> {
-        let path = match self.advance()? {
-            (Token::Name(name), span) => Path::at(name, span),
-            (_, span) => return Err((ParseErrorKind::Empty, span)),
+        let Token::Name(name) = &mut self.token else {
+            return Err(self.expected("the name of a property, NOT or `(`"));
         };
+        let path = Path::at(std::mem::take(name), self.span);
+        self.advance()?;
         let no_case = self.token == Token::Keyword(Keyword::InNoCase);
         match self.token {
             Token::Op(op) => {
@@ -289,10 +289,10 @@ impl<'t> Parser<'t> {
         Ok(literal)
     }
 
-    /// Takes the token and looks at the next one.
-    fn advance(&mut self) -> Result<(Token, Span), Failure> {
-        let (token, span) = self.lexer.next()?;
-        Ok((std::mem::replace(&mut self.token, token), std::mem::replace(&mut self.span, span)))
+    /// Goes on to the next token.
+    fn advance(&mut self) -> Result<(), Failure> {
+        (self.token, self.span) = self.lexer.next()?;
+        Ok(())
     }
 
     fn expected(&self, expected: &'static str) -> Failure {

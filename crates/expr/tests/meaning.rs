@@ -485,7 +485,7 @@ fn what_does_not_fit_is_an_error_with_a_remedy() {
     let built = Expr::Compare { path: Path::property("Flag"), op: CompareOp::Eq, value: Literal::Null };
     let error = check(&built, &mixed()).expect_err("the name is not known");
     assert!(
-        matches!(&error.kind, CheckErrorKind::UnknownProperty { near: Some(near), .. } if near == "flag")
+        matches!(&*error.kind, CheckErrorKind::UnknownProperty { near: Some(near), .. } if near == "flag")
     );
     assert_eq!(error.render("anything"), error.to_string());
 }

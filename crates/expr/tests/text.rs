@@ -236,7 +236,7 @@ fn what_a_check_lets_pass_can_be_printed_and_read() {
         assert!(check(&deepest, &entity).is_ok());
         assert_eq!(parse(&deepest.to_string()), Ok(deepest));
         let error = check(&nest(DEPTH_MAX + 1), &entity).expect_err("it is too deep");
-        assert_eq!(error.kind, CheckErrorKind::TooDeep);
+        assert_eq!(*error.kind, CheckErrorKind::TooDeep);
     });
 }
 
