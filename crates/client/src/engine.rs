@@ -11,8 +11,8 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+use tokio_tungstenite::client_async_with_config;
+use reconvene_socket::{Meter, Metered, Socket};
 
 use crate::event::{Listener, SyncEvent};
 use crate::options::{Address, ClientError, SyncClientBuilder};
@@ -134,10 +134,9 @@ async fn run(shared: &Arc<Shared>, address: &Address, connect_timeout: Duration)
             shared.tell(&SyncEvent::GaveUp { closed });
             return;
         }
-        let until = backoff.handle_failure(start.elapsed(), random());
+        let pause_for = backoff.handle_failure(start.elapsed(), random());
         shared.status.update(|status| status.state = State::Waiting);
-        let retry_in = Some(until.saturating_sub(start.elapsed()));
-        shared.tell(&SyncEvent::Disconnected { closed, retry_in });
+        shared.tell(&SyncEvent::Disconnected { closed, retry_in: Some(pause_for) });
         pause(shared, start, &mut backoff).await;
     }
 }
@@ -164,7 +163,7 @@ async fn connect(
     shared: &Shared,
     address: &Address,
     timeout: Duration,
-) -> Result<WebSocketStream<TcpStream>, Option<Closed>> {
+) -> Result<Socket, Option<Closed>> {
     let attempt = tokio::time::timeout(timeout, open(shared, address));
     let failed = |reason: String| {
         Some(Closed { by: ClosedBy::Link, code: Code::LinkLost, reason: format!("{}: {reason}", address.url) })
@@ -185,7 +184,7 @@ async fn stopped(shared: &Shared) {
     }
 }
 
-async fn open(shared: &Shared, address: &Address) -> Result<WebSocketStream<TcpStream>, String> {
+async fn open(shared: &Shared, address: &Address) -> Result<Socket, String> {
     let stream = TcpStream::connect(&address.target).await.map_err(|error| error.to_string())?;
     // Verdicts and small pushes must not wait for more bytes to come.
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
@@ -193,13 +192,8 @@ async fn open(shared: &Shared, address: &Address) -> Result<WebSocketStream<TcpS
     request
         .headers_mut()
         .insert("Sec-WebSocket-Protocol", HeaderValue::from_static(reconvene_protocol::SUBPROTOCOL));
-    let bytes_max = shared.protocol.message_bytes_max;
-    let config = WebSocketConfig::default()
-        .read_buffer_size(SOCKET_BUFFER_BYTES)
-        .write_buffer_size(SOCKET_BUFFER_BYTES)
-        .max_write_buffer_size(2 * SOCKET_BUFFER_BYTES + bytes_max)
-        .max_message_size(Some(bytes_max))
-        .max_frame_size(Some(bytes_max));
+    let config = reconvene_socket::config(SOCKET_BUFFER_BYTES, shared.protocol.message_bytes_max);
+    let stream = Metered::new(stream, Meter::new());
     let (socket, _) =
         client_async_with_config(request, stream, Some(config)).await.map_err(|error| error.to_string())?;
     Ok(socket)

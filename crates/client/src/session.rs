@@ -4,17 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{FutureExt, SinkExt, StreamExt};
+use futures_util::stream::SplitStream;
+use futures_util::{FutureExt, StreamExt};
 use reconvene_model::TxHash;
 use reconvene_protocol::{
     Backoff, ClientEvent, ClientLogin, ClientSession, Closed, ClosedBy, Code, Cursor, LoginAccepted, SchemaHashes,
 };
+use reconvene_socket::{FRAMES_OUT_MAX, Meter, Socket};
 use reconvene_store::StoreError;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 
 use crate::delivery::Inbox;
@@ -22,14 +21,14 @@ use crate::engine::Shared;
 use crate::event::SyncEvent;
 use crate::status::State;
 
-/// Frames that wait for the socket; what the session would add stays where it is until there is room.
-const FRAMES_OUT_MAX: usize = 4;
-
 /// The bytes of received messages after which they are applied, although more may be ready.
 const APPLY_BYTES: usize = 8 * 1024 * 1024;
 
 /// The frames after which they are applied, although more may be ready.
 const APPLY_FRAMES: usize = 256;
+
+/// How long the server may take to accept a frame before the connection counts as lost.
+const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long the farewell may take to leave.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -37,7 +36,7 @@ const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Drives a session until it ends; returns how.
 pub(crate) async fn drive(
     shared: &Arc<Shared>,
-    socket: WebSocketStream<TcpStream>,
+    socket: Socket,
     backoff: &mut Backoff,
 ) -> Closed {
     let start = Instant::now();
@@ -45,6 +44,7 @@ pub(crate) async fn drive(
         Ok(login) => login,
         Err(error) => return failed(&error),
     };
+    let meter = socket.get_ref().meter().clone();
     let (sink, stream) = socket.split();
     let (frames, queue) = mpsc::channel(FRAMES_OUT_MAX);
     let mut connection = Connection {
@@ -52,12 +52,14 @@ pub(crate) async fn drive(
         session: ClientSession::new(shared.protocol.clone(), login, start.elapsed()),
         start,
         stream,
+        moved: meter.moved(),
+        meter,
         frames: Some(frames),
         inbox: Inbox::default(),
         backoff,
         closed: None,
     };
-    let writer = tokio::spawn(write(sink, queue));
+    let writer = tokio::spawn(reconvene_socket::write(sink, queue, SEND_TIMEOUT));
     connection.run().await;
     let closed = connection.closed.take();
     connection.say_goodbye(writer).await;
@@ -88,25 +90,14 @@ fn failed(error: &StoreError) -> Closed {
     Closed { by: ClosedBy::Us, code: Code::ClientFailed, reason: error.to_string() }
 }
 
-/// Writes frames one by one, and flushes once none is left.
-async fn write(
-    mut sink: SplitSink<WebSocketStream<TcpStream>, Message>,
-    mut queue: mpsc::Receiver<Bytes>,
-) -> Result<(), SocketError> {
-    while let Some(frame) = queue.recv().await {
-        sink.feed(Message::Binary(frame)).await?;
-        if queue.is_empty() {
-            sink.flush().await?;
-        }
-    }
-    sink.close().await
-}
-
 struct Connection<'a> {
     shared: &'a Arc<Shared>,
     session: ClientSession,
     start: Instant,
-    stream: SplitStream<WebSocketStream<TcpStream>>,
+    stream: SplitStream<Socket>,
+    meter: Arc<Meter>,
+    /// What the meter showed when it was last looked at.
+    moved: u64,
     /// `None` once the farewell is on its way.
     frames: Option<mpsc::Sender<Bytes>>,
     inbox: Inbox,
@@ -135,6 +126,9 @@ impl Connection<'_> {
                     self.session.handle_disconnected("the connection was lost while sending");
                 }
             }
+            if self.session.is_closed() {
+                continue;
+            }
             // With the queue full, the session may have more to say as soon as there is room.
             let full = frames.capacity() == 0;
             let timeout = self.session.poll_timeout().map(|at| self.start + at);
@@ -142,9 +136,19 @@ impl Connection<'_> {
                 message = self.stream.next() => self.receive(message),
                 () = self.shared.wake.notified() => {}
                 _ = frames.reserve(), if full => {}
-                () = sleep_until(timeout) => self.session.handle_timeout(self.start.elapsed()),
+                () = frames.closed() => self.session.handle_disconnected("the server takes nothing more"),
+                () = sleep_until(timeout) => self.time_is_up(),
             }
         }
+    }
+
+    /// Acts on deadlines; a connection on which bytes still move is slow, not dead.
+    fn time_is_up(&mut self) {
+        let moved = self.meter.moved();
+        if std::mem::replace(&mut self.moved, moved) != moved {
+            self.session.handle_progress(self.start.elapsed());
+        }
+        self.session.handle_timeout(self.start.elapsed());
     }
 
     /// Takes one message and those that are already here, so that they share one commit.
@@ -160,7 +164,13 @@ impl Connection<'_> {
                     self.session.handle_frame(frame, self.start.elapsed());
                 }
                 Some(Ok(Message::Close(_))) | None => self.session.handle_disconnected("the server closed the connection"),
+                Some(Ok(Message::Text(_))) => {
+                    self.session.close(Code::FrameInvalid, "messages of this protocol are binary");
+                }
                 Some(Ok(_)) => {}
+                Some(Err(SocketError::Capacity(error))) => {
+                    self.session.close(Code::FrameTooLong, &error.to_string());
+                }
                 Some(Err(error)) => self.session.handle_disconnected(&error.to_string()),
             }
             if self.session.is_closed() || bytes >= APPLY_BYTES || frames >= APPLY_FRAMES {

@@ -6,14 +6,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use reconvene_protocol::SUBPROTOCOL;
+use reconvene_protocol::limits::LOGIN_BYTES_MAX;
+use reconvene_socket::{Meter, Metered, Socket};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
+use tokio_tungstenite::accept_hdr_async_with_config;
 
 use crate::connection;
 use crate::options::ServerError;
@@ -21,6 +22,9 @@ use crate::shared::Shared;
 
 /// The buffers of each connection, in bytes: with thousands of idle ones they are what costs memory.
 const SOCKET_BUFFER_BYTES: usize = 4 * 1024;
+
+/// The bytes that a connection may bring before its login is accepted: the handshake, the login, and the frames around them.
+const RECEIVED_BEFORE_LOGIN_MAX: u64 = 2 * LOGIN_BYTES_MAX as u64;
 
 /// How long to wait after the operating system refused a connection, as when file descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -66,7 +70,7 @@ pub(crate) fn start(shared: Arc<Shared>, bind: SocketAddr) -> Result<(Listening,
     let (end, ended) = oneshot::channel();
     runtime.spawn(async move {
         accept(shared, listener).await;
-        drop(end.send(()));
+        let _ = end.send(());
     });
     Ok((Listening { runtime, ended }, address))
 }
@@ -122,16 +126,11 @@ async fn handle(shared: Arc<Shared>, stream: TcpStream, number: u64, _place: Own
     connection::serve(shared, socket, number).await;
 }
 
-async fn shake_hands(shared: &Shared, stream: TcpStream) -> Result<WebSocketStream<TcpStream>, String> {
+async fn shake_hands(shared: &Shared, stream: TcpStream) -> Result<Socket, String> {
     // Verdicts and small pushes must not wait for more bytes to come.
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
-    let bytes_max = shared.protocol.limits.message_bytes_max;
-    let config = WebSocketConfig::default()
-        .read_buffer_size(SOCKET_BUFFER_BYTES)
-        .write_buffer_size(SOCKET_BUFFER_BYTES)
-        .max_write_buffer_size(2 * SOCKET_BUFFER_BYTES + bytes_max)
-        .max_message_size(Some(bytes_max))
-        .max_frame_size(Some(bytes_max));
+    let config = reconvene_socket::config(SOCKET_BUFFER_BYTES, shared.protocol.limits.message_bytes_max);
+    let stream = Metered::new(stream, Meter::with_limit(RECEIVED_BEFORE_LOGIN_MAX));
     accept_hdr_async_with_config(stream, grant_subprotocol, Some(config)).await.map_err(|error| error.to_string())
 }
 

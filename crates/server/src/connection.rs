@@ -5,24 +5,20 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::stream::{FuturesOrdered, SplitSink, SplitStream};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::StreamExt;
+use futures_util::stream::{FuturesOrdered, SplitStream};
 use reconvene_model::{PeerId, Seq};
 use reconvene_protocol::{Closed, Code, LoginRequest, SendError, ServerEvent, ServerSession, UploadedTx};
-use reconvene_store::{Chunk, ChunkStart, Decision, StoreError};
-use tokio::net::TcpStream;
+use reconvene_socket::{FRAMES_OUT_MAX, Meter, Socket};
+use reconvene_store::{Break, Chunk, ChunkStart, Decision, StoreError};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 
 use crate::committer::{Job, Reply, Upload};
 use crate::login::{self, Refusal};
 use crate::ring::Next;
 use crate::shared::{Registration, Shared};
-
-/// Frames that wait for the socket; what the session would add stays where it is until there is room.
-const FRAMES_OUT_MAX: usize = 4;
 
 /// The bytes that may wait in a session before the next part of the history is fetched for it.
 const QUEUE_BYTES: usize = 512 * 1024;
@@ -31,21 +27,24 @@ const QUEUE_BYTES: usize = 512 * 1024;
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Serves a connection whose WebSocket handshake is done, until it ends.
-pub(crate) async fn serve(shared: Arc<Shared>, socket: WebSocketStream<TcpStream>, number: u64) {
+pub(crate) async fn serve(shared: Arc<Shared>, socket: Socket, number: u64) {
     let start = Instant::now();
     let mut nonce = [0; reconvene_protocol::NONCE_BYTES];
     if let Err(error) = getrandom::fill(&mut nonce) {
         tracing::error!(%error, "no random numbers are to be had: no session can be opened");
         return;
     }
+    let meter = socket.get_ref().meter().clone();
     let (sink, stream) = socket.split();
     let (frames, queue) = mpsc::channel(FRAMES_OUT_MAX);
-    let writer = tokio::spawn(write(sink, queue, shared.limits.send_timeout));
+    let writer = tokio::spawn(reconvene_socket::write(sink, queue, shared.limits.send_timeout));
     let mut connection = Connection {
         session: ServerSession::new(shared.protocol.clone(), nonce, shared.now_ms(), start.elapsed()),
         number,
         start,
         stream,
+        moved: meter.moved(),
+        meter,
         frames: Some(frames),
         replies: FuturesOrdered::new(),
         task: None,
@@ -58,22 +57,6 @@ pub(crate) async fn serve(shared: Arc<Shared>, socket: WebSocketStream<TcpStream
     };
     connection.run().await;
     connection.say_goodbye(writer).await;
-}
-
-/// Writes frames one by one, and flushes once none is left; ends when the client takes none for too long.
-async fn write(
-    mut sink: SplitSink<WebSocketStream<TcpStream>, Message>,
-    mut queue: mpsc::Receiver<Bytes>,
-    timeout: Duration,
-) -> Result<(), SocketError> {
-    let slow = || SocketError::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "the client reads too slowly"));
-    while let Some(frame) = queue.recv().await {
-        tokio::time::timeout(timeout, sink.feed(Message::Binary(frame))).await.map_err(|_| slow())??;
-        if queue.is_empty() {
-            tokio::time::timeout(timeout, sink.flush()).await.map_err(|_| slow())??;
-        }
-    }
-    sink.close().await
 }
 
 /// How a session follows the history.
@@ -103,7 +86,10 @@ struct Connection {
     session: ServerSession,
     number: u64,
     start: Instant,
-    stream: SplitStream<WebSocketStream<TcpStream>>,
+    stream: SplitStream<Socket>,
+    meter: Arc<Meter>,
+    /// What the meter showed when it was last looked at.
+    moved: u64,
     /// `None` once the farewell is on its way.
     frames: Option<mpsc::Sender<Bytes>>,
     /// What the committer will answer, in the order of the uploads.
@@ -132,6 +118,9 @@ impl Connection {
                     self.session.handle_disconnected("the connection was lost while sending");
                 }
             }
+            if self.session.is_closed() {
+                continue;
+            }
             let draining = *self.draining.borrow_and_update();
             if draining && self.replies.is_empty() {
                 self.session.drain();
@@ -153,9 +142,18 @@ impl Connection {
                 () = notified(replaced) => {
                     self.session.close(Code::Replaced, "this peer has logged in again; only its newest session stays");
                 }
-                () = sleep_until(timeout) => self.session.handle_timeout(self.start.elapsed()),
+                () = sleep_until(timeout) => self.time_is_up(),
             }
         }
+    }
+
+    /// Acts on deadlines; a connection on which bytes still move is slow, not dead.
+    fn time_is_up(&mut self) {
+        let moved = self.meter.moved();
+        if std::mem::replace(&mut self.moved, moved) != moved {
+            self.session.handle_progress(self.start.elapsed());
+        }
+        self.session.handle_timeout(self.start.elapsed());
     }
 
     fn receive(&mut self, message: Option<Result<Message, SocketError>>) {
@@ -200,6 +198,8 @@ impl Connection {
         self.task = Some(Task::Login(tokio::task::spawn_blocking(move || {
             let now_ms = shared.now_ms();
             let answer = login::judge(&shared.sync, &shared.authentication, &request, number, now_ms)?;
+            // Should the last confirmation have been lost, this makes up for it; a full queue may drop it once more.
+            drop(shared.jobs.try_send(Job::Confirmed(request.peer, request.login.confirmed)));
             Ok((answer, request.peer))
         })));
     }
@@ -230,9 +230,14 @@ impl Connection {
             match decided.decision {
                 Decision::Verdict { number, verdict } => verdicts.push(login::verdict((number, verdict))),
                 Decision::Known { .. } => {}
-                Decision::Broken { reason } => {
+                Decision::Broken { what, reason } => {
                     tracing::warn!(peer = %decided.peer, reason, "a client uploaded what is no transaction of its own");
-                    self.session.close(Code::TxInvalid, &reason);
+                    let code = match what {
+                        Break::Chain => Code::TxChainBroken,
+                        Break::Gap => Code::TxGap,
+                        _ => Code::TxInvalid,
+                    };
+                    self.session.close(code, &reason);
                     return;
                 }
                 other => unreachable!("the store makes no decision that its server does not know: {other:?}"),
@@ -250,6 +255,7 @@ impl Connection {
             Done::Login(Ok((answer, peer))) => {
                 tracing::info!(session = self.number, %peer, from = %answer.catch_up_from, "logged in");
                 self.following = Following::CatchUp(ChunkStart::after(answer.catch_up_from));
+                self.meter.lift_limit();
                 self.registration = Some(self.shared.register(peer));
                 self.session.accept_login(answer, self.start.elapsed());
             }
@@ -284,7 +290,7 @@ impl Connection {
 
     /// Fetches what comes next in the history, as long as what was fetched before is on its way.
     fn follow(&mut self) {
-        while self.session.is_logged_in() && self.session.queue_bytes() < QUEUE_BYTES {
+        while self.session.is_logged_in() && self.session.queue_bytes() < QUEUE_BYTES.min(self.shared.protocol.queue_bytes_max) {
             match self.following {
                 Following::Nothing => return,
                 Following::CatchUp(start) => {

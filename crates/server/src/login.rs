@@ -55,6 +55,12 @@ pub(crate) fn judge(
         tracing::error!(peer = %request.peer, "a device has seen more of the history than this server holds");
         return Err(Refusal::new(Code::HistoryLost, message));
     }
+    if login.confirmed < origin.confirmed {
+        let message = "this device has forgotten verdicts that it had confirmed: its directory is a copy or was restored \
+                       from a backup; give it a new directory, its unsent writes are kept in this one";
+        tracing::error!(peer = %request.peer, "a device has forgotten what it had confirmed");
+        return Err(Refusal::new(Code::IdentityForked, message));
+    }
     let same_view = known_history && login.cursor.view == view;
     Ok(LoginAnswer {
         session,

@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use reconvene_protocol::limits::ENVELOPE_BYTES_MAX;
 use reconvene_protocol::{Secret, ServerConfig};
-use reconvene_store::{Role, Store, StoreError};
+use reconvene_store::{Role, Store, StoreError, TX_BYTES_MAX, TX_OPS_MAX};
 
 use crate::Server;
 
@@ -31,6 +32,17 @@ pub enum ServerError {
     /// The store is a device's.
     #[error("this directory belongs to a device; a server needs a directory of its own")]
     DeviceStore,
+    /// The messages are too short for the transactions that stores make.
+    #[error(
+        "the longest message is set to {message_bytes_max} bytes; it must be at least {needed}, or a device's largest \
+         transaction could never be sent"
+    )]
+    MessagesTooShort {
+        /// The limit that was set.
+        message_bytes_max: usize,
+        /// The least that will do.
+        needed: usize,
+    },
     /// Nothing can listen there.
     #[error("cannot listen on {address}: {error}; choose another address, or stop what listens there")]
     Bind {
@@ -142,6 +154,11 @@ impl ServerBuilder {
         }
         if self.store.sync().role() != Role::Server {
             return Err(ServerError::DeviceStore);
+        }
+        let message_bytes_max = self.protocol.limits.message_bytes_max;
+        let needed = TX_BYTES_MAX + ENVELOPE_BYTES_MAX;
+        if message_bytes_max < needed || self.protocol.tx_ops_max() < TX_OPS_MAX {
+            return Err(ServerError::MessagesTooShort { message_bytes_max, needed });
         }
         Server::start(self)
     }

@@ -192,6 +192,14 @@ pub enum StoreError {
         /// The limit.
         max: usize,
     },
+    /// A transaction has too many operations to travel.
+    #[error("the transaction writes {operations} synced objects, more than the {max} that one may; split it into smaller ones")]
+    TooManyOperations {
+        /// Their number.
+        operations: usize,
+        /// The limit.
+        max: usize,
+    },
     /// A server of another history.
     #[error(
         "the server's history ({offered:016x}) is not the one that this store has synced with ({known:016x}): the server was \

@@ -50,8 +50,8 @@ pub use seam::{Durability, SeamError};
 pub use store::Store;
 pub use structs::Put;
 pub use sync::{
-    Applied, Chunk, ChunkStart, Cursor, Decided, Decision, Delivery, Incoming, LoginState, LostOp, Origin, OutboxTx,
-    PushedTx, RefusalReason, Rejected, RejectedOp, Role, SyncHandle, TX_BYTES_MAX, Verdict,
+    Applied, Break, Chunk, ChunkStart, Cursor, Decided, Decision, Delivery, Incoming, LoginState, LostOp, Origin, OutboxTx,
+    PushedTx, RefusalReason, Rejected, RejectedOp, Role, SyncHandle, TX_BYTES_MAX, TX_OPS_MAX, Verdict,
 };
 pub use time::{SystemTimeSource, TimeSource};
 pub use tracked::Tracked;

@@ -248,7 +248,7 @@ impl StoreBuilder {
         let open = SyncOpen {
             role: self.role,
             identity_secret: self.identity_secret,
-            tables: sync_tables(meta, &tables),
+            tables: sync_tables(&tables),
             catalog: &catalog,
         };
         let sync = SyncState::open(&mut opening, open)?;
@@ -286,7 +286,7 @@ impl StoreBuilder {
         let open = SyncOpen {
             role: self.role,
             identity_secret: None,
-            tables: sync_tables(meta, &names),
+            tables: sync_tables(&names),
             catalog: &catalog,
         };
         let sync = SyncState::open(&mut opening, open)?;
@@ -320,9 +320,8 @@ struct Opened {
 const SYNC_TABLES: [&str; 6] =
     [keys::OUTBOX, keys::CONFIRMED, keys::REJECTED, keys::CHANGES, keys::ORIGINS, keys::DECISIONS];
 
-fn sync_tables(meta: TableId, tables: &[TableId]) -> SyncTables {
+fn sync_tables(tables: &[TableId]) -> SyncTables {
     SyncTables {
-        meta,
         outbox: tables[0],
         confirmed: tables[1],
         rejected: tables[2],

@@ -336,7 +336,7 @@ impl MetaTable for ReadTxn<'_> {
     }
 
     fn meta_put(&mut self, _key: &[u8], _value: &[u8]) -> Result<()> {
-        Err(StoreError::Engine(crate::seam::SeamError::ReadOnly))
+        Err(StoreError::Engine(seam::SeamError::ReadOnly))
     }
 }
 

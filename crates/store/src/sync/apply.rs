@@ -11,7 +11,7 @@ use reconvene_model::{Generation, ObjectId, PeerId, Seq, Stamp, TxNumber};
 
 use crate::catalog::EntityRuntime;
 use crate::error::{Result, StoreError};
-use crate::sync::global_ids::{self, Lookup};
+use crate::sync::global_ids;
 use crate::sync::overlay::{self, Place};
 use crate::sync::rejected::{self, Cause};
 use crate::sync::{convert, meta, outbox};

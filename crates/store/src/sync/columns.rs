@@ -23,8 +23,6 @@ pub(crate) struct SyncEntity {
     pub(crate) by_slot: Vec<Column>,
     /// Uid and type in order of slot.
     pub(crate) shape: Vec<(Uid, u8)>,
-    /// Whether any column is a link, so that ids must be translated.
-    pub(crate) has_links: bool,
     /// The number of slots of a record.
     pub(crate) slots: usize,
 }
@@ -49,7 +47,6 @@ impl SyncEntity {
         columns.sort_by_key(|column| column.uid);
         SyncEntity {
             shape: by_slot.iter().map(|column| (column.uid, column.ty as u8)).collect(),
-            has_links: by_slot.iter().any(|column| column.ty == PropertyType::Relation),
             slots: entity.layout.slots(),
             columns,
             by_slot,

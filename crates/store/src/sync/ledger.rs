@@ -19,7 +19,7 @@ use crate::sync::columns::SyncEntity;
 use crate::sync::global_ids;
 use crate::sync::origins::{self, Origin};
 use crate::sync::overlay::{self, Place};
-use crate::sync::{changes, convert, meta};
+use crate::sync::{TX_OPS_MAX, changes, convert, meta};
 use crate::txn::WriteTxn;
 
 /// A transaction that a peer uploaded.
@@ -60,9 +60,23 @@ pub enum Decision {
     },
     /// The bytes are not a transaction of this peer at this place; its session must end.
     Broken {
+        /// What kind of mistake it is.
+        what: Break,
         /// What is wrong.
         reason: String,
     },
+}
+
+/// Why uploaded bytes are not the transaction that was due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Break {
+    /// They do not decode, or name another origin.
+    Content,
+    /// A transaction before it is missing.
+    Gap,
+    /// It does not follow the one before it.
+    Chain,
 }
 
 /// An accepted transaction as receivers are sent it.
@@ -147,6 +161,12 @@ pub enum RefusalReason {
         /// The property's name.
         property: String,
     },
+    /// More operations than a verdict could name.
+    #[error("the transaction has more than {max} operations; split it into smaller ones")]
+    TooManyOps {
+        /// The limit.
+        max: usize,
+    },
     /// A stamp too far in the future.
     #[error("the device's clock is {ahead_ms} ms ahead of the server's; more than {max_ms} ms is refused")]
     ClockAhead {
@@ -169,6 +189,7 @@ impl RefusalReason {
             RefusalReason::GenerationAhead { .. } => 701,
             RefusalReason::DependsOnRefused { .. } => 700,
             RefusalReason::UniqueTaken { .. } => 703,
+            RefusalReason::TooManyOps { .. } => 603,
             RefusalReason::ClockAhead { .. } => 604,
         }
     }
@@ -177,14 +198,15 @@ impl RefusalReason {
 /// Decides on one transaction and writes what was decided.
 pub(crate) fn decide(tx: &mut WriteTxn<'_>, incoming: Incoming<'_>) -> Result<Decided> {
     let peer = incoming.peer;
-    let broken =
-        |reason: String| Ok(Decided { peer, decision: Decision::Broken { reason }, push: None });
+    let broken = |what: Break, reason: String| {
+        Ok(Decided { peer, decision: Decision::Broken { what, reason }, push: None })
+    };
     let (head, block) = match decode_tx(incoming.bytes) {
         Ok(decoded) => decoded,
-        Err(error) => return broken(format!("the transaction does not decode: {error}")),
+        Err(error) => return broken(Break::Content, format!("the transaction does not decode: {error}")),
     };
     if head.origin != peer {
-        return broken(format!("the transaction names {} as its origin", head.origin));
+        return broken(Break::Content, format!("the transaction names {} as its origin", head.origin));
     }
     let Some(mut origin) = origins::get(tx.engine_tx(), &tx.inner().sync.tables, peer)? else {
         return Err(StoreError::UnknownPeer { peer });
@@ -194,10 +216,11 @@ pub(crate) fn decide(tx: &mut WriteTxn<'_>, incoming: Incoming<'_>) -> Result<De
         return Ok(Decided { peer, decision, push: None });
     }
     if head.number != origin.decided + 1 {
-        return broken(format!("transaction {} came where {} was due", head.number, origin.decided + 1));
+        let reason = format!("transaction {} came where {} was due", head.number, origin.decided + 1);
+        return broken(Break::Gap, reason);
     }
     if head.previous != origin.hash {
-        return broken(format!("transaction {} does not follow the one before it", head.number));
+        return broken(Break::Chain, format!("transaction {} does not follow the one before it", head.number));
     }
 
     let now_ms = tx.inner().now_ms();
@@ -226,7 +249,7 @@ pub(crate) fn decide(tx: &mut WriteTxn<'_>, incoming: Incoming<'_>) -> Result<De
         Err(Fault::Refused(op, reason)) => {
             (Verdict::Refused { code: reason.code(), op, message: reason.to_string() }, None)
         }
-        Err(Fault::Malformed(reason)) => return broken(reason),
+        Err(Fault::Malformed(reason)) => return broken(Break::Content, reason),
         Err(Fault::Store(error)) => return Err(error),
     };
     origin.decided = head.number;
@@ -292,6 +315,9 @@ impl<'a> Plan<'a> {
     fn judge(&mut self, tx: &WriteTxn<'_>, block: &'a [u8]) -> Result<(), Fault> {
         let malformed = |e: reconvene_model::codec::DecodeError| Fault::Malformed(format!("the ops do not decode: {e}"));
         let mut ops = OpsReader::new(self.peer, block).map_err(malformed)?;
+        if ops.len() > TX_OPS_MAX {
+            return Err(Fault::Refused(None, RefusalReason::TooManyOps { max: TX_OPS_MAX }));
+        }
         let mut at: u32 = 0;
         let mut op = Op::default();
         while ops.read_into(&mut op).map_err(malformed)? {

@@ -13,7 +13,7 @@ use crate::error::{Result, StoreError};
 use crate::keys;
 use crate::sync::columns::{Column, SyncEntity};
 use crate::sync::global_ids::{self, Lookup};
-use crate::sync::{Role, TX_BYTES_MAX, convert, meta};
+use crate::sync::{Role, TX_BYTES_MAX, TX_OPS_MAX, convert, meta};
 use crate::txn::WriteTxn;
 
 /// What a put writes.
@@ -301,10 +301,13 @@ pub(crate) fn finish(tx: &mut WriteTxn<'_>) -> Result<()> {
         touches.ops = Some(ops_of_final_records(tx, &touches.list)?);
     }
     meta::put_clock(tx, stamp.hlc)?;
-    let ops = match touches.ops {
-        Some(ops) if !ops.is_empty() => ops.finish(),
+    let (op_count, ops) = match touches.ops {
+        Some(ops) if !ops.is_empty() => (ops.len(), ops.finish()),
         _ => return Ok(()),
     };
+    if op_count > TX_OPS_MAX {
+        return Err(StoreError::TooManyOperations { operations: op_count, max: TX_OPS_MAX });
+    }
     let (last_number, last_hash) = {
         let writer = tx.sync_writer()?;
         (writer.last_number, writer.last_hash)

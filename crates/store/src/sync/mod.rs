@@ -35,7 +35,7 @@ pub(crate) mod rejected;
 pub use apply::{Applied, Delivery, LostOp, Verdict};
 pub use changes::{Chunk, ChunkStart};
 pub use handle::{LoginState, SyncHandle};
-pub use ledger::{Decided, Decision, Incoming, PushedTx, RefusalReason};
+pub use ledger::{Break, Decided, Decision, Incoming, PushedTx, RefusalReason};
 pub use meta::Cursor;
 pub use origins::Origin;
 pub use outbox::OutboxTx;
@@ -58,10 +58,12 @@ pub enum Role {
 /// The largest transaction that a store accepts, in bytes as it travels: it must fit one message with room to spare.
 pub const TX_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// The most operations of a transaction: a verdict must be able to name each of them within one message.
+pub const TX_OPS_MAX: usize = 1 << 19;
+
 /// The tables of sync, opened with the store.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SyncTables {
-    pub(crate) meta: TableId,
     pub(crate) outbox: TableId,
     pub(crate) confirmed: TableId,
     pub(crate) rejected: TableId,

@@ -9,7 +9,6 @@ use crate::error::{Result, StoreError};
 use crate::keys;
 use crate::seam::{Direction, Reader};
 use crate::sync::apply::{LostOp, Verdict};
-use crate::sync::global_ids::Lookup;
 use crate::sync::SyncTables;
 use crate::txn::WriteTxn;
 

@@ -10,7 +10,7 @@ use crate::error::{Result, StoreError};
 use crate::keys;
 use crate::seam::{Direction, Reader};
 use crate::sync::apply::{LostOp, ops_of};
-use crate::sync::global_ids::{self, Lookup};
+use crate::sync::global_ids;
 use crate::sync::convert::CatalogLookup;
 use crate::txn::WriteTxn;
 

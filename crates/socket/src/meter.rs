@@ -1,0 +1,129 @@
+//! A stream that counts its bytes, so that a slow message is told from a dead connection, and an uninvited flood is cut.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// The bytes that went through a stream, and how many may come in.
+#[derive(Debug)]
+pub struct Meter {
+    received: AtomicU64,
+    sent: AtomicU64,
+    received_max: AtomicU64,
+}
+
+impl Meter {
+    /// A meter of a stream that may bring any number of bytes.
+    pub fn new() -> Arc<Self> {
+        Self::with_limit(u64::MAX)
+    }
+
+    /// A meter of a stream that ends with an error once it has brought more than this many bytes.
+    pub fn with_limit(received_max: u64) -> Arc<Self> {
+        let (received, sent) = (AtomicU64::new(0), AtomicU64::new(0));
+        Arc::new(Meter { received, sent, received_max: AtomicU64::new(received_max) })
+    }
+
+    /// Lets the stream bring any number of bytes from here on.
+    pub fn lift_limit(&self) {
+        self.received_max.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    /// The bytes that came in.
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// The bytes that went out.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// The bytes that moved in either direction: it has grown if the connection is alive.
+    pub fn moved(&self) -> u64 {
+        self.received().wrapping_add(self.sent())
+    }
+}
+
+/// A stream whose bytes a [`Meter`] counts.
+#[derive(Debug)]
+pub struct Metered<S> {
+    stream: S,
+    meter: Arc<Meter>,
+}
+
+impl<S> Metered<S> {
+    /// Counts the bytes of `stream` on `meter`.
+    pub fn new(stream: S, meter: Arc<Meter>) -> Self {
+        Metered { stream, meter }
+    }
+
+    /// The meter.
+    pub fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.meter.received() > self.meter.received_max.load(Ordering::Relaxed) {
+            let error = io::Error::new(io::ErrorKind::InvalidData, "too many bytes before a login");
+            return Poll::Ready(Err(error));
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let read = buf.filled().len().saturating_sub(before);
+        self.meter.received.fetch_add(read as u64, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
+        self.meter.sent.fetch_add(written as u64, Ordering::Relaxed);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn bytes_are_counted_in_both_directions() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let meter = Meter::new();
+        let mut metered = Metered::new(near, meter.clone());
+        metered.write_all(b"hello").await.unwrap();
+        far.write_all(b"hi").await.unwrap();
+        metered.read_exact(&mut [0; 2]).await.unwrap();
+        assert_eq!((meter.sent(), meter.received(), meter.moved()), (5, 2, 7));
+    }
+
+    #[tokio::test]
+    async fn a_flood_is_cut_until_the_limit_is_lifted() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let meter = Meter::with_limit(8);
+        let mut metered = Metered::new(near, meter.clone());
+        far.write_all(&[0; 32]).await.unwrap();
+        metered.read_exact(&mut [0; 16]).await.unwrap();
+        let error = metered.read_exact(&mut [0; 16]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        meter.lift_limit();
+        metered.read_exact(&mut [0; 16]).await.unwrap();
+    }
+}
