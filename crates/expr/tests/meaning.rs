@@ -9,7 +9,7 @@ use proptest::sample::{Index, select};
 use reconvene_expr::{
     CheckErrorKind, CompareOp, Conjunct, Expr, Literal, Path, Place, Predicate, Test, check, parse,
 };
-use reconvene_model::record::{RecordError, Table};
+use reconvene_model::record::{RecordError, Table, TableLayout, TableWriter};
 use reconvene_model::{EntityDef, ObjectId, PropertyDef, PropertyFlags, PropertyType, Value};
 
 #[allow(dead_code, reason = "each test file uses its part of it")]
@@ -509,4 +509,27 @@ fn a_predicate_can_be_shared() {
     fn shareable<T: Clone + Send + Sync + std::fmt::Debug + 'static>() {}
     shareable::<Predicate>();
     shareable::<Expr>();
+}
+
+#[test]
+fn a_link_to_0_is_null_however_it_was_written() {
+    let entity = mixed();
+    let link = entity.property("link").expect("the entity has it");
+    let layout = TableLayout::new(&entity);
+    let mut writer = TableWriter::new(&layout);
+    writer.set_int(link.slot(), 0);
+    let mut bytes = Vec::new();
+    writer.finish(&mut bytes);
+    let table = Table::parse(&bytes).expect("a written table is whole");
+    for (text, holds) in [
+        ("link == null", true),
+        ("link != null", false),
+        ("link == 0", true),
+        ("link != 1", true),
+        ("link IN (1)", false),
+        ("link IN (0, 1)", true),
+    ] {
+        let predicate = check(&parse(text).expect(text), &entity).expect(text);
+        assert_eq!(predicate.matches(1, &table), Ok(holds), "{text}");
+    }
 }
