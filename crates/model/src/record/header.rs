@@ -3,7 +3,6 @@
 use crate::codec::{DecodeError, Reader, put_varint};
 use crate::ids::{Generation, GlobalId, PeerId, Seq, Uid};
 use crate::record::{RecordError, SYNCED};
-use crate::schema::PROPERTIES_MAX;
 use crate::stamp::Stamp;
 
 const FOREIGN: u8 = 1;
@@ -237,13 +236,15 @@ impl SyncHeader {
 }
 
 /// A count that the bytes which are left can hold.
+///
+/// There is no other limit: what others write into an object is kept, however many properties of newer schemas they have.
 fn read_count(reader: &mut Reader<'_>, what: &'static str, bytes_each: usize) -> Result<usize, RecordError> {
     let count = reader.varint()?;
-    let max = (reader.len() / bytes_each).min(PROPERTIES_MAX) as u64;
-    if count == 0 || count > max {
-        return Err(DecodeError::TooLong { what, len: count, max }.into());
+    let max = reader.len() / bytes_each;
+    match usize::try_from(count) {
+        Ok(count) if (1..=max).contains(&count) => Ok(count),
+        _ => Err(DecodeError::TooLong { what, len: count, max: max as u64 }.into()),
     }
-    Ok(usize::try_from(count).expect("it is at most PROPERTIES_MAX"))
 }
 
 fn put_stamp(out: &mut Vec<u8>, stamp: Stamp) {

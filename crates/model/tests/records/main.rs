@@ -1,0 +1,10 @@
+//! Records from the outside: what is written is read, by us and by the official FlatBuffers library; damage is an error and
+//! never a panic; golden files and the example of `docs/record.md` hold the layout to the byte.
+
+mod arbitrary;
+mod damage;
+mod document;
+mod golden;
+mod headers;
+mod official;
+mod tables;
