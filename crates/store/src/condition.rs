@@ -47,6 +47,10 @@ impl<E> Condition<E> {
                 all.push(one);
                 Expr::And(all)
             }
+            (one, Expr::And(mut all)) => {
+                all.insert(0, one);
+                Expr::And(all)
+            }
             (one, other) => Expr::And(vec![one, other]),
         })
     }
@@ -62,6 +66,10 @@ impl<E> Condition<E> {
             }
             (Expr::Or(mut any), one) => {
                 any.push(one);
+                Expr::Or(any)
+            }
+            (one, Expr::Or(mut any)) => {
+                any.insert(0, one);
                 Expr::Or(any)
             }
             (one, other) => Expr::Or(vec![one, other]),

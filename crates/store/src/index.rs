@@ -74,7 +74,9 @@ pub(crate) fn indexes(entity: &EntityDef) -> impl Iterator<Item = IndexId> {
 /// Appends the key, without the id, of a value in its stored form.
 pub(crate) fn stored_key(property: &PropertyDef, stored: Option<&[u8]>, out: &mut Vec<u8>) -> Result<()> {
     use PropertyType as T;
-    let Some(stored) = stored else {
+    // A link to nothing is null, in whichever of the two forms a record has it.
+    let is_empty_link = |bytes: &&[u8]| property.ty == T::Relation && bytes.iter().all(|&byte| byte == 0);
+    let Some(stored) = stored.filter(|bytes| !is_empty_link(bytes)) else {
         out.push(NULL);
         return Ok(());
     };
