@@ -188,23 +188,23 @@ impl<'a> Naming<'a> {
             return Ok(of_name(self.name).unwrap_or_else(|| derive(self.name)));
         };
         let derived = derive(was);
-        if stored.clone().any(|(_, uid)| uid == derived) {
-            return Ok(derived);
-        }
-        let (Some(former), Some(current)) = (of_name(was), of_name(self.name)) else {
-            return Ok(of_name(was).or_else(|| of_name(self.name)).unwrap_or(derived));
+        let is_derived = stored.clone().any(|(_, uid)| uid == derived);
+        let former = if is_derived { Some(derived) } else { of_name(was) };
+        let (former, current) = match (former, of_name(self.name)) {
+            (Some(former), Some(current)) if former != current => (former, current),
+            (former, current) => return Ok(former.or(current).unwrap_or(derived)),
         };
-        match all.iter().find(|other| other.name == was) {
-            // The rename is of today, and what had the name until then is dropped.
+        match all.iter().find(|other| other.name == was).map(|other| (other.uid, other.was)) {
+            // The rename is of today, and what had the new name until then is dropped or renamed as well.
             None => Ok(former),
-            Some(other) => match (other.uid, other.was) {
-                (Some(uid), _) if uid != former => Ok(former),
-                (Some(_), _) | (None, None) => Ok(current),
-                (None, Some(_)) => Err(
-                    "whether it was renamed already cannot be told, because its former name is the new name of something \
-                     else; name it by uid instead of by former name",
-                ),
-            },
+            Some((Some(uid), _)) if uid != former => Ok(former),
+            Some((None, Some(_))) if is_derived => Ok(former),
+            Some((None, Some(_))) => Err(
+                "whether it was renamed already cannot be told, because its former name is the new name of something \
+                 else; name it by uid instead of by former name",
+            ),
+            // The rename is of former times, and something else has taken the name since.
+            Some(_) => Ok(current),
         }
     }
 }
@@ -223,6 +223,11 @@ fn evolve_entity(
         let stored = entity.properties.iter().map(|property| (property.name.as_str(), property.uid));
         let derive = |name: &str| name_uid(&format!("{root}.{name}"));
         let uid = naming.identity(stored, &names, derive).map_err(|what| invalid(place(), what))?;
+        if properties.iter().any(|other: &PropertyDef| other.uid == uid) {
+            let what =
+                format!("another field has its uid {uid}, by name or by former name; give one a new uid");
+            return Err(invalid(place(), what));
+        }
         let mut property = match entity.properties.iter().find(|property| property.uid == uid) {
             Some(found) if found.ty == description.ty => found.clone(),
             Some(found) => {

@@ -212,7 +212,8 @@ impl Schema {
         Ok(schema)
     }
 
-    /// The hash of what must be equal for values to be understood: synced entities, their properties and types.
+    /// The hash of what must be equal for values to be understood: synced entities, their properties, types and
+    /// relations.
     ///
     /// Names count, so that people who compare versions see renames; numbers and order do not.
     pub fn base_hash(&self) -> [u8; 32] {
@@ -250,6 +251,14 @@ impl Schema {
                 if full {
                     digest.update(&property.flags.0.to_le_bytes());
                 }
+            }
+            let mut relations: Vec<&RelationDef> = entity.relations.iter().collect();
+            relations.sort_by_key(|relation| relation.uid);
+            digest.update(&(relations.len() as u64).to_le_bytes());
+            for relation in relations {
+                digest.update(&relation.uid.0.to_le_bytes());
+                name(&mut digest, &relation.name);
+                digest.update(&relation.target.0.to_le_bytes());
             }
         }
         digest.finalize()

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::hash::Hash;
 
 use super::{ENTITIES_MAX, EntityDef, NAME_BYTES_MAX, PROPERTIES_MAX, PropertyDef, SchemaError};
+use crate::ids::Uid;
 use crate::types::{EntityFlags, PropertyFlags, PropertyType};
 
 /// Checks entities in order of id.
@@ -11,32 +12,45 @@ pub(super) fn entities(entities: &[EntityDef]) -> Result<(), SchemaError> {
     if entities.len() > ENTITIES_MAX {
         return Err(invalid(
             "the schema",
-            format!("it has {} entities; at most {ENTITIES_MAX} are allowed", entities.len()),
+            format!("it has {} entities; at most {ENTITIES_MAX} are allowed; merge some", entities.len()),
         ));
     }
     let mut uids = HashSet::new();
-    let (mut ids, mut names, mut indexes) = (HashSet::new(), HashSet::new(), HashSet::new());
+    let (mut ids, mut names) = (HashSet::new(), HashSet::new());
+    let (mut indexes, mut relations) = (HashSet::new(), HashSet::new());
+    let targets: HashSet<Uid> = entities.iter().map(|entity| entity.uid).collect();
+    let target_names: HashSet<&str> = entities.iter().map(|entity| entity.name.as_str()).collect();
     for entity in entities {
         let place = || entity.name.clone();
         name(&entity.name, "an entity")?;
         if entity.id.0 == 0 {
-            return Err(invalid(place(), "its id is 0; ids start at 1"));
+            return Err(invalid(place(), "its id is 0; ids start at 1: give it the next free one"));
         }
-        once(&mut ids, entity.id, place, "another entity has its id")?;
+        once(&mut ids, entity.id, place, "another entity has its id; give one the next free id")?;
         once(&mut names, entity.name.as_str(), place, "there are two entities of this name; rename one")?;
         uid(&mut uids, entity.uid.0, place)?;
         properties(entity, &mut uids, &mut indexes)?;
+        let mut relation_names = HashSet::new();
         for relation in &entity.relations {
             let place = || format!("{}.{}", entity.name, relation.name);
             name(&relation.name, &entity.name)?;
+            if relation.id == 0 || !relations.insert(relation.id) {
+                let what = format!(
+                    "relation id {} is 0 or belongs to another one; give it the next free one",
+                    relation.id
+                );
+                return Err(invalid(place(), what));
+            }
+            let taken = "the entity has two relations of this name; rename one";
+            once(&mut relation_names, relation.name.as_str(), place, taken)?;
             uid(&mut uids, relation.uid.0, place)?;
-            if !entities.iter().any(|other| other.uid == relation.target) {
+            if !targets.contains(&relation.target) {
                 return Err(invalid(place(), "the entity that it links to is not in the schema; add it"));
             }
         }
         for property in &entity.properties {
             if let Some(target) = &property.relation_target
-                && !entities.iter().any(|other| other.name == *target)
+                && !target_names.contains(target.as_str())
             {
                 let what = format!("it links to {target}, which is not in the schema; add that entity");
                 return Err(invalid(format!("{}.{}", entity.name, property.name), what));
@@ -53,7 +67,7 @@ pub(super) fn entities(entities: &[EntityDef]) -> Result<(), SchemaError> {
         {
             return Err(invalid(
                 place(),
-                "with shared ids the application chooses ids; a monotonic sequence cannot be had",
+                "with shared ids the application chooses ids; take the flag ID_MONOTONIC_SEQUENCE (64) of its id away",
             ));
         }
     }
@@ -73,7 +87,9 @@ fn properties(
     if count > PROPERTIES_MAX {
         return Err(invalid(
             &entity.name,
-            format!("it has {count} properties; at most {PROPERTIES_MAX} are allowed"),
+            format!(
+                "it has {count} properties; at most {PROPERTIES_MAX} are allowed; move some to an entity of their own"
+            ),
         ));
     }
     let (mut ids, mut names) = (HashSet::new(), HashSet::new());
@@ -81,8 +97,10 @@ fn properties(
         let place = || format!("{}.{}", entity.name, property.name);
         name(&property.name, &entity.name)?;
         if property.id.0 == 0 || property.id.0 as usize > PROPERTIES_MAX {
-            let what =
-                format!("its id is {}; ids go from 1 to {PROPERTIES_MAX}, retired ones count", property.id);
+            let what = format!(
+                "its id is {}; ids go from 1 to {PROPERTIES_MAX}, retired ones count: move properties to a new entity",
+                property.id
+            );
             return Err(invalid(place(), what));
         }
         if property.id > entity.last_property_id {
@@ -91,7 +109,12 @@ fn properties(
                 "its id is larger than the entity's lastPropertyId; raise that one",
             ));
         }
-        once(&mut ids, property.id, place, "another property of the entity has its id")?;
+        once(
+            &mut ids,
+            property.id,
+            place,
+            "another property of the entity has its id; give one the next free id",
+        )?;
         once(
             &mut names,
             property.name.as_str(),
@@ -104,7 +127,10 @@ fn properties(
             if index.id.0 == 0 || !indexes.insert(index.id.0) {
                 return Err(invalid(
                     place(),
-                    format!("index id {} is 0 or belongs to another property", index.id),
+                    format!(
+                        "index id {} is 0 or belongs to another property; give it the next free one",
+                        index.id
+                    ),
                 ));
             }
             uid(uids, index.uid.0, place)?;
@@ -113,38 +139,69 @@ fn properties(
     match entity.properties.iter().filter(|property| property.is_id()).count() {
         1 => Ok(()),
         0 => Err(invalid(&entity.name, "it has no id; give one property of type Long the flag ID (1)")),
-        _ => Err(invalid(&entity.name, "it has more than one id; keep one")),
+        _ => {
+            Err(invalid(&entity.name, "it has more than one id; take the flag ID (1) away from all but one"))
+        }
     }
 }
 
 fn flags(property: &PropertyDef) -> Result<(), &'static str> {
     let has = |flag| property.flags.has(flag);
     if property.is_id() && property.ty != PropertyType::Long {
-        return Err("an id is of type Long");
+        return Err("an id is of type Long; change its type, or take the flag ID (1) away");
     }
     if property.is_id() && property.index.is_some() {
-        return Err("an id needs no index: objects are kept in order of id");
+        return Err("an id needs no index, since objects are kept in order of id; take the index away");
     }
     let wants_index = has(PropertyFlags::INDEXED) || has(PropertyFlags::UNIQUE);
     if wants_index && !property.is_id() && property.index.is_none() {
-        return Err("it is indexed or unique, but has no index id");
+        return Err("it is indexed or unique, but has no index id; give it the next free one in indexId");
     }
     if property.relation_target.is_some() && property.ty != PropertyType::Relation {
-        return Err("only a property of type Relation links to an entity");
+        return Err(
+            "only a property of type Relation links to an entity; change its type, or take relationTarget away",
+        );
     }
     if property.ty == PropertyType::Relation && property.relation_target.is_none() {
         return Err("a property of type Relation names the entity that it links to; set relationTarget");
     }
-    if has(PropertyFlags::UNIQUE) && property.ty == PropertyType::Flex {
-        return Err("a Flex value cannot be unique");
+    let is_ordered = property.ty.scalar_bytes().is_some() || property.ty == PropertyType::String;
+    if has(PropertyFlags::UNIQUE) && !is_ordered {
+        return Err("a vector or Flex value cannot be unique; take the flag UNIQUE (32) away");
+    }
+    if has(PropertyFlags::UNIQUE_ON_CONFLICT_REPLACE) && !has(PropertyFlags::UNIQUE) {
+        return Err("it replaces on conflict but is not unique; add the flag UNIQUE (32)");
+    }
+    if (has(PropertyFlags::ID_SELF_ASSIGNABLE) || has(PropertyFlags::ID_MONOTONIC_SEQUENCE))
+        && !property.is_id()
+    {
+        return Err("it says how ids are chosen but is no id; take the flags 64 and 128 away");
+    }
+    if has(PropertyFlags::UNSIGNED) && is_never_unsigned(property.ty) {
+        return Err("only whole numbers are unsigned; take the flag UNSIGNED (8192) away");
+    }
+    if has(PropertyFlags::SYNC_CLOCK) && (property.ty != PropertyType::Long || property.is_id()) {
+        return Err("a sync clock is a property of type Long beside the id; change its type");
+    }
+    if has(PropertyFlags::EXPIRATION_TIME)
+        && !matches!(property.ty, PropertyType::Date | PropertyType::DateNano)
+    {
+        return Err("an expiration time is of type Date or DateNano; change its type");
     }
     Ok(())
+}
+
+/// Tools flag links and vectors of whole numbers as well.
+fn is_never_unsigned(ty: PropertyType) -> bool {
+    use PropertyType as T;
+    ty.is_float()
+        || matches!(ty, T::Bool | T::String | T::Flex | T::StringVector | T::FloatVector | T::DoubleVector)
 }
 
 fn name(name: &str, place: &str) -> Result<(), SchemaError> {
     if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
         let what = format!(
-            "the name {name:?} is empty, longer than {NAME_BYTES_MAX} bytes, or has control characters"
+            "the name {name:?} is empty, longer than {NAME_BYTES_MAX} bytes, or has control characters; choose another"
         );
         return Err(invalid(place, what));
     }
@@ -153,9 +210,17 @@ fn name(name: &str, place: &str) -> Result<(), SchemaError> {
 
 fn uid(uids: &mut HashSet<u64>, uid: u64, place: impl Fn() -> String) -> Result<(), SchemaError> {
     if uid == 0 {
-        return Err(invalid(place(), "its uid is 0; every entity, property, index and relation needs one"));
+        return Err(invalid(
+            place(),
+            "its uid is 0; every entity, property, index and relation needs one: give it a random number",
+        ));
     }
-    once(uids, uid, place, "something else in the schema has its uid; uids are never shared or reused")
+    once(
+        uids,
+        uid,
+        place,
+        "something else in the schema has its uid; uids are never shared or reused: give one a new uid",
+    )
 }
 
 fn once<T: Eq + Hash>(

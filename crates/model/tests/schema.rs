@@ -1,0 +1,589 @@
+//! Schemas: every rule refuses with the place and a remedy, the hashes tell versions apart, and versions follow each other.
+
+use reconvene_model::evolve::{
+    EntityDescription, PropertyDescription, Retired, evolve, evolve_with, name_uid,
+};
+use reconvene_model::schema::{ENTITIES_MAX, NAME_BYTES_MAX, PROPERTIES_MAX, RelationDef, SchemaError};
+use reconvene_model::{
+    ConflictPolicy, EntityDef, EntityFlags, EntityId, IndexDef, IndexId, PropertyDef, PropertyFlags,
+    PropertyId, PropertyType, Schema, Uid,
+};
+
+fn property(id: u32, uid: u64, name: &str, ty: PropertyType) -> PropertyDef {
+    PropertyDef {
+        id: PropertyId(id),
+        uid: Uid(uid),
+        name: name.into(),
+        ty,
+        flags: PropertyFlags::NONE,
+        index: None,
+        relation_target: None,
+    }
+}
+
+fn entity(id: u32, name: &str, properties: Vec<PropertyDef>) -> EntityDef {
+    let uid = 1_000 * u64::from(id);
+    let mut all =
+        vec![PropertyDef { flags: PropertyFlags::ID, ..property(1, uid + 1, "id", PropertyType::Long) }];
+    all.extend(properties);
+    EntityDef {
+        id: EntityId(id),
+        uid: Uid(uid),
+        name: name.into(),
+        flags: EntityFlags::SYNC_ENABLED,
+        conflict: ConflictPolicy::Property,
+        last_property_id: all.iter().map(|property| property.id).max().unwrap(),
+        properties: all,
+        relations: Vec::new(),
+    }
+}
+
+/// Two entities with an index, a link and a many-to-many relation; the second is local.
+fn valid() -> Vec<EntityDef> {
+    let title = PropertyDef {
+        flags: PropertyFlags::INDEXED,
+        index: Some(IndexDef { id: IndexId(1), uid: Uid(1_500) }),
+        ..property(2, 1_002, "title", PropertyType::String)
+    };
+    let project = PropertyDef {
+        relation_target: Some("Task".into()),
+        ..property(3, 1_003, "parent", PropertyType::Relation)
+    };
+    let mut task = entity(1, "Task", vec![title, project]);
+    task.relations.push(RelationDef { id: 1, uid: Uid(1_600), name: "after".into(), target: Uid(1_000) });
+    let mut draft = entity(2, "Draft", vec![property(2, 2_002, "text", PropertyType::String)]);
+    draft.flags = EntityFlags::NONE;
+    vec![task, draft]
+}
+
+/// The error of the valid schema after a change.
+fn refusal(change: impl FnOnce(&mut Vec<EntityDef>)) -> (String, String) {
+    let mut entities = valid();
+    change(&mut entities);
+    match Schema::new(entities) {
+        Err(SchemaError::Invalid { place, what }) => (place, what),
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+#[test]
+fn the_schema_that_the_rules_are_tried_on_is_valid() {
+    let schema = Schema::new(valid()).unwrap();
+    assert_eq!(schema.entity(EntityId(2)), schema.entity_by_name("Draft"));
+    assert_eq!(schema.entity_by_uid(Uid(1_000)), schema.entity_by_name("Task"));
+    assert_eq!(schema.entity_by_name("Task").unwrap().slots(), 3);
+}
+
+#[test]
+fn entities_and_properties_are_put_in_order() {
+    let mut entities = valid();
+    entities.reverse();
+    entities[1].properties.reverse();
+    assert_eq!(Schema::new(entities).unwrap(), Schema::new(valid()).unwrap());
+}
+
+/// A change to the valid schema, and the place, the complaint and the remedy that it leads to.
+type Case = (fn(&mut Vec<EntityDef>), &'static str, &'static str, &'static str);
+
+fn title(entities: &mut [EntityDef]) -> &mut PropertyDef {
+    &mut entities[0].properties[1]
+}
+
+fn flag(entities: &mut [EntityDef], flag: PropertyFlags) {
+    let title = title(entities);
+    title.flags = title.flags.with(flag);
+}
+
+#[test]
+fn every_rule_names_the_place_and_the_remedy() {
+    let cases: &[Case] = &[
+        // Entities.
+        (|e| e[0].id = EntityId(0), "Task", "its id is 0", "give it the next free one"),
+        (|e| e[0].id = EntityId(2), "Draft", "another entity has its id", "next free id"),
+        (|e| e[1].name = "Task".into(), "Task", "two entities of this name", "rename one"),
+        (|e| e[0].name.clear(), "an entity", "is empty", "choose another"),
+        (
+            |e| e[0].name = "x".repeat(NAME_BYTES_MAX + 1),
+            "an entity",
+            "longer than 256 bytes",
+            "choose another",
+        ),
+        (|e| e[0].name = "Ta\nsk".into(), "an entity", "control characters", "choose another"),
+        (|e| e[0].uid = Uid(0), "Task", "its uid is 0", "give it a random number"),
+        (|e| e[1].uid = Uid(1_500), "Draft", "has its uid", "give one a new uid"),
+        (
+            |e| e[1].flags = EntityFlags::SHARED_GLOBAL_IDS,
+            "Draft",
+            "shared ids are for synced",
+            "mark it synced",
+        ),
+        (
+            |e| {
+                e[0].flags = e[0].flags.with(EntityFlags::SHARED_GLOBAL_IDS);
+                e[0].properties[0].flags = PropertyFlags::ID.with(PropertyFlags::ID_MONOTONIC_SEQUENCE);
+            },
+            "Task",
+            "the application chooses ids",
+            "take the flag ID_MONOTONIC_SEQUENCE (64)",
+        ),
+        // Ids.
+        (|e| drop(e[0].properties.remove(0)), "Task", "it has no id", "give one property"),
+        (
+            |e| {
+                e[1].properties[1].ty = PropertyType::Long;
+                e[1].properties[1].flags = PropertyFlags::ID;
+            },
+            "Draft",
+            "more than one id",
+            "all but one",
+        ),
+        (
+            |e| e[0].properties[0].ty = PropertyType::Int,
+            "Task.id",
+            "an id is of type Long",
+            "change its type",
+        ),
+        (
+            |e| e[0].properties[0].index = Some(IndexDef { id: IndexId(2), uid: Uid(9) }),
+            "Task.id",
+            "needs no index",
+            "take the index away",
+        ),
+        // Properties.
+        (|e| title(e).id = PropertyId(0), "Task.title", "its id is 0", "move properties to a new entity"),
+        (
+            |e| {
+                title(e).id = PropertyId(2_001);
+                e[0].last_property_id = PropertyId(2_001);
+            },
+            "Task.title",
+            "ids go from 1 to 2000",
+            "move properties to a new entity",
+        ),
+        (
+            |e| title(e).id = PropertyId(9),
+            "Task.title",
+            "larger than the entity's lastPropertyId",
+            "raise that one",
+        ),
+        (
+            |e| title(e).id = PropertyId(1),
+            "Task.title",
+            "another property of the entity has its id",
+            "next free id",
+        ),
+        (|e| title(e).name = "id".into(), "Task.id", "two properties of this name", "rename one"),
+        (|e| title(e).name.clear(), "Task", "is empty", "choose another"),
+        (|e| title(e).uid = Uid(0), "Task.title", "its uid is 0", "give it a random number"),
+        (|e| title(e).uid = Uid(1_003), "Task.parent", "has its uid", "give one a new uid"),
+        (|e| e[1].properties[1].uid = Uid(1_002), "Draft.text", "has its uid", "give one a new uid"),
+        // Indexes.
+        (|e| title(e).index = None, "Task.title", "has no index id", "indexId"),
+        (
+            |e| e[1].properties[1].flags = PropertyFlags::UNIQUE,
+            "Draft.text",
+            "has no index id",
+            "give it the next free one",
+        ),
+        (
+            |e| title(e).index = Some(IndexDef { id: IndexId(0), uid: Uid(9) }),
+            "Task.title",
+            "index id 0 is 0 or belongs",
+            "next free one",
+        ),
+        (
+            |e| e[1].properties[1].index = Some(IndexDef { id: IndexId(1), uid: Uid(9) }),
+            "Draft.text",
+            "belongs to another property",
+            "next free one",
+        ),
+        (
+            |e| title(e).index = Some(IndexDef { id: IndexId(1), uid: Uid(1_001) }),
+            "Task.title",
+            "has its uid",
+            "give one a new uid",
+        ),
+        // Flags and types.
+        (
+            |e| {
+                flag(e, PropertyFlags::UNIQUE);
+                title(e).ty = PropertyType::Flex;
+            },
+            "Task.title",
+            "cannot be unique",
+            "take the flag UNIQUE (32) away",
+        ),
+        (
+            |e| {
+                flag(e, PropertyFlags::UNIQUE);
+                title(e).ty = PropertyType::FloatVector;
+            },
+            "Task.title",
+            "cannot be unique",
+            "take the flag UNIQUE (32) away",
+        ),
+        (
+            |e| flag(e, PropertyFlags::UNIQUE_ON_CONFLICT_REPLACE),
+            "Task.title",
+            "is not unique",
+            "add the flag UNIQUE",
+        ),
+        (
+            |e| flag(e, PropertyFlags::ID_SELF_ASSIGNABLE),
+            "Task.title",
+            "is no id",
+            "take the flags 64 and 128 away",
+        ),
+        (
+            |e| flag(e, PropertyFlags::ID_MONOTONIC_SEQUENCE),
+            "Task.title",
+            "is no id",
+            "take the flags 64 and 128 away",
+        ),
+        (
+            |e| flag(e, PropertyFlags::UNSIGNED),
+            "Task.title",
+            "only whole numbers are unsigned",
+            "take the flag UNSIGNED",
+        ),
+        (|e| flag(e, PropertyFlags::SYNC_CLOCK), "Task.title", "of type Long", "change its type"),
+        (
+            |e| flag(e, PropertyFlags::EXPIRATION_TIME),
+            "Task.title",
+            "of type Date or DateNano",
+            "change its type",
+        ),
+        // Links.
+        (
+            |e| e[0].properties[2].relation_target = Some("Plan".into()),
+            "Task.parent",
+            "it links to Plan, which is not in the schema",
+            "add that entity",
+        ),
+        (
+            |e| e[0].properties[2].relation_target = None,
+            "Task.parent",
+            "names the entity",
+            "set relationTarget",
+        ),
+        (
+            |e| title(e).relation_target = Some("Task".into()),
+            "Task.title",
+            "only a property of type Relation",
+            "take relationTarget away",
+        ),
+        (|e| e[0].relations[0].target = Uid(3_000), "Task.after", "is not in the schema", "add it"),
+        (|e| e[0].relations[0].name.clear(), "Task", "is empty", "choose another"),
+        (|e| e[0].relations[0].uid = Uid(1_001), "Task.after", "has its uid", "give one a new uid"),
+        (|e| e[0].relations[0].id = 0, "Task.after", "relation id 0 is 0", "next free one"),
+        (
+            |e| {
+                let other = RelationDef { uid: Uid(9), name: "with".into(), ..e[0].relations[0].clone() };
+                e[1].relations.push(other);
+            },
+            "Draft.with",
+            "relation id 1 is 0 or belongs to another one",
+            "next free one",
+        ),
+        (
+            |e| {
+                let other = RelationDef { id: 2, uid: Uid(9), ..e[0].relations[0].clone() };
+                e[0].relations.push(other);
+            },
+            "Task.after",
+            "two relations of this name",
+            "rename one",
+        ),
+    ];
+    for &(change, place, complaint, remedy) in cases {
+        let (found, what) = refusal(change);
+        assert_eq!(found, place, "{what}");
+        assert!(what.contains(complaint) && what.contains(remedy), "{complaint}, {remedy}: {what}");
+    }
+}
+
+#[test]
+fn sizes_have_limits() {
+    let (place, what) = refusal(|entities| {
+        let last = u32::try_from(ENTITIES_MAX).unwrap() + 1;
+        *entities = (1..=last).map(|id| entity(id, &format!("E{id}"), vec![])).collect();
+    });
+    assert_eq!(place, "the schema");
+    assert!(what.contains("1001 entities; at most 1000"), "{what}");
+    let (place, what) = refusal(|entities| {
+        let last = u32::try_from(PROPERTIES_MAX).unwrap() + 1;
+        let properties =
+            (2..=last).map(|id| property(id, 10_000 + u64::from(id), &format!("p{id}"), PropertyType::Int));
+        entities[1] = entity(2, "Wide", properties.collect());
+    });
+    assert_eq!(place, "Wide");
+    assert!(what.contains("2001 properties; at most 2000"), "{what}");
+}
+
+#[test]
+fn flags_that_fit_are_taken() {
+    let kinds: [(PropertyFlags, PropertyType); 6] = [
+        (PropertyFlags::UNSIGNED, PropertyType::Byte),
+        (PropertyFlags::UNSIGNED, PropertyType::Relation),
+        (PropertyFlags::UNSIGNED, PropertyType::ByteVector),
+        (PropertyFlags::SYNC_CLOCK, PropertyType::Long),
+        (PropertyFlags::EXPIRATION_TIME, PropertyType::DateNano),
+        (PropertyFlags(1 << 30), PropertyType::Flex),
+    ];
+    for (flags, ty) in kinds {
+        let mut entities = valid();
+        let relation_target = (ty == PropertyType::Relation).then(|| "Task".to_owned());
+        entities[1].properties[1] = PropertyDef { flags, relation_target, ..property(2, 2_002, "text", ty) };
+        assert!(Schema::new(entities).is_ok(), "{flags:?} {ty}");
+    }
+}
+
+/// Which of the two hashes change: base, full.
+fn hashes_change(change: fn(&mut Vec<EntityDef>)) -> (bool, bool) {
+    let before = Schema::new(valid()).unwrap();
+    let mut entities = valid();
+    change(&mut entities);
+    let after = Schema::new(entities).unwrap();
+    (before.base_hash() != after.base_hash(), before.full_hash() != after.full_hash())
+}
+
+#[test]
+fn hashes_change_with_what_they_stand_for() {
+    let nothing: &[fn(&mut Vec<EntityDef>)] = &[
+        |_| (),
+        |e| e.reverse(),
+        |e| e[0].properties.reverse(),
+        |e| e[0].id = EntityId(7),
+        |e| e[0].last_property_id = PropertyId(30),
+        |e| title(e).index = Some(IndexDef { id: IndexId(8), uid: Uid(9) }),
+        |e| {
+            title(e).id = PropertyId(4);
+            e[0].last_property_id = PropertyId(4);
+        },
+    ];
+    for (at, &change) in nothing.iter().enumerate() {
+        assert_eq!(hashes_change(change), (false, false), "numbers and order, {at}");
+    }
+    let full: &[fn(&mut Vec<EntityDef>)] = &[
+        |e| flag(e, PropertyFlags::UNIQUE),
+        |e| flag(e, PropertyFlags::NOT_NULL),
+        |e| e[0].conflict = ConflictPolicy::Object,
+        |e| e[0].flags = e[0].flags.with(EntityFlags::SHARED_GLOBAL_IDS),
+        |e| e[1].name = "Sketch".into(),
+        |e| drop(e.remove(1)),
+        |e| e[1].properties[1].ty = PropertyType::Flex,
+    ];
+    for (at, &change) in full.iter().enumerate() {
+        assert_eq!(hashes_change(change), (false, true), "constraints, policies, local entities, {at}");
+    }
+    let base: &[fn(&mut Vec<EntityDef>)] = &[
+        |e| e[0].uid = Uid(9),
+        |e| title(e).name = "text".into(),
+        |e| title(e).uid = Uid(9),
+        |e| title(e).ty = PropertyType::Flex,
+        |e| drop(e[0].properties.remove(2)),
+        |e| e[0].properties[2].relation_target = Some("Draft".into()),
+        |e| e[1].flags = EntityFlags::SYNC_ENABLED,
+        |e| drop(e[0].relations.pop()),
+        |e| e[0].relations[0].name = "before".into(),
+        |e| e[0].relations[0].target = Uid(2_000),
+    ];
+    for (at, &change) in base.iter().enumerate() {
+        let change = |entities: &mut Vec<EntityDef>| {
+            change(entities);
+            // The relation of the valid schema names the task by uid.
+            let uid = entities[0].uid;
+            let known: Vec<Uid> = entities.iter().map(|entity| entity.uid).collect();
+            for relation in
+                entities[0].relations.iter_mut().filter(|relation| !known.contains(&relation.target))
+            {
+                relation.target = uid;
+            }
+        };
+        let mut entities = valid();
+        change(&mut entities);
+        let (before, after) = (Schema::new(valid()).unwrap(), Schema::new(entities).unwrap());
+        assert_ne!(before.base_hash(), after.base_hash(), "{at}");
+        assert_ne!(before.full_hash(), after.full_hash(), "{at}");
+    }
+}
+
+/// A name that ends where another begins must not look like the two names exchanged.
+#[test]
+fn hashes_tell_names_apart_that_join_to_the_same_text() {
+    let named = |first: &str, second: &str| {
+        let properties = vec![
+            property(2, 1_002, first, PropertyType::String),
+            property(3, 1_003, second, PropertyType::String),
+        ];
+        Schema::new(vec![entity(1, "Task", properties)]).unwrap().base_hash()
+    };
+    assert_ne!(named("ab", "c"), named("a", "bc"));
+}
+
+fn field(name: &str) -> PropertyDescription {
+    PropertyDescription {
+        name: name.into(),
+        uid: None,
+        was: None,
+        ty: PropertyType::String,
+        flags: PropertyFlags::NONE,
+        relation_target: None,
+    }
+}
+
+fn renamed(name: &str, was: &str) -> PropertyDescription {
+    PropertyDescription { was: Some(was.into()), ..field(name) }
+}
+
+fn fixed(name: &str, uid: u64) -> PropertyDescription {
+    PropertyDescription { uid: Some(Uid(uid)), ..field(name) }
+}
+
+fn link(name: &str, target: &str) -> PropertyDescription {
+    PropertyDescription { ty: PropertyType::Relation, relation_target: Some(target.into()), ..field(name) }
+}
+
+fn described(name: &str, fields: Vec<PropertyDescription>) -> EntityDescription {
+    let mut properties =
+        vec![PropertyDescription { ty: PropertyType::Long, flags: PropertyFlags::ID, ..field("id") }];
+    properties.extend(fields);
+    EntityDescription {
+        name: name.into(),
+        uid: None,
+        was: None,
+        flags: EntityFlags::SYNC_ENABLED,
+        conflict: ConflictPolicy::Property,
+        properties,
+    }
+}
+
+/// Name and uid of the properties beside the id.
+fn names(schema: &Schema) -> Vec<(String, Uid)> {
+    let properties = schema.entity_by_name("Task").unwrap().stored_properties();
+    properties.map(|property| (property.name.clone(), property.uid)).collect()
+}
+
+/// Opens with one version of a struct after the other, each twice: the second time must change nothing.
+fn versions(first: Schema, versions: &[Vec<PropertyDescription>]) -> Result<Schema, SchemaError> {
+    versions.iter().try_fold(first, |schema, fields| {
+        let wanted = [described("Task", fields.clone())];
+        let once = evolve(&schema, &wanted)?;
+        assert_eq!(evolve(&once, &wanted)?, once, "opening again changes nothing");
+        Ok(once)
+    })
+}
+
+/// A stored entity whose uids do not follow from names, as model files of other tools have them.
+fn from_a_file() -> Schema {
+    versions(Schema::default(), &[vec![fixed("a", 70), fixed("b", 71)]]).unwrap()
+}
+
+#[test]
+fn a_former_name_that_is_taken_again_does_not_undo_the_rename() {
+    let derived = versions(Schema::default(), &[vec![field("a")]]).unwrap();
+    let again =
+        versions(derived, &[vec![renamed("b", "a")], vec![renamed("b", "a"), fixed("a", 7)]]).unwrap();
+    assert_eq!(names(&again), [("b".into(), name_uid("Task.a")), ("a".into(), Uid(7))]);
+
+    let file = versions(Schema::default(), &[vec![fixed("a", 70)], vec![renamed("b", "a")]]).unwrap();
+    for newcomer in [fixed("a", 7), field("a")] {
+        let again = versions(file.clone(), &[vec![renamed("b", "a"), newcomer]]).unwrap();
+        assert_eq!(names(&again)[0], ("b".into(), Uid(70)));
+        assert_ne!(names(&again)[1].1, Uid(70));
+    }
+}
+
+#[test]
+fn a_rename_to_the_name_of_what_is_dropped_takes_the_data_along() {
+    let wanted = [described("Task", vec![renamed("b", "a")])];
+    let schema = evolve(&from_a_file(), &wanted).unwrap();
+    assert_eq!(names(&schema), [("b".into(), Uid(70))]);
+    assert_eq!(evolve(&schema, &wanted).unwrap(), schema);
+}
+
+#[test]
+fn names_that_are_exchanged_are_told_by_uid() {
+    let exchanged = [described("Task", vec![renamed("a", "b"), renamed("b", "a")])];
+    let error = evolve(&from_a_file(), &exchanged).unwrap_err().to_string();
+    assert!(error.contains("Task.a") && error.contains("by uid"), "{error}");
+    let schema = versions(from_a_file(), &[vec![fixed("b", 70), fixed("a", 71)]]).unwrap();
+    assert_eq!(names(&schema), [("b".into(), Uid(70)), ("a".into(), Uid(71))]);
+    // Where uids follow from names, former names are enough.
+    let derived = versions(Schema::default(), &[vec![field("a"), field("b")]]).unwrap();
+    let schema = versions(derived, &[vec![renamed("a", "b"), renamed("b", "a")]]).unwrap();
+    assert_eq!(names(&schema), [("b".into(), name_uid("Task.a")), ("a".into(), name_uid("Task.b"))]);
+}
+
+#[test]
+fn two_fields_of_one_identity_are_refused() {
+    let derived = versions(Schema::default(), &[vec![field("a")]]).unwrap();
+    let error = versions(derived, &[vec![renamed("b", "a"), field("a")]]).unwrap_err().to_string();
+    assert!(error.contains("Task.") && error.contains("give one a new uid"), "{error}");
+}
+
+#[test]
+fn two_structs_of_one_identity_are_refused() {
+    let other = EntityDescription { uid: Some(name_uid("Task")), ..described("Chore", vec![]) };
+    let error = evolve(&Schema::default(), &[described("Task", vec![]), other]).unwrap_err().to_string();
+    assert!(error.contains("Chore: it is described twice, also as Task"), "{error}");
+    let error = evolve(&Schema::default(), &[described("Task", vec![]), described("Task", vec![field("a")])]);
+    assert!(error.unwrap_err().to_string().contains("described twice"));
+    let twice = [described("Task", vec![]), described("Task", vec![])];
+    assert_eq!(evolve(&Schema::default(), &twice).unwrap(), evolve(&Schema::default(), &twice[..1]).unwrap());
+}
+
+#[test]
+fn links_follow_an_entity_to_its_new_name() {
+    let stored = evolve(
+        &Schema::default(),
+        &[described("Task", vec![link("project", "Project")]), described("Project", vec![])],
+    )
+    .unwrap();
+    let project = EntityDescription { was: Some("Project".into()), ..described("Plan", vec![]) };
+    let schema = evolve(&stored, &[project]).unwrap();
+    let task = schema.entity_by_name("Task").unwrap();
+    assert_eq!(task.property("project").unwrap().relation_target.as_deref(), Some("Plan"));
+    assert_eq!(schema.entity_by_name("Plan").unwrap().uid, name_uid("Project"));
+}
+
+#[test]
+fn what_is_not_described_stays() {
+    let stored = evolve(
+        &Schema::default(),
+        &[described("Task", vec![field("a")]), described("Note", vec![field("b")])],
+    )
+    .unwrap();
+    let schema = evolve(&stored, &[described("Note", vec![field("b"), field("c")])]).unwrap();
+    assert_eq!(schema.entity_by_name("Task"), stored.entity_by_name("Task"));
+    assert_eq!(schema.entity_by_name("Note").unwrap().id, EntityId(2));
+    assert_eq!(evolve(&schema, &[]).unwrap(), schema);
+}
+
+#[test]
+fn dropped_identities_are_collected() {
+    let mut indexed = field("a");
+    indexed.flags = PropertyFlags::UNIQUE;
+    let mut retired = Retired::default();
+    let first = evolve_with(&Schema::default(), &[described("Task", vec![indexed])], &mut retired).unwrap();
+    assert_eq!(retired.uids, []);
+    let index = first.entities()[0].property("a").unwrap().index.unwrap();
+    let second = evolve_with(&first, &[described("Task", vec![])], &mut retired).unwrap();
+    assert_eq!(retired.uids, [name_uid("Task.a"), index.uid]);
+    assert_eq!((retired.last_entity, retired.last_index), (EntityId(1), IndexId(1)));
+    let error = evolve_with(&second, &[described("Task", vec![field("a")])], &mut retired).unwrap_err();
+    assert!(
+        error.to_string().contains("Task.a: its uid") && error.to_string().contains("was retired"),
+        "{error}"
+    );
+}
+
+#[test]
+fn uids_of_names_are_what_they_always_were() {
+    // Devices that never met agree on these numbers; they never change.
+    assert_eq!(name_uid("Task"), Uid(TASK));
+    assert_eq!(name_uid("Task.done"), Uid(TASK_DONE));
+}
+
+const TASK: u64 = 4_508_223_974_720_908_754;
+const TASK_DONE: u64 = 3_897_304_413_278_273_902;
