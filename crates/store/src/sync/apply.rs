@@ -201,11 +201,11 @@ impl Applier {
             .map(|row| row.map(|row| row.number))
             .take_while(|number| number.as_ref().map_or(true, |&number| number <= decided))
             .collect::<Result<_>>()?;
-        tx.sync_writer_mut(|writer| {
-            for number in undecided {
-                writer.decided.entry(number).or_insert(decided_seq);
+        for number in undecided {
+            if !tx.is_decided(number) {
+                tx.note_decided(number, Some(decided_seq));
             }
-        })?;
+        }
         if decided > meta::decided(tx)? {
             meta::put_decided(tx, decided)?;
         }
@@ -231,15 +231,8 @@ impl Applier {
         cursor.seq = seq;
         meta::put_cursor(tx, cursor)?;
         self.flush(tx)?;
-        let settled: Vec<TxNumber> = tx
-            .sync_writer()?
-            .decided
-            .iter()
-            .filter(|&(_, &decided)| decided <= seq)
-            .map(|(&number, _)| number)
-            .collect();
         let mut dirty = BTreeSet::new();
-        for number in settled {
+        for number in tx.decided_up_to(seq) {
             dirty.extend(self.leave_outbox(tx, number)?);
         }
         overlay::recompute(tx, &dirty)
@@ -375,7 +368,7 @@ impl Applier {
                         rejected::put(tx, number, Cause::Lost(lost), &bytes)?;
                         self.applied.rejected.push(number);
                     }
-                    tx.sync_writer_mut(|writer| writer.decided.insert(number, *seq))?;
+                    tx.note_decided(number, Some(*seq));
                 }
                 Verdict::Refused { code, op, message } => {
                     rejected::put(tx, number, Cause::Refused { code: *code, op: *op, message }, &bytes)?;
@@ -424,7 +417,7 @@ impl Applier {
     /// Takes a decided transaction out of the outbox; the objects it wrote are to be computed anew.
     fn leave_outbox(&mut self, tx: &mut WriteTxn<'_>, number: TxNumber) -> Result<BTreeSet<Place>> {
         let Some(bytes) = outbox::get(tx, number)? else {
-            tx.sync_writer_mut(|writer| writer.decided.remove(&number))?;
+            tx.note_decided(number, None);
             return Ok(BTreeSet::new());
         };
         let mut places = Vec::new();
@@ -444,8 +437,8 @@ impl Applier {
             for &(entity, id) in places {
                 writer.pending.remove(entity, id, number);
             }
-            writer.decided.remove(&number);
         })?;
+        tx.note_decided(number, None);
         outbox::delete(tx, number)
     }
 }

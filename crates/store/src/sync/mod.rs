@@ -81,6 +81,9 @@ pub(crate) struct SyncState {
     /// By entity id less one; `None` for local-only entities.
     entities: Vec<Option<Arc<SyncEntity>>>,
     writer: Mutex<SyncWriter>,
+    /// Accepted transactions that stay in the outbox until the cursor reaches their position. No table holds this: after a
+    /// restart the next login tells it again.
+    decided: Mutex<BTreeMap<TxNumber, Seq>>,
     listeners: Mutex<Vec<Arc<dyn Fn() + Send + Sync>>>,
 }
 
@@ -90,9 +93,6 @@ pub(crate) struct SyncWriter {
     pub(crate) last_number: TxNumber,
     pub(crate) last_hash: TxHash,
     pub(crate) pending: Pending,
-    /// Accepted transactions that stay merged in until the cursor reaches their position. Forgotten at a restart: the next
-    /// login tells it again.
-    pub(crate) decided: BTreeMap<TxNumber, Seq>,
     /// Set from the first change in a transaction until its commit, so that an aborted one is noticed and undone.
     stale: bool,
 }
@@ -103,6 +103,8 @@ pub(crate) struct SyncTx {
     pub(crate) touches: Touches,
     /// Whether this transaction changed the [`SyncWriter`].
     writes: bool,
+    /// What this transaction changes of the accepted transactions: their position, or that they are settled.
+    decided: BTreeMap<TxNumber, Option<Seq>>,
     /// Whether the outbox grew, so that listeners are told after the commit.
     pub(crate) outbox_grew: bool,
 }
@@ -143,9 +145,9 @@ impl SyncState {
                 last_number: 0,
                 last_hash: TxHash::NONE,
                 pending: Pending::default(),
-                decided: BTreeMap::new(),
                 stale: true,
             }),
+            decided: Mutex::default(),
             listeners: Mutex::default(),
         })
     }
@@ -199,6 +201,30 @@ impl WriteTxn<'_> {
         Ok(result)
     }
 
+    /// Notes that a transaction of this store has been accepted, and its position; `None` once it has left the outbox.
+    pub(crate) fn note_decided(&mut self, number: TxNumber, seq: Option<Seq>) {
+        self.sync.decided.insert(number, seq);
+    }
+
+    /// The accepted transactions that lie at or before a position and have not left the outbox, ascending.
+    pub(crate) fn decided_up_to(&self, seq: Seq) -> Vec<TxNumber> {
+        let decided = self.inner().sync.decided.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = decided.iter().filter(|(number, _)| !self.sync.decided.contains_key(number));
+        let before = before.map(|(&number, &at)| (number, at));
+        let here = self.sync.decided.iter().filter_map(|(&number, &at)| Some((number, at?)));
+        let mut numbers: Vec<TxNumber> = before.chain(here).filter(|&(_, at)| at <= seq).map(|(number, _)| number).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// Whether a transaction is known to be accepted.
+    pub(crate) fn is_decided(&self, number: TxNumber) -> bool {
+        match self.sync.decided.get(&number) {
+            Some(at) => at.is_some(),
+            None => self.inner().sync.decided.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&number),
+        }
+    }
+
     /// The columns of a synced entity.
     pub(crate) fn sync_entity(&self, entity: &EntityRuntime) -> Result<Arc<SyncEntity>> {
         self.inner().sync.entity(entity.def.id)
@@ -213,7 +239,6 @@ impl SyncWriter {
             last_number,
             last_hash,
             pending: Pending::load(tx)?,
-            decided: BTreeMap::new(),
             stale: false,
         })
     }
@@ -228,6 +253,15 @@ pub(crate) fn before_commit(tx: &mut WriteTxn<'_>) -> Result<()> {
 pub(crate) fn committed(inner: &Inner, tx: &SyncTx) {
     if tx.writes {
         inner.sync.writer.lock().unwrap_or_else(PoisonError::into_inner).stale = false;
+    }
+    if !tx.decided.is_empty() {
+        let mut decided = inner.sync.decided.lock().unwrap_or_else(PoisonError::into_inner);
+        for (&number, &seq) in &tx.decided {
+            match seq {
+                Some(seq) => decided.insert(number, seq),
+                None => decided.remove(&number),
+            };
+        }
     }
 }
 

@@ -1,0 +1,178 @@
+//! Random histories of three devices: whatever is written, cut, lost and restarted, all agree in the end and nothing is lost.
+
+use proptest::prelude::*;
+use reconvene_store::{StoreError, ToOne};
+
+use crate::world::{Device, Shop, Town, World};
+
+const DEVICES: u8 = 3;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Write { device: usize, writes: Vec<Write>, abort: bool },
+    Connect { device: usize, lost: bool },
+    Upload { device: usize, count: usize },
+    UploadAgain { device: usize },
+    Receive { device: usize, count: usize },
+    Cut { device: usize },
+    Restart { device: usize },
+    RestartServer,
+    Tick(u64),
+}
+
+#[derive(Clone, Debug)]
+enum Write {
+    InsertShop { code: Option<u8>, town: u8 },
+    InsertTown,
+    Name { shop: u8, name: u8 },
+    Stock { shop: u8, stock: i64 },
+    Code { shop: u8, code: Option<u8> },
+    Move { shop: u8, town: u8 },
+    Tags { shop: u8, count: u8 },
+    People { town: u8, people: u32 },
+    RemoveShop(u8),
+    RemoveTown(u8),
+}
+
+fn write() -> impl Strategy<Value = Write> {
+    let code = || proptest::option::of(0..4_u8);
+    prop_oneof![
+        3 => (code(), any::<u8>()).prop_map(|(code, town)| Write::InsertShop { code, town }),
+        2 => Just(Write::InsertTown),
+        2 => (any::<u8>(), any::<u8>()).prop_map(|(shop, name)| Write::Name { shop, name }),
+        3 => (any::<u8>(), 0..5_i64).prop_map(|(shop, stock)| Write::Stock { shop, stock }),
+        1 => (any::<u8>(), code()).prop_map(|(shop, code)| Write::Code { shop, code }),
+        1 => (any::<u8>(), any::<u8>()).prop_map(|(shop, town)| Write::Move { shop, town }),
+        1 => (any::<u8>(), 0..3_u8).prop_map(|(shop, count)| Write::Tags { shop, count }),
+        2 => (any::<u8>(), any::<u32>()).prop_map(|(town, people)| Write::People { town, people }),
+        2 => any::<u8>().prop_map(Write::RemoveShop),
+        1 => any::<u8>().prop_map(Write::RemoveTown),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let device = || 0..usize::from(DEVICES);
+    prop_oneof![
+        8 => (device(), prop::collection::vec(write(), 1..4), prop::bool::weighted(0.1))
+            .prop_map(|(device, writes, abort)| Step::Write { device, writes, abort }),
+        3 => (device(), prop::bool::weighted(0.1)).prop_map(|(device, lost)| Step::Connect { device, lost }),
+        5 => (device(), 1..4_usize).prop_map(|(device, count)| Step::Upload { device, count }),
+        1 => device().prop_map(|device| Step::UploadAgain { device }),
+        5 => (device(), 1..6_usize).prop_map(|(device, count)| Step::Receive { device, count }),
+        1 => device().prop_map(|device| Step::Cut { device }),
+        1 => device().prop_map(|device| Step::Restart { device }),
+        1 => Just(Step::RestartServer),
+        2 => (0..2_000_u64).prop_map(Step::Tick),
+    ]
+}
+
+/// The id of the `pick`-th object, counted round.
+fn pick(ids: &[u64], pick: u8) -> Option<u64> {
+    (!ids.is_empty()).then(|| ids[pick as usize % ids.len()])
+}
+
+fn code_text(code: Option<u8>) -> Option<String> {
+    code.map(|code| format!("C{code}"))
+}
+
+/// Writes several things in one transaction; what is not allowed aborts it whole.
+fn write_to(device: &Device, writes: &[Write], abort: bool) {
+    let before = device.store().sync().login_state().unwrap().last_number;
+    let result = device.store().write(|tx| {
+        for write in writes {
+            let shops: Vec<u64> = tx.all::<Shop>()?.iter().map(|shop| shop.id).collect();
+            let towns: Vec<u64> = tx.all::<Town>()?.iter().map(|town| town.id).collect();
+            match *write {
+                Write::InsertShop { code, town } => {
+                    let town = ToOne::new(pick(&towns, town).unwrap_or(0));
+                    let shop = Shop { name: "new".into(), code: code_text(code), town, ..Shop::default() };
+                    tx.put(&mut shop.clone()).map(|_| ())?;
+                }
+                Write::InsertTown => tx.put(&mut Town { name: "new".into(), ..Town::default() }).map(|_| ())?,
+                Write::Name { shop, name } => {
+                    let Some(id) = pick(&shops, shop) else { continue };
+                    tx.update(id, |shop: &mut Shop| shop.name = format!("name {name}"))?;
+                }
+                Write::Stock { shop, stock } => {
+                    let Some(id) = pick(&shops, shop) else { continue };
+                    tx.update(id, |shop: &mut Shop| shop.stock = stock)?;
+                }
+                Write::Code { shop, code } => {
+                    let Some(id) = pick(&shops, shop) else { continue };
+                    tx.update(id, |shop: &mut Shop| shop.code = code_text(code))?;
+                }
+                Write::Move { shop, town } => {
+                    let Some(id) = pick(&shops, shop) else { continue };
+                    tx.update(id, |shop: &mut Shop| shop.town = ToOne::new(pick(&towns, town).unwrap_or(0)))?;
+                }
+                Write::Tags { shop, count } => {
+                    let Some(id) = pick(&shops, shop) else { continue };
+                    let tags = (0..count).map(|n| format!("tag {n}")).collect();
+                    tx.update(id, |shop: &mut Shop| shop.tags = tags)?;
+                }
+                Write::People { town, people } => {
+                    let Some(id) = pick(&towns, town) else { continue };
+                    tx.update(id, |town: &mut Town| town.people = people)?;
+                }
+                Write::RemoveShop(shop) => {
+                    let Some(id) = pick(&shops, shop) else { continue };
+                    assert!(tx.remove::<Shop>(id)?);
+                }
+                Write::RemoveTown(town) => {
+                    let Some(id) = pick(&towns, town) else { continue };
+                    assert!(tx.remove::<Town>(id)?);
+                }
+            }
+        }
+        if abort { Err(StoreError::application("changed its mind")) } else { Ok(()) }
+    });
+    let after = device.store().sync().login_state().unwrap().last_number;
+    match result {
+        Ok(()) => assert!(after <= before + 1),
+        Err(StoreError::UniqueViolation { .. } | StoreError::Application(_)) => assert_eq!(after, before),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn run(steps: &[Step], on_disk: bool) {
+    let mut world = World::new(DEVICES, on_disk);
+    for step in steps {
+        match step {
+            Step::Write { device, writes, abort } => write_to(&world.devices[*device], writes, *abort),
+            Step::Connect { device, lost } => world.connect(*device, *lost),
+            Step::Upload { device, count } => world.upload(*device, *count),
+            Step::UploadAgain { device } => world.upload_again(*device),
+            Step::Receive { device, count } => world.receive(*device, *count),
+            Step::Cut { device } => world.cut(*device),
+            Step::Restart { device } => world.restart(*device),
+            Step::RestartServer => world.restart_server(),
+            Step::Tick(ms) => world.tick(*ms),
+        }
+    }
+    world.settle();
+    world.check();
+}
+
+/// So many cases in a normal run; `RECONVENE_SOAK` says how many times as many a long one tries.
+fn config(cases: u32) -> ProptestConfig {
+    let factor = std::env::var("RECONVENE_SOAK").ok().and_then(|factor| factor.parse().ok()).unwrap_or(1);
+    ProptestConfig { cases: cases * factor, max_shrink_iters: 20_000, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config(256))]
+
+    #[test]
+    fn all_agree_in_the_end(steps in prop::collection::vec(step(), 1..80)) {
+        run(&steps, false);
+    }
+}
+
+proptest! {
+    #![proptest_config(config(24))]
+
+    #[test]
+    fn all_agree_although_stores_are_closed_and_opened(steps in prop::collection::vec(step(), 20..120)) {
+        run(&steps, true);
+    }
+}

@@ -1,0 +1,6 @@
+//! Devices and a server as stores alone: the histories of sync without sockets, with every loss in between.
+
+mod digest;
+mod histories;
+mod named;
+mod world;

@@ -1,0 +1,37 @@
+//! Histories that once went wrong, or easily would, by name.
+
+use reconvene_store::ToOne;
+
+use crate::world::{Shop, Town, World};
+
+#[test]
+fn a_link_to_an_object_that_arrives_later_leads_to_it() {
+    let mut world = World::new(2, false);
+    let town = world.devices[0].towns().put(&mut Town { name: "late".into(), ..Town::default() }).unwrap();
+    let shop = Shop { town: ToOne::new(town), ..Shop::default() };
+    world.devices[0].shops().put(&mut shop.clone()).unwrap();
+    // The town changes last, so that a catch-up brings the shop first.
+    world.settle();
+    world.devices[0].towns().update(town, |town| town.people = 9).unwrap();
+    world.cut(1);
+    world.settle();
+    world.check();
+    let shop = &world.devices[1].shops().all().unwrap()[0];
+    assert_eq!(world.devices[1].towns().get(shop.town.id()).unwrap().unwrap().people, 9);
+}
+
+#[test]
+fn an_object_is_removed_everywhere_although_a_device_edits_it_unsent() {
+    let mut world = World::new(2, false);
+    let id = world.devices[0].towns().put(&mut Town::default()).unwrap();
+    world.settle();
+    let at_other = world.devices[1].towns().all().unwrap()[0].id;
+    world.devices[0].towns().remove(id).unwrap();
+    world.devices[1].towns().update(at_other, |town| town.people = 4).unwrap();
+    world.upload(0, 9);
+    world.receive(1, 9);
+    assert!(!world.devices[1].towns().contains(at_other).unwrap(), "the remove is visible before the edit is decided on");
+    world.settle();
+    world.check();
+    assert_eq!(world.devices[1].store().sync().rejected().unwrap().len(), 1);
+}

@@ -1,0 +1,321 @@
+//! Stores that stand for devices and a server, and the steps that happen between them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use reconvene_model::{PeerId, Seq, TxNumber};
+use reconvene_store::{
+    ChunkStart, Decision, Delivery, Durability, Entity, EntityBox, Incoming, PushedTx, Role, Store, ToOne, Verdict,
+};
+
+#[derive(Entity, Clone, Debug, Default, PartialEq)]
+#[entity(sync, crate = "reconvene_store")]
+pub(crate) struct Shop {
+    pub(crate) id: u64,
+    pub(crate) name: String,
+    pub(crate) stock: i64,
+    #[unique]
+    pub(crate) code: Option<String>,
+    pub(crate) town: ToOne<Town>,
+    pub(crate) tags: Vec<String>,
+}
+
+#[derive(Entity, Clone, Debug, Default, PartialEq)]
+#[entity(sync, conflict = "object", crate = "reconvene_store")]
+pub(crate) struct Town {
+    pub(crate) id: u64,
+    #[index]
+    pub(crate) name: String,
+    pub(crate) people: u32,
+}
+
+/// The start of the common clock, in milliseconds.
+const START_MS: u64 = 1_800_000_000_000;
+
+/// The largest difference between two devices' clocks, in milliseconds; far below what the server refuses.
+const SKEW_MS: u64 = 5_000;
+
+/// So small that catch-ups are cut into many chunks, within a position too.
+const CHUNK_BYTES: usize = 200;
+
+pub(crate) struct World {
+    pub(crate) server: Peer,
+    pub(crate) devices: Vec<Device>,
+    /// What the server accepted, in order.
+    pub(crate) history: Vec<PushedTx>,
+    now_ms: Arc<AtomicU64>,
+    _directory: Option<tempfile::TempDir>,
+}
+
+/// A store that can be closed and opened again.
+pub(crate) struct Peer {
+    store: Option<Store>,
+    /// Where it lies; in memory it cannot be reopened.
+    directory: Option<PathBuf>,
+    role: Role,
+    secret: u8,
+    clock: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+pub(crate) struct Device {
+    pub(crate) peer: Peer,
+    session: Option<Session>,
+}
+
+/// What a connection holds on both of its ends.
+struct Session {
+    sent: TxNumber,
+    /// Up to where the server has sent the history.
+    following: Following,
+    /// Verdicts that are on their way.
+    verdicts: Vec<(TxNumber, Verdict)>,
+}
+
+enum Following {
+    CatchUp(ChunkStart),
+    Live(Seq),
+}
+
+impl Peer {
+    fn open(&mut self) {
+        let place = self.directory.clone().unwrap_or_else(|| "memory:".into());
+        let clock = self.clock.clone();
+        let store = Store::builder(place)
+            .entity::<Shop>()
+            .entity::<Town>()
+            .role(self.role)
+            .durability(Durability::Relaxed)
+            .identity_secret([self.secret; 32])
+            .time_source(move || clock())
+            .open()
+            .unwrap();
+        self.store = Some(store);
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        self.store.as_ref().unwrap()
+    }
+
+    pub(crate) fn restart(&mut self) {
+        if self.directory.is_some() {
+            self.store = None;
+            self.open();
+        }
+    }
+}
+
+impl Device {
+    pub(crate) fn store(&self) -> &Store {
+        self.peer.store()
+    }
+
+    pub(crate) fn shops(&self) -> EntityBox<Shop> {
+        self.store().boxed().unwrap()
+    }
+
+    pub(crate) fn towns(&self) -> EntityBox<Town> {
+        self.store().boxed().unwrap()
+    }
+
+    pub(crate) fn id(&self) -> PeerId {
+        self.store().sync().peer()
+    }
+}
+
+impl World {
+    pub(crate) fn new(devices: u8, on_disk: bool) -> World {
+        let directory = on_disk.then(|| tempfile::tempdir().unwrap());
+        let now_ms = Arc::new(AtomicU64::new(START_MS));
+        let peer = |number: u8, role: Role| {
+            let now_ms = now_ms.clone();
+            let skew = u64::from(number) * 7919 % SKEW_MS;
+            let mut peer = Peer {
+                store: None,
+                directory: directory.as_ref().map(|directory| directory.path().join(number.to_string())),
+                role,
+                secret: number + 1,
+                clock: Arc::new(move || now_ms.load(Ordering::Relaxed) + skew),
+            };
+            peer.open();
+            peer
+        };
+        World {
+            server: peer(0, Role::Server),
+            devices: (1..=devices).map(|n| Device { peer: peer(n, Role::Device), session: None }).collect(),
+            history: Vec::new(),
+            now_ms,
+            _directory: directory,
+        }
+    }
+
+    /// Lets time pass.
+    pub(crate) fn tick(&self, ms: u64) {
+        self.now_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    /// Cuts the connection: what was on its way is lost.
+    pub(crate) fn cut(&mut self, device: usize) {
+        self.devices[device].session = None;
+    }
+
+    /// Closes and opens a device's store, and its connection with it.
+    pub(crate) fn restart(&mut self, device: usize) {
+        self.cut(device);
+        self.devices[device].peer.restart();
+    }
+
+    /// Closes and opens the server's store, and with it all connections.
+    pub(crate) fn restart_server(&mut self) {
+        for device in 0..self.devices.len() {
+            self.cut(device);
+        }
+        self.server.restart();
+    }
+
+    /// Logs in, unless connected; `lost` loses the answer.
+    pub(crate) fn connect(&mut self, device: usize, lost: bool) {
+        let device = &mut self.devices[device];
+        if device.session.is_some() {
+            return;
+        }
+        let (sync, server) = (device.peer.store().sync(), self.server.store().sync());
+        let state = sync.login_state().unwrap();
+        let origin = server.register(sync.peer(), &sync.key().public()).unwrap();
+        let epoch = server.epoch().unwrap();
+        let from = if state.cursor.epoch == epoch { state.cursor.seq } else { Seq(0) };
+        let head = server.head().unwrap();
+        if lost {
+            return;
+        }
+        if origin.decided > 0 {
+            assert_eq!(sync.hash_of(origin.decided).unwrap(), Some(origin.hash), "the server knows this device's history");
+        }
+        let mut deliveries: Vec<Delivery<'_>> = server
+            .unconfirmed(sync.peer(), state.decided)
+            .unwrap()
+            .into_iter()
+            .map(|(number, verdict)| Delivery::Verdict { number, verdict })
+            .collect();
+        deliveries.push(Delivery::Login { epoch, view: 1, decided: origin.decided, decided_seq: head });
+        sync.apply(&deliveries).unwrap();
+        device.session = Some(Session {
+            sent: origin.decided,
+            following: Following::CatchUp(ChunkStart::after(from)),
+            verdicts: Vec::new(),
+        });
+    }
+
+    /// Uploads some transactions; the verdicts are on their way then.
+    pub(crate) fn upload(&mut self, device: usize, txs_max: usize) {
+        let device = &mut self.devices[device];
+        let peer = device.peer.store().sync().peer();
+        let Some(session) = &mut device.session else { return };
+        let txs = device.peer.store().sync().outbox(session.sent, txs_max, 1 << 20).unwrap();
+        let incoming: Vec<Incoming<'_>> = txs.iter().map(|tx| Incoming { peer, bytes: &tx.bytes }).collect();
+        let confirmed = device.peer.store().sync().login_state().unwrap().decided;
+        let decided = self.server.store().sync().decide(&incoming, &[(peer, confirmed)]).unwrap();
+        for (tx, decided) in txs.iter().zip(decided) {
+            session.sent = tx.number;
+            match decided.decision {
+                Decision::Verdict { number, verdict } => session.verdicts.push((number, verdict)),
+                Decision::Known { .. } => {}
+                other => panic!("{other:?}"),
+            }
+            self.history.extend(decided.push);
+        }
+    }
+
+    /// Uploads a transaction that the server has decided on: its verdict must be the one that it got at first.
+    pub(crate) fn upload_again(&mut self, device: usize) {
+        let device = &self.devices[device];
+        let (sync, server) = (device.store().sync(), self.server.store().sync());
+        let Ok(origin) = server.register(sync.peer(), &sync.key().public()) else { return };
+        for tx in sync.outbox(0, 8, 1 << 20).unwrap().into_iter().filter(|tx| tx.number <= origin.decided) {
+            let again = || server.decide(&[Incoming { peer: sync.peer(), bytes: &tx.bytes }], &[]).unwrap().remove(0);
+            let (first, second) = (again(), again());
+            assert_eq!(first, second);
+            assert!(first.push.is_none(), "a duplicate is told nobody");
+        }
+    }
+
+    /// Delivers what is on its way to a device: verdicts, then `count` steps of the history.
+    pub(crate) fn receive(&mut self, device: usize, count: usize) {
+        let device = &mut self.devices[device];
+        let sync = device.peer.store().sync();
+        let Some(session) = &mut device.session else { return };
+        let verdicts = std::mem::take(&mut session.verdicts);
+        if !verdicts.is_empty() {
+            let verdicts = verdicts.into_iter().map(|(number, verdict)| Delivery::Verdict { number, verdict });
+            sync.apply(&verdicts.collect::<Vec<_>>()).unwrap();
+        }
+        for _ in 0..count {
+            match session.following {
+                Following::CatchUp(start) => {
+                    let chunk = self.server.store().sync().chunk(start, CHUNK_BYTES).unwrap();
+                    let mut deliveries = Vec::new();
+                    if let Some(block) = &chunk.block {
+                        deliveries.push(Delivery::States { block, upto: chunk.upto });
+                    }
+                    session.following = Following::CatchUp(chunk.next);
+                    if chunk.last {
+                        deliveries.push(Delivery::CatchUpDone { seq: chunk.upto });
+                        session.following = Following::Live(chunk.upto);
+                    }
+                    sync.apply(&deliveries).unwrap();
+                }
+                Following::Live(sent) => {
+                    let Some(tx) = self.history.get(usize::try_from(sent.0).unwrap()) else { return };
+                    assert_eq!(tx.seq.0, sent.0 + 1, "positions have no gaps");
+                    let own = tx.origin == sync.peer();
+                    let delivery = match own {
+                        true => Delivery::Own { seq: tx.seq, number: tx.number },
+                        false => Delivery::Push { seq: tx.seq, origin: tx.origin, hlc: tx.hlc, ops: &tx.ops },
+                    };
+                    sync.apply(&[delivery]).unwrap();
+                    session.following = Following::Live(tx.seq);
+                }
+            }
+        }
+    }
+
+    /// Connects everyone and lets everything arrive.
+    pub(crate) fn settle(&mut self) {
+        for device in 0..self.devices.len() {
+            self.connect(device, false);
+            self.upload(device, usize::MAX);
+        }
+        for device in 0..self.devices.len() {
+            while self.devices[device].store().sync().cursor().unwrap().seq < self.server.store().sync().head().unwrap()
+                || self.devices[device].store().sync().catching_up().unwrap()
+            {
+                self.receive(device, 10);
+            }
+            self.receive(device, 1);
+        }
+    }
+
+    /// Checks that everyone agrees with the history, and that no transaction is lost or doubled.
+    pub(crate) fn check(&self) {
+        let expected = crate::digest::of_history(self.server.store(), &self.history);
+        assert_eq!(self.server.store().sync().content_hash().unwrap(), expected, "the server differs from its history");
+        for device in &self.devices {
+            let sync = device.store().sync();
+            assert_eq!(sync.undecided().unwrap(), 0, "{} has an outbox", device.id());
+            assert_eq!(sync.content_hash().unwrap(), expected, "{} differs from the history", device.id());
+            let mut fates: BTreeMap<TxNumber, usize> = BTreeMap::new();
+            for tx in self.history.iter().filter(|tx| tx.origin == device.id()) {
+                *fates.entry(tx.number).or_default() += 1;
+            }
+            for rejected in sync.rejected().unwrap() {
+                // A transaction that lost some of its ops is accepted and rejected in part.
+                fates.entry(rejected.number).or_insert(1);
+            }
+            let last = sync.login_state().unwrap().last_number;
+            let all: Vec<TxNumber> = fates.keys().copied().collect();
+            assert_eq!(all, (1..=last).collect::<Vec<_>>(), "every transaction of {} has a fate", device.id());
+            assert!(fates.values().all(|&times| times == 1), "no transaction counts twice");
+        }
+    }
+}
