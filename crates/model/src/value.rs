@@ -162,7 +162,7 @@ pub fn check_value(ty: PropertyType, bytes: &[u8]) -> Result<(), DecodeError> {
             return cell_strings(bytes).try_for_each(|string| string.map(|_| ()));
         }
         (_, Some(width), _) => bytes.len() == width,
-        (_, _, Some(width)) => bytes.len() % width == 0,
+        (_, _, Some(width)) => bytes.len().is_multiple_of(width),
         _ => true,
     };
     if fits { Ok(()) } else { Err(DecodeError::Invalid { what: "the width of a value" }) }

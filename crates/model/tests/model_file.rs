@@ -1,5 +1,7 @@
 //! Model files: the files under `fixtures/models` to the last byte, evolving, refusals with place and remedy, and any text.
 
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
+
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;

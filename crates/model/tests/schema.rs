@@ -1,5 +1,7 @@
 //! Schemas: every rule refuses with the place and a remedy, the hashes tell versions apart, and versions follow each other.
 
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
+
 use reconvene_model::evolve::{
     EntityDescription, PropertyDescription, Retired, evolve, evolve_with, name_uid,
 };

@@ -47,7 +47,7 @@ impl TableLayout {
         let vtable_bytes = VTABLE_HEAD_BYTES + 2 * slots.len();
         let mut table = (ROOT_BYTES + vtable_bytes).next_multiple_of(4);
         let is_wide = entity.stored_properties().any(|property| inline_bytes(property.ty) == 8);
-        if is_wide && (table + TABLE_HEAD_BYTES) % 8 != 0 {
+        if is_wide && !(table + TABLE_HEAD_BYTES).is_multiple_of(8) {
             table += 4;
         }
         let mut inline = TABLE_HEAD_BYTES;

@@ -31,7 +31,7 @@ impl<'a> Table<'a> {
             .map_err(|_| damaged("the vtable lies outside"))?;
         let vtable_bytes = u16_at(bytes, vtable).ok_or(damaged("the vtable lies outside"))? as usize;
         let inline = u16_at(bytes, vtable + 2).ok_or(damaged("the vtable lies outside"))? as usize;
-        if vtable_bytes < VTABLE_HEAD_BYTES || vtable_bytes % 2 != 0 || inline < TABLE_HEAD_BYTES {
+        if vtable_bytes < VTABLE_HEAD_BYTES || !vtable_bytes.is_multiple_of(2) || inline < TABLE_HEAD_BYTES {
             return Err(damaged("the vtable has impossible lengths"));
         }
         let entries = bytes.get(vtable + VTABLE_HEAD_BYTES..vtable + vtable_bytes);

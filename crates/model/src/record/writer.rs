@@ -101,7 +101,11 @@ impl<'l> TableWriter<'l> {
             PropertyType::String | PropertyType::Flex => 1,
             _ => ty.element_bytes().unwrap_or_else(|| panic!("slot {slot} holds a {ty}, not bytes")),
         };
-        assert!(bytes.len() % width == 0, "a vector of {width}-byte elements has {} bytes", bytes.len());
+        assert!(
+            bytes.len().is_multiple_of(width),
+            "a vector of {width}-byte elements has {} bytes",
+            bytes.len()
+        );
         let place = self.present(slot);
         self.align_vector(width);
         self.point(place);

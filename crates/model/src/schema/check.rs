@@ -62,9 +62,7 @@ pub(super) fn entities(entities: &[EntityDef]) -> Result<(), SchemaError> {
                 "shared ids are for synced entities; mark it synced, or leave them out",
             ));
         }
-        if entity.flags.has(EntityFlags::SHARED_GLOBAL_IDS)
-            && entity.properties.iter().any(|p| is_unassignable(p))
-        {
+        if entity.flags.has(EntityFlags::SHARED_GLOBAL_IDS) && entity.properties.iter().any(is_unassignable) {
             return Err(invalid(
                 place(),
                 "with shared ids the application chooses ids; take the flag ID_MONOTONIC_SEQUENCE (64) of its id away",
