@@ -2,9 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
 
-use reconvene_model::evolve::{
-    EntityDescription, PropertyDescription, Retired, evolve, evolve_with, name_uid,
-};
 use reconvene_model::schema::{ENTITIES_MAX, NAME_BYTES_MAX, PROPERTIES_MAX, RelationDef, SchemaError};
 use reconvene_model::{
     ConflictPolicy, EntityDef, EntityFlags, EntityId, IndexDef, IndexId, PropertyDef, PropertyFlags,
