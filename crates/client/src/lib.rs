@@ -19,11 +19,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use reconvene_store::Store;
+use reconvene_store::{OutboxListener, Store};
 
 pub use event::SyncEvent;
 pub use options::{ClientError, SyncClientBuilder};
-pub use reconvene_protocol::{Code, Secret};
+pub use reconvene_protocol::{ClientConfig, Closed, ClosedBy, Code, Secret};
 pub use status::{State, Status, WaitError};
 
 use engine::Shared;
@@ -32,6 +32,8 @@ use engine::Shared;
 pub struct SyncClient {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    /// Not among what the thread shares: the store must not keep alive what keeps the store alive.
+    _listener: OutboxListener,
 }
 
 impl SyncClient {

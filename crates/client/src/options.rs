@@ -100,9 +100,9 @@ impl SyncClientBuilder {
         let address = Address::parse(&self.url)?;
         let shared = Arc::new(Shared::new(&self));
         let wake = shared.clone();
-        self.store.sync().on_outbox(move || wake.outbox_grew());
+        let listener = self.store.sync().on_outbox(move || wake.outbox_grew());
         let thread = engine::spawn(shared.clone(), address, self)?;
-        Ok(SyncClient { shared, thread: Some(thread) })
+        Ok(SyncClient { shared, thread: Some(thread), _listener: listener })
     }
 }
 

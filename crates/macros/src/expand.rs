@@ -58,6 +58,7 @@ fn implementation(entity: &EntityInput<'_>) -> TokenStream {
         #(#checks)*
 
         #[automatically_derived]
+        #[allow(unused_qualifications)]
         impl __support::Entity for #ident {
             const NAME: &'static str = #name;
 
@@ -179,6 +180,7 @@ fn handles(entity: &EntityInput<'_>) -> TokenStream {
     });
     quote! {
         #[automatically_derived]
+        #[allow(unused_qualifications)]
         impl #ident {
             #(#handles)*
         }

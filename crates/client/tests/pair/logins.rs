@@ -105,3 +105,20 @@ fn the_newest_session_of_a_peer_replaces_the_older_one() {
     world.converge(&[&a]);
     assert_eq!(world.server().stats().sessions, 1);
 }
+
+#[test]
+fn a_store_closes_after_its_client_was_dropped() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || Store::builder(directory.path()).entity::<Shop>().entity::<crate::world::Town>().open().unwrap();
+    let world = World::new();
+    let url = format!("ws://{}", world.server().local_addr());
+    for _ in 0..3 {
+        let store = open();
+        let client = reconvene_client::SyncClient::builder(&store, &url).start().unwrap();
+        client.wait_downloaded(PATIENCE).unwrap();
+        drop((client, store));
+        // Whoever has the lock file to himself finds nobody else's number in it.
+        let lock = std::fs::read_to_string(directory.path().join("reconvene.lock")).unwrap();
+        assert_eq!(lock, "");
+    }
+}

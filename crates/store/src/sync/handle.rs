@@ -12,7 +12,7 @@ use crate::sync::changes::{self, Chunk, ChunkStart};
 use crate::sync::ledger::{self, Decided, Incoming};
 use crate::sync::origins::{self, Origin};
 use crate::sync::outbox::{self, OutboxTx};
-use crate::sync::{Applied, Cursor, Delivery, Rejected, Role, Verdict, apply, digest, meta, rejected};
+use crate::sync::{Applied, OutboxListener, Cursor, Delivery, Rejected, Role, Verdict, apply, digest, meta, rejected};
 use crate::txn::ReadTxn;
 
 /// The sync side of a [`Store`]: what engines drive, and what an application may ask about its unsent and rejected writes.
@@ -77,9 +77,10 @@ impl SyncHandle {
         self.read(|tx| Ok(tx.engine_tx().count(self.store.inner().sync.tables.outbox)?))
     }
 
-    /// Calls `listener` after each commit that added to the outbox, on the thread that committed.
-    pub fn on_outbox(&self, listener: impl Fn() + Send + Sync + 'static) {
-        self.store.inner().sync.on_outbox(Arc::new(listener));
+    /// Calls `listener` after each commit that added to the outbox, on the thread that committed, until the returned place
+    /// is dropped.
+    pub fn on_outbox(&self, listener: impl Fn() + Send + Sync + 'static) -> OutboxListener {
+        super::on_outbox(&self.store, Arc::new(listener))
     }
 
     /// What a login needs to say.

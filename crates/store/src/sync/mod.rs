@@ -13,7 +13,7 @@ use reconvene_model::{EntityId, PeerId, Seq, TxHash, TxNumber};
 use crate::catalog::{Catalog, EntityRuntime};
 use crate::error::{Result, StoreError};
 use crate::seam::TableId;
-use crate::store::Inner;
+use crate::store::{Inner, Store};
 use crate::txn::WriteTxn;
 
 pub(crate) mod apply;
@@ -84,7 +84,25 @@ pub(crate) struct SyncState {
     /// Accepted transactions that stay in the outbox until the cursor reaches their position. No table holds this: after a
     /// restart the next login tells it again.
     decided: Mutex<BTreeMap<TxNumber, Seq>>,
-    listeners: Mutex<Vec<Arc<dyn Fn() + Send + Sync>>>,
+    listeners: Mutex<Vec<Arc<OutboxCallback>>>,
+}
+
+/// Called when the outbox grew.
+type OutboxCallback = dyn Fn() + Send + Sync;
+
+/// A listener's place at the outbox; dropping it ends the calls.
+#[must_use = "dropping it ends the calls"]
+pub struct OutboxListener {
+    store: Store,
+    callback: Arc<OutboxCallback>,
+}
+
+impl Drop for OutboxListener {
+    fn drop(&mut self) {
+        let sync = &self.store.inner().sync;
+        let mut listeners = sync.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.retain(|other| !Arc::ptr_eq(other, &self.callback));
+    }
 }
 
 /// What only the holder of the store's writer lock reads and changes; all of it can be rebuilt from the tables.
@@ -160,10 +178,13 @@ impl SyncState {
             .ok_or_else(|| StoreError::internal("a change names an entity that is not synced"))
     }
 
-    /// Calls `listener` after each commit that added to the outbox, on the thread that committed and under no lock.
-    pub(crate) fn on_outbox(&self, listener: Arc<dyn Fn() + Send + Sync>) {
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(listener);
-    }
+}
+
+/// Calls `callback` after each commit that added to the outbox, on the thread that committed and under no lock.
+pub(crate) fn on_outbox(store: &Store, callback: Arc<OutboxCallback>) -> OutboxListener {
+    let sync = &store.inner().sync;
+    sync.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(callback.clone());
+    OutboxListener { store: store.clone(), callback }
 }
 
 /// What [`SyncState::open`] needs from the store.
