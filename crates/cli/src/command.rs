@@ -3,9 +3,9 @@
 use clap::builder::OsStringValueParser;
 use clap::{Arg, ArgAction, Command};
 
-use crate::exit;
 use crate::options::{OptionSpec, SERVE};
 use crate::value::Kind;
+use crate::{demo, exit};
 
 /// Name of the subcommand that serves.
 pub(crate) const SERVE_COMMAND: &str = "serve";
@@ -32,7 +32,7 @@ pub(crate) fn command() -> Command {
         .after_long_help(exit::HELP)
         .disable_help_subcommand(true)
         .subcommand(serve())
-        .subcommand(demo())
+        .subcommand(demo::command())
 }
 
 fn serve() -> Command {
@@ -63,10 +63,6 @@ fn serve() -> Command {
                 ),
         )
         .arg(flag(PRINT_CONFIG_SCHEMA).help("Prints the JSON schema of the configuration file and ends"))
-}
-
-fn demo() -> Command {
-    Command::new(DEMO_COMMAND).about("Shows sync at work on this machine: devices go offline and reconvene")
 }
 
 fn flag(name: &'static str) -> Arg {

@@ -3,10 +3,11 @@
 //! `options` declares every option once. `command` makes the command line of them, `file` reads the configuration file,
 //! `config` brings all sources together and checks the result, `schema` describes the file to editors. `value` and
 //! `secret` say what options take, `error` and `exit` how mistakes are told and what scripts see of them, `logging`
-//! where events go.
+//! where events go. `demo` is all of the demo.
 
 mod command;
 mod config;
+mod demo;
 mod error;
 mod exit;
 mod file;
@@ -45,7 +46,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Exit> {
     };
     match matches.subcommand() {
         Some((command::SERVE_COMMAND, matches)) => serve(matches),
-        Some((command::DEMO_COMMAND, _)) => anyhow::bail!("this build was made without the demo"),
+        Some((command::DEMO_COMMAND, matches)) => demo::run(matches),
         _ => print(&command::command().render_help().to_string()),
     }
 }
