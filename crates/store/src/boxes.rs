@@ -48,7 +48,13 @@ impl<T: Entity> EntityBox<T> {
     /// [`UniqueViolation`](crate::StoreError::UniqueViolation),
     /// [`LinkToUnassigned`](crate::StoreError::LinkToUnassigned), and those of [`Store::write`].
     pub fn put<P: Put<T>>(&self, object: &mut P) -> Result<ObjectId> {
-        self.store.write(|tx| tx.put(object))
+        let id = object.object().id();
+        let put = self.store.write(|tx| tx.put(object));
+        if put.is_err() {
+            // An id that was handed out in an undone transaction goes to another object.
+            object.object().set_id(id);
+        }
+        put
     }
 
     /// Puts many objects in one transaction, which is far faster than one by one.
@@ -57,7 +63,12 @@ impl<T: Entity> EntityBox<T> {
     ///
     /// As [`EntityBox::put`]; then none of them was put.
     pub fn put_many<P: Put<T>>(&self, objects: &mut [P]) -> Result<()> {
-        self.store.write(|tx| tx.put_many(objects))
+        let ids: Vec<ObjectId> = objects.iter_mut().map(|object| object.object().id()).collect();
+        let put = self.store.write(|tx| tx.put_many(objects));
+        if put.is_err() {
+            objects.iter_mut().zip(ids).for_each(|(object, id)| object.object().set_id(id));
+        }
+        put
     }
 
     /// The object of this id, if it exists.

@@ -137,6 +137,19 @@ pub enum StoreError {
         /// The object that has the value.
         other: ObjectId,
     },
+    /// A property cannot become unique, because objects share a value of it.
+    #[error(
+        "{entity}.{property} cannot become unique: {entity} {} and {} have the same value; change one of the two with the \
+         former schema first, and open the store again", ids[0], ids[1]
+    )]
+    NotUnique {
+        /// The entity.
+        entity: String,
+        /// The property.
+        property: String,
+        /// Two of the objects that share a value.
+        ids: [ObjectId; 2],
+    },
     /// An object was put without an id where the application chooses ids.
     #[error("{entity} has the same ids on every device, so the application chooses them; set the id before the put")]
     IdNeeded {

@@ -106,6 +106,7 @@ impl WriteTxn<'_> {
         table: &Table<'_>,
         is_written: &dyn Fn(usize) -> bool,
     ) -> Result<()> {
+        let mut replaced = Vec::new();
         for index in entity.unique_indexes() {
             let property = index.property();
             if !is_written(property.slot()) {
@@ -121,10 +122,11 @@ impl WriteTxn<'_> {
                     let (entity, property) = (entity.def.name.clone(), property.name.clone());
                     return Err(StoreError::UniqueViolation { entity, property, other });
                 }
-                self.remove_object(entity, other)?;
+                replaced.push(other);
             }
         }
-        Ok(())
+        // Only once nothing refuses the put any more: a transaction may go on after an error.
+        replaced.into_iter().try_for_each(|other| self.remove_object(entity, other).map(|_| ()))
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,6 +17,9 @@ use crate::store::Store;
 
 /// How many commits wait for a slow observer one by one; further ones are told together.
 const QUEUED_COMMITS_MAX: usize = 1024;
+
+/// How many touches commits that are told together gather before those that no longer matter are forgotten.
+const TOUCHED_COMPACT_MIN: usize = 1024;
 
 /// What became of an object in one transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +95,8 @@ struct Queue {
 
 struct Commit {
     touched: Vec<(EntityId, ObjectId, ChangeKind)>,
+    /// How many of them the last compaction left.
+    compact: usize,
     subscribers: Arc<Vec<Arc<Subscriber>>>,
 }
 
@@ -114,7 +120,11 @@ impl Drop for Subscription {
         self.active.store(false, Ordering::Release);
         let mut subscribers = lock(&self.store.inner().observers.subscribers);
         let left = subscribers.iter().filter(|other| !Arc::ptr_eq(&other.active, &self.active));
-        *subscribers = Arc::new(left.cloned().collect());
+        let left = Arc::new(left.cloned().collect());
+        let former = std::mem::replace(&mut *subscribers, left);
+        drop(subscribers);
+        // Under no lock: what the callback holds may be another subscription, or whatever else uses the store.
+        drop(former);
     }
 }
 
@@ -123,6 +133,9 @@ impl Store {
     ///
     /// Calls come in the order of commits, one at a time, on the threads that commit: a slow observer holds writers up, so
     /// long work belongs elsewhere. When it falls far behind, commits are told together. It may read and write the store.
+    /// A panic of an observer goes on in the committing thread once all observers were told; the commit stays.
+    ///
+    /// The subscription keeps the store open.
     ///
     /// ```
     /// # use reconvene_store::{Entity, Store};
@@ -162,11 +175,14 @@ impl Observers {
         if queue.commits.len() >= QUEUED_COMMITS_MAX
             && let Some(last) = queue.commits.back_mut()
         {
-            last.touched.extend(log.touched);
-            last.subscribers = subscribers;
+            last.merge(log.touched);
+            let former = std::mem::replace(&mut last.subscribers, subscribers);
+            drop(queue);
+            // Under no lock, as in the end of a subscription.
+            drop(former);
             return true;
         }
-        queue.commits.push_back(Commit { touched: log.touched, subscribers });
+        queue.commits.push_back(Commit { touched: log.touched, compact: 0, subscribers });
         true
     }
 
@@ -179,8 +195,7 @@ impl Observers {
             }
             queue.dispatching = true;
         }
-        // A panic of an observer goes to the committing thread; the queue is left for the next commit.
-        let _end = EndDispatch(self);
+        let mut panicked = None;
         loop {
             let commit = {
                 let mut queue = lock(&self.queue);
@@ -189,7 +204,7 @@ impl Observers {
                     None => {
                         // Under the lock, so that no commit can be queued between the last look and the end.
                         queue.dispatching = false;
-                        return;
+                        break;
                     }
                 }
             };
@@ -200,21 +215,38 @@ impl Observers {
                 continue;
             }
             for subscriber in commit.subscribers.iter() {
-                if subscriber.active.load(Ordering::Acquire) {
-                    (subscriber.callback)(&changes);
+                if !subscriber.active.load(Ordering::Acquire) {
+                    continue;
                 }
+                // One observer's panic must not keep changes from the others.
+                let told = panic::catch_unwind(AssertUnwindSafe(|| (subscriber.callback)(&changes)));
+                panicked = panicked.or(told.err());
             }
+        }
+        if let Some(panicked) = panicked {
+            panic::resume_unwind(panicked);
         }
     }
 }
 
-struct EndDispatch<'a>(&'a Observers);
-
-impl Drop for EndDispatch<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            lock(&self.0.queue).dispatching = false;
+impl Commit {
+    /// Takes a later commit in, and forgets what does not show in the end, so that a stuck observer costs memory for each
+    /// object and not for each write.
+    fn merge(&mut self, later: Vec<(EntityId, ObjectId, ChangeKind)>) {
+        self.touched.extend(later);
+        if self.touched.len() < 2 * self.compact + TOUCHED_COMPACT_MIN {
+            return;
         }
+        self.touched.sort_by_key(|&(entity, id, _)| (entity, id));
+        let mut compact = Vec::new();
+        for of_object in self.touched.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+            compact.push(of_object[0]);
+            if let [_, .., last] = of_object {
+                compact.push(*last);
+            }
+        }
+        self.compact = compact.len();
+        self.touched = compact;
     }
 }
 
@@ -269,6 +301,20 @@ mod tests {
         let changes = net_changes(touched, &|_| "Task".to_owned());
         let task = changes.of("Task").unwrap();
         assert_eq!((&task.inserted[..], &task.updated[..], &task.removed[..]), (&[1][..], &[3][..], &[4][..]));
+    }
+
+    #[test]
+    fn commits_that_wait_together_cost_by_objects() {
+        use ChangeKind::{Inserted, Removed, Updated};
+        let touches: Vec<_> = (0..10_000).map(|at| (EntityId(1), at % 7 + 1, Updated)).collect();
+        let mut commit = Commit { touched: Vec::new(), compact: 0, subscribers: Arc::default() };
+        commit.merge(vec![(EntityId(1), 1, Inserted), (EntityId(1), 2, Removed), (EntityId(1), 2, Inserted)]);
+        touches.chunks(10).for_each(|later| commit.merge(later.to_vec()));
+        commit.merge(vec![(EntityId(1), 3, Removed)]);
+        assert!(commit.touched.len() <= 2 * TOUCHED_COMPACT_MIN, "{}", commit.touched.len());
+        let changes = net_changes(commit.touched, &|_| "Task".to_owned());
+        let task = changes.of("Task").unwrap();
+        assert_eq!((&task.inserted[..], &task.updated[..], &task.removed[..]), (&[1][..], &[2, 4, 5, 6, 7][..], &[3][..]));
     }
 
     #[test]

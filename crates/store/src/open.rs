@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use reconvene_model::evolve::EntityDescription;
 use reconvene_model::model_file::ModelFile;
-use reconvene_model::{EntityDef, Schema};
+use reconvene_model::{EntityDef, IndexId, PropertyFlags, Schema, Uid};
 
 use crate::catalog::{Catalog, EntityTables};
 use crate::entity::Entity;
@@ -128,7 +128,7 @@ impl StoreBuilder {
     pub fn open(self) -> Result<Store> {
         let memory = self.directory.to_str().and_then(|directory| directory.strip_prefix(MEMORY));
         if memory == Some("") {
-            return Ok(Store::from_inner(Arc::new(self.open_in(Engine::memory(), None, None, None)?)));
+            return Ok(Store::from_inner(Arc::new(self.open_in(None, None, None, Engine::memory())?)));
         }
         let name = match memory {
             Some(_) => self.directory.clone(),
@@ -138,7 +138,7 @@ impl StoreBuilder {
         let builder = &self;
         let found = registry::find_or_open(name.clone(), |registration| {
             if is_memory {
-                return builder.open_in(Engine::memory(), None, None, Some(registration)).map(Arc::new);
+                return builder.open_in(Some(registration), None, None, Engine::memory()).map(Arc::new);
             }
             builder.open_directory(&name, registration).map(Arc::new)
         })?;
@@ -188,15 +188,17 @@ impl StoreBuilder {
             }
         };
         let engine = Engine::open_lmdb(directory, self.engine.clone())?;
-        self.open_in(engine, Some(directory.to_owned()), lock, Some(registration))
+        self.open_in(Some(registration), lock, Some(directory.to_owned()), engine)
     }
 
+    /// The last parameter is dropped first: if this fails, the files are free before the directory is, and the directory
+    /// before its name.
     fn open_in(
         &self,
-        engine: Engine,
-        directory: Option<PathBuf>,
-        lock: Option<DirectoryLock>,
         registration: Option<Registration>,
+        lock: Option<DirectoryLock>,
+        directory: Option<PathBuf>,
+        engine: Engine,
     ) -> Result<Inner> {
         let opened = if engine.is_read_only() {
             self.open_to_read(&engine, directory.as_deref())?
@@ -242,6 +244,9 @@ impl StoreBuilder {
         let catalog = Catalog::new(model.schema(), |entity| create_tables(&mut tx, entity, &mut fresh_indexes))?;
         for table in fresh_indexes {
             fill_index(&mut tx, &catalog, table)?;
+        }
+        if let Some(stored) = &stored {
+            check_newly_unique(&tx, &catalog, stored.schema())?;
         }
         let tables = tx.create_tables(&SYNC_TABLES)?;
         let mut opening = Opening { tx, meta };
@@ -374,12 +379,51 @@ fn check_continues(stored: &Schema, given: &Schema) -> Result<()> {
     Ok(())
 }
 
-/// Empties the indexes that the new schema has no more.
+/// What the entries of an index depend on: its number, the property, and how its values order.
+fn index_shapes(schema: &Schema) -> impl Iterator<Item = (IndexId, Uid, bool)> {
+    let properties = schema.entities().iter().flat_map(index::indexed);
+    properties.filter_map(|property| Some((property.index?.id, property.uid, property.is_unsigned())))
+}
+
+/// Empties the indexes that the new schema has no more, or uses for something else.
 fn clear_dropped_indexes(tx: &mut WriteTx<'_>, stored: &Schema, next: &Schema) -> Result<()> {
-    let kept: Vec<_> = next.entities().iter().flat_map(index::indexes).collect();
-    for id in stored.entities().iter().flat_map(index::indexes).filter(|id| !kept.contains(id)) {
+    let kept: Vec<_> = index_shapes(next).collect();
+    for (id, ..) in index_shapes(stored).filter(|shape| !kept.contains(shape)) {
         if let Some(table) = tx.table_if_exists(&keys::index_table(id))? {
             tx.clear_table(table)?;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses to make a property unique while objects share a value of it.
+///
+/// What was unique before is not judged again: sync may have brought duplicates, which a device bears.
+fn check_newly_unique(tx: &WriteTx<'_>, catalog: &Catalog, stored: &Schema) -> Result<()> {
+    for entity in catalog.entities() {
+        let before = stored.entity_by_uid(entity.def.uid);
+        for index in entity.unique_indexes() {
+            let before = before.and_then(|before| before.property_by_uid(index.property().uid));
+            if before.is_none_or(|before| before.flags.has(PropertyFlags::UNIQUE)) {
+                continue;
+            }
+            let mut last: Option<Vec<u8>> = None;
+            for entry in tx.range(index.table, KeyRange::all(), Direction::Forward)? {
+                let (key, _) = entry?;
+                let value = &key[..key.len().saturating_sub(index::ID_BYTES)];
+                if let Some(last) = &last
+                    && last.len() == key.len()
+                    && last.starts_with(value)
+                    && !index::is_null_key(key)
+                {
+                    return Err(StoreError::NotUnique {
+                        entity: entity.def.name.clone(),
+                        property: index.property().name.clone(),
+                        ids: [index::id_of_key(last)?, index::id_of_key(key)?],
+                    });
+                }
+                last = Some(key.to_vec());
+            }
         }
     }
     Ok(())

@@ -71,7 +71,7 @@ pub(crate) struct Inner {
 
 /// A struct that stands for an entity in this store.
 #[derive(Debug)]
-pub(crate) struct StructRuntime {
+pub struct StructRuntime {
     pub(crate) entity: Arc<EntityRuntime>,
     pub(crate) fields: FieldMap,
     /// Whether the struct has every stored property, so that nothing else needs to be carried over.

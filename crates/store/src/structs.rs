@@ -10,13 +10,13 @@ use crate::keys;
 use crate::objects::{copy_slot, differing_slots, with_slots};
 use crate::seam::{Direction, KeyRange, Reader};
 use crate::store::StructRuntime;
-use crate::tracked::Tracked;
+use crate::tracked::{Base, Tracked};
 use crate::txn::{ReadTxn, WriteTxn};
 
 /// What can be put: an object, or one that was read before and remembers it.
 ///
 /// The difference matters when the object exists. A bare struct overwrites all its properties, for better or worse; a
-/// [`Tracked`] one writes what was changed since it was read.
+/// [`Tracked`] one writes what was changed since it was read, unless it was given another id.
 pub trait Put<T: Entity>: sealed::Put<T> {}
 
 impl<T: Entity, P: sealed::Put<T>> Put<T> for P {}
@@ -26,9 +26,16 @@ pub(crate) mod sealed {
 
     pub trait Put<T> {
         fn put(&mut self, tx: &mut WriteTxn<'_>, of: &StructRuntime, writer: &mut TableWriter<'_>) -> Result<ObjectId>;
+
+        /// The struct, whose id a put sets.
+        fn object(&mut self) -> &mut T;
     }
 
     impl<T: Entity> Put<T> for T {
+        fn object(&mut self) -> &mut T {
+            self
+        }
+
         fn put(&mut self, tx: &mut WriteTxn<'_>, of: &StructRuntime, writer: &mut TableWriter<'_>) -> Result<ObjectId> {
             let entity = &of.entity;
             let (id, old) = tx.id_for_put(entity, self.id())?;
@@ -46,12 +53,25 @@ pub(crate) mod sealed {
     }
 
     impl<T: Entity> Put<T> for Tracked<T> {
+        fn object(&mut self) -> &mut T {
+            self
+        }
+
         fn put(&mut self, tx: &mut WriteTxn<'_>, of: &StructRuntime, writer: &mut TableWriter<'_>) -> Result<ObjectId> {
             let id = self.id();
-            let base = Table::parse(&self.base).map_err(StoreError::bad_record)?;
-            let base = read_struct::<T>(of, id, base)?;
-            let (object, table) = write_changes(tx, of, writer, id, &base, self)?;
-            self.refresh(object, &table);
+            let base = self.base_in(tx.outcome()).clone();
+            if id != base.id {
+                let id = Put::<T>::put(self.object(), tx, of, writer)?;
+                let record = tx.record(&of.entity, id)?.ok_or_else(|| StoreError::internal("a put object exists"))?;
+                let table = table_of(record)?;
+                let object = read_struct(of, id, table)?;
+                let table = table.as_bytes().to_vec();
+                self.refresh(object, &table, base, tx.outcome());
+                return Ok(id);
+            }
+            let read = read_struct::<T>(of, id, Table::parse(&base.table).map_err(StoreError::bad_record)?)?;
+            let (object, [before, after]) = write_changes(tx, of, writer, id, &read, self)?;
+            self.refresh(object, &after, Base { id, table: before.into() }, tx.outcome());
             Ok(id)
         }
     }
@@ -75,7 +95,8 @@ fn read_struct<T: Entity>(of: &StructRuntime, id: ObjectId, table: Table<'_>) ->
     T::read(id, &FieldReader::new(table, &of.fields)).map_err(|e| StoreError::damaged("record", e))
 }
 
-/// Writes what differs between two versions of an object onto what is stored by now; the result, and its table.
+/// Writes what differs between two versions of an object onto what is stored by now; the result, and the stored tables
+/// before and after.
 fn write_changes<T: Entity>(
     tx: &mut WriteTxn<'_>,
     of: &StructRuntime,
@@ -83,7 +104,7 @@ fn write_changes<T: Entity>(
     id: ObjectId,
     before: &T,
     after: &T,
-) -> Result<(T, Vec<u8>)> {
+) -> Result<(T, [Vec<u8>; 2])> {
     let entity = &of.entity;
     let record = tx.record(entity, id)?.ok_or_else(|| StoreError::not_found(&entity.def.name, id))?.to_vec();
     let current = table_of(&record)?;
@@ -104,7 +125,7 @@ fn write_changes<T: Entity>(
         table
     };
     let object = read_struct(of, id, parse(&table)?)?;
-    Ok((object, table))
+    Ok((object, [current.as_bytes().to_vec(), table]))
 }
 
 pub(crate) fn get<T: Entity>(reader: &impl Reader, of: &StructRuntime, id: ObjectId) -> Result<Option<Tracked<T>>> {
@@ -184,6 +205,9 @@ reads!(WriteTxn);
 
 impl WriteTxn<'_> {
     /// Puts an object: inserts it if its id is 0, and sets its id; otherwise changes the object of its id.
+    ///
+    /// If the transaction is undone afterwards, an id that the object got is void and may go to another: set it back to 0
+    /// before another try.
     ///
     /// # Errors
     ///

@@ -19,6 +19,7 @@ use crate::sync::convert::CatalogLookup;
 use crate::sync::global_ids::{self, Lookup};
 use crate::sync::meta::MetaTable;
 use crate::sync::{self, SyncTx};
+use crate::tracked::Outcome;
 
 /// How full the memory map may be when a write begins; beyond it the map grows first.
 const MAP_FILL_MAX_PERCENT: u64 = 75;
@@ -57,6 +58,7 @@ pub struct WriteTxn<'s> {
     last_ids: HashMap<EntityId, (ObjectId, bool)>,
     index_changes: IndexChanges,
     changes: ChangeLog,
+    outcome: Arc<Outcome>,
     key: Vec<u8>,
 }
 
@@ -95,14 +97,16 @@ impl<'s> WriteTxn<'s> {
             last_ids: HashMap::new(),
             index_changes: IndexChanges::default(),
             changes: ChangeLog::default(),
+            outcome: Arc::default(),
             key: Vec::new(),
         };
         let result = write(&mut tx)?;
         sync::before_commit(&mut tx)?;
         tx.apply_index_changes()?;
         tx.store_last_ids()?;
-        let WriteTxn { engine, sync, changes, .. } = tx;
+        let WriteTxn { engine, sync, changes, outcome, .. } = tx;
         engine.commit()?;
+        outcome.commit();
         sync::committed(inner, &sync);
         let observed = inner.observers.queue(changes);
         drop(turn);
@@ -120,6 +124,10 @@ impl<'s> WriteTxn<'s> {
 
     pub(crate) fn engine_tx(&self) -> &seam::WriteTx<'s> {
         &self.engine
+    }
+
+    pub(crate) fn outcome(&self) -> &Arc<Outcome> {
+        &self.outcome
     }
 
     /// The record of an existing object.
