@@ -69,6 +69,15 @@ enum Following {
     Live,
 }
 
+/// Why no more of the history was fetched for a session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fed {
+    /// What was fetched before has to leave first.
+    Full,
+    /// There is nothing more at this moment; something will wake the session when there is.
+    Empty,
+}
+
 /// Work of this session on a thread that may block; one at a time.
 enum Task {
     Login(JoinHandle<Result<(reconvene_protocol::LoginAnswer, PeerId), Refusal>>),
@@ -109,7 +118,7 @@ impl Connection {
             if self.closed.is_some() {
                 return;
             }
-            self.follow();
+            let fed = self.follow();
             let Some(frames) = self.frames.clone() else { return };
             while frames.capacity() > 0 {
                 let Some(frame) = self.session.poll_message() else { break };
@@ -118,7 +127,8 @@ impl Connection {
                     self.session.handle_disconnected("the connection was lost while sending");
                 }
             }
-            if self.session.is_closed() {
+            // What was just handed on may have made room for what could not be fetched before.
+            if self.session.is_closed() || (fed == Fed::Full && self.has_room()) {
                 continue;
             }
             let draining = *self.draining.borrow_and_update();
@@ -288,11 +298,18 @@ impl Connection {
         }
     }
 
+    fn has_room(&self) -> bool {
+        self.session.queue_bytes() < QUEUE_BYTES.min(self.shared.protocol.queue_bytes_max)
+    }
+
     /// Fetches what comes next in the history, as long as what was fetched before is on its way.
-    fn follow(&mut self) {
-        while self.session.is_logged_in() && self.session.queue_bytes() < QUEUE_BYTES.min(self.shared.protocol.queue_bytes_max) {
+    fn follow(&mut self) -> Fed {
+        while self.session.is_logged_in() {
+            if !self.has_room() {
+                return Fed::Full;
+            }
             match self.following {
-                Following::Nothing => return,
+                Following::Nothing => return Fed::Empty,
                 Following::CatchUp(start) => {
                     if self.task.is_none() {
                         let shared = self.shared.clone();
@@ -303,19 +320,19 @@ impl Connection {
                             read.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
                         })));
                     }
-                    return;
+                    return Fed::Empty;
                 }
                 Following::Live => {
-                    let (Some(peer), Some(sent)) = (self.session.peer(), self.session.sent_seq()) else { return };
+                    let (Some(peer), Some(sent)) = (self.session.peer(), self.session.sent_seq()) else { return Fed::Empty };
                     self.head.borrow_and_update();
                     match self.shared.ring.next(sent) {
-                        Next::UpToDate => return,
+                        Next::UpToDate => return Fed::Empty,
                         Next::FallenBehind => self.following = Following::CatchUp(ChunkStart::after(sent)),
                         Next::Run(run) => {
                             for frame in run.frames_for(peer, sent) {
                                 if let Err(error) = self.session.send_push(&frame) {
                                     self.send_failed(error);
-                                    return;
+                                    return Fed::Empty;
                                 }
                             }
                         }
@@ -323,6 +340,7 @@ impl Connection {
                 }
             }
         }
+        Fed::Empty
     }
 
     fn send_failed(&mut self, error: SendError) {

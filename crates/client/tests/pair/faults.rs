@@ -105,6 +105,21 @@ fn a_stalled_device_does_not_hold_up_another() {
 }
 
 #[test]
+fn a_history_larger_than_all_buffers_goes_out_without_a_heartbeat() {
+    let mut world = World::new();
+    let (mut a, mut b, mut late) = (world.device(), world.device(), world.device());
+    a.online();
+    b.online();
+    for _ in 0..40 {
+        let mut shops: Vec<Shop> = (0..500).map(|n| Shop { name: "long ".repeat(40), ..shop(n) }).collect();
+        a.shops.put_many(&mut shops).unwrap();
+    }
+    world.converge(&[&a, &b]);
+    late.online();
+    world.converge(&[&a, &b, &late]);
+}
+
+#[test]
 fn a_slow_network_is_not_taken_for_a_dead_one() {
     let mut world = World::new();
     let (mut a, mut b) = (world.device(), world.device());

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use reconvene_client::{Secret, SyncClient};
-use reconvene_server::{Authentication, Server};
+use reconvene_server::{Authentication, Server, ServerConfig};
 use reconvene_sim::{Proxy, ProxyHandle};
 use reconvene_store::{Entity, EntityBox, Role, Store, ToOne};
 
@@ -28,6 +28,9 @@ pub(crate) struct Town {
 
 /// How long anything may take on the slowest machine; reached only when something is wrong.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Longer than any test: a session that only a heartbeat would wake shows as one that never goes on.
+const HEARTBEAT: Duration = Duration::from_secs(3600);
 
 pub(crate) struct World {
     pub(crate) server_store: Store,
@@ -65,6 +68,7 @@ impl World {
         let server = Server::builder(&self.server_store)
             .bind("127.0.0.1:0".parse().unwrap())
             .authentication(self.authentication.clone())
+            .protocol(ServerConfig { heartbeat: HEARTBEAT, ..ServerConfig::default() })
             .start()
             .unwrap();
         for proxy in &self.proxies {

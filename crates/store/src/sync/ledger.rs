@@ -9,6 +9,7 @@ use std::sync::Arc;
 use reconvene_model::change::{Op, OpKind, OpsReader, OpsWriter, decode_tx};
 use reconvene_model::clock::DRIFT_MAX;
 use reconvene_model::merge::{Merged, merge_op};
+use reconvene_model::schema::PROPERTIES_MAX;
 use reconvene_model::state::ObjectState;
 use reconvene_model::{GlobalId, ObjectId, PeerId, PropertyType, Seq, Stamp, TxHash, TxNumber};
 
@@ -167,6 +168,16 @@ pub enum RefusalReason {
         /// The limit.
         max: usize,
     },
+    /// More properties than an object can have, unknown ones included.
+    #[error("{entity} {gid} would have more than {max} properties")]
+    TooManyProperties {
+        /// The entity's name.
+        entity: String,
+        /// The object.
+        gid: GlobalId,
+        /// The limit.
+        max: usize,
+    },
     /// A stamp too far in the future.
     #[error("the device's clock is {ahead_ms} ms ahead of the server's; more than {max_ms} ms is refused")]
     ClockAhead {
@@ -189,7 +200,7 @@ impl RefusalReason {
             RefusalReason::GenerationAhead { .. } => 701,
             RefusalReason::DependsOnRefused { .. } => 700,
             RefusalReason::UniqueTaken { .. } => 703,
-            RefusalReason::TooManyOps { .. } => 603,
+            RefusalReason::TooManyOps { .. } | RefusalReason::TooManyProperties { .. } => 603,
             RefusalReason::ClockAhead { .. } => 604,
         }
     }
@@ -379,7 +390,11 @@ impl<'a> Plan<'a> {
             }
             _ => {}
         }
-        match merge_op(state, op, self.stamp) {
+        let merged = merge_op(state, op, self.stamp);
+        if state.registers.len() > PROPERTIES_MAX {
+            return refused(RefusalReason::TooManyProperties { entity: name(), gid, max: PROPERTIES_MAX });
+        }
+        match merged {
             Merged::Superseded => self.lost.push(LostOp { op: at, generation: state.generation }),
             Merged::Changed => {
                 planned.changed = true;
