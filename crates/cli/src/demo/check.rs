@@ -46,14 +46,14 @@ impl Checked {
         let Checked([server, a, b]) = self;
         let line = |content: &Content| {
             let hash: String = content.hash.iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("{} cities, {} shops, content {hash}", grouped(content.cities), content.shops)
+            format!("{} cities, {} shops\n            {hash}", grouped(content.cities), content.shops)
         };
         if self.agree() {
-            return format!("reopened    server, A and B agree: {}\n", line(server));
+            return format!("reopened    server, A and B hold the same: {}\n", line(server));
         }
         let mut lines = "FAILED: the reopened directories differ\n".to_owned();
         for (name, content) in [("server", server), ("A", a), ("B", b)] {
-            lines += &format!("  {name:<6} {}, {} changes waiting\n", line(content), content.undecided);
+            lines += &format!("  {name:<9} {}, {} changes waiting\n", line(content), content.undecided);
         }
         lines
     }
@@ -68,11 +68,9 @@ mod tests {
         let content = Content { cities: 1_000, shops: 2, undecided: 0, hash: [0xab; 32] };
         let same = || [content.clone(), content.clone(), content.clone()];
         assert!(Checked(same()).agree());
-        assert!(
-            Checked(same())
-                .lines()
-                .starts_with("reopened    server, A and B agree: 1,000 cities, 2 shops, content abab")
-        );
+        assert!(Checked(same()).lines().starts_with(
+            "reopened    server, A and B hold the same: 1,000 cities, 2 shops\n            abab"
+        ));
         for at in 0..3 {
             for spoil in [
                 |content: &mut Content| content.hash[31] ^= 1,

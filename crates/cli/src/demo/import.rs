@@ -1,8 +1,9 @@
 //! The bulk: device A imports the cities, and device B watches them arrive.
 
+use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::cities::City;
 use super::interrupt::Interrupt;
@@ -65,7 +66,7 @@ pub(crate) fn run(
     progress.end();
 
     let (from_a, to_b) = bytes(stage);
-    let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f64());
+    let seconds = |time: Duration| format!("{:.2} s", time.as_secs_f64());
     screen.say(&format!("A has imported {} cities in {}.", grouped(objects), seconds(committed)));
     screen.say(&format!("B has them all after {}.", seconds(arrived)));
     Ok(Import {
@@ -97,8 +98,13 @@ impl Progress {
         let target =
             if screen.is_quiet() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bars = MultiProgress::with_draw_target(target);
+        let rate = |state: &ProgressState, out: &mut dyn Write| {
+            // A bar has nobody to tell that it cannot be drawn.
+            let _ = write!(out, "{}/s", grouped(state.per_sec() as u64));
+        };
         let style =
-            ProgressStyle::with_template("{prefix:<12} [{bar:40}] {human_pos:>8} of {human_len}  {per_sec}")?
+            ProgressStyle::with_template("{prefix:<10} [{bar:50}] {human_pos:>7} of {human_len}  {rate}")?
+                .with_key("rate", rate)
                 .progress_chars("=> ");
         let bar = |prefix: &'static str| {
             let bar = ProgressBar::new(objects).with_style(style.clone()).with_prefix(prefix);

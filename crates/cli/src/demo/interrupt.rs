@@ -40,15 +40,16 @@ impl Interrupt {
         let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
         let watch = move || {
             runtime.block_on(async {
-                let mut first = Box::pin(tokio::signal::ctrl_c());
-                // The first poll is what takes the signal over; only then may the demo begin.
-                let pending = std::future::poll_fn(|context| {
-                    std::task::Poll::Ready(first.as_mut().poll(context).is_pending())
-                });
-                let watched = pending.await;
+                let mut first = std::pin::pin!(tokio::signal::ctrl_c());
+                // The first look is what takes the signal over; only then may the demo begin.
+                tokio::select! {
+                    biased;
+                    _ = &mut first => return,
+                    () = std::future::ready(()) => {}
+                }
                 // The receiver waits for exactly this.
-                let _ = ready.send(watched);
-                if watched && first.await.is_ok() {
+                let _ = ready.send(());
+                if first.await.is_ok() {
                     asked.store(true, Ordering::Release);
                     if tokio::signal::ctrl_c().await.is_ok() {
                         std::process::exit(i32::from(Exit::Failure as u8));

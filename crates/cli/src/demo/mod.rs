@@ -14,7 +14,7 @@ mod report;
 mod stage;
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
@@ -81,10 +81,10 @@ pub(crate) fn command() -> Command {
 pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
     let directories = match matches.get_one::<PathBuf>(KEEP) {
         None => Directories::temporary()?,
-        Some(directory) => match Directories::kept(directory)? {
-            Some(directories) => directories,
-            None => {
-                exit::complain(&format!("error: {} is not empty; name a new directory", directory.display()));
+        Some(directory) => match Directories::kept(directory) {
+            Ok(directories) => directories,
+            Err(error) => {
+                exit::complain(&format!("error: {error:#}"));
                 return Ok(Exit::Usage);
             }
         },
@@ -107,7 +107,7 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
 fn play(screen: &Screen, directories: &Directories, objects: usize, seed: u64) -> anyhow::Result<Exit> {
     let interrupt = Interrupt::watch()?;
     screen.say(&format!(
-        "A server and two devices, A and B, in {}, with real sockets between them.",
+        "A server and two devices, A and B, with real sockets between them, in\n{}",
         directories.root().display()
     ));
     screen.say("The cities are from GeoNames (geonames.org), licence CC BY 4.0.\n");
@@ -133,22 +133,22 @@ fn play(screen: &Screen, directories: &Directories, objects: usize, seed: u64) -
 
     let outcomes = outcome::judge(&stage, &played)?;
     let refused = outcome::refused(&stage, &played)?;
-    screen.say(&report::scenes(&outcomes, screen.width(), screen.is_terminal()));
+    screen.say(&report::scenes(&outcomes, screen.is_terminal()));
     screen.say(&report::refused(&refused));
     let as_expected =
         outcomes.iter().all(|outcome| outcome.holds) && refused.iter().all(|refused| refused.expected);
 
     stage.close()?;
     let checked = check::reopen(directories)?;
-    screen.result(&results(&import, converged, &checked, as_expected));
+    screen.result(results(&import, converged, &checked, as_expected).trim_end());
     let success = as_expected && checked.agree();
     if success {
-        screen.say(&next(directories));
+        screen.say(NEXT);
     }
     Ok(if success { Exit::Success } else { Exit::Failure })
 }
 
-fn results(import: &Import, converged: std::time::Duration, checked: &Checked, as_expected: bool) -> String {
+fn results(import: &Import, converged: Duration, checked: &Checked, as_expected: bool) -> String {
     let mut lines = format!(
         "import      {} objects/s into A, {} objects/s until B had all {}\n\
          on the wire {:.1} bytes/object from A to the server, {:.1} on to B, all overhead included\n\
@@ -167,18 +167,10 @@ fn results(import: &Import, converged: std::time::Duration, checked: &Checked, a
     lines
 }
 
-fn next(directories: &Directories) -> String {
-    let kept = match directories {
-        Directories::Temporary(_) => {
-            "  cargo run --release --bin reconvene -- demo --seed 2 --keep demo-data"
-        }
-        Directories::Kept(_) => "  cargo run --release --bin reconvene -- demo --seed 2",
-    };
-    format!(
-        "\nTry next:\n{kept}\n  \
-         cargo run --release --bin reconvene -- serve --unsecured-no-authentication \\\n    \
-         --model examples/tasks/reconvene-model.json\n  \
-         cargo run --release -p tasks -- watch                 (and `add \"Call the bank\"` from another terminal,\n    \
-         with `--directory` for a device of its own)"
-    )
-}
+/// What to try next.
+const NEXT: &str = "
+Next, a server and two devices in three terminals:
+  cargo run --release --bin reconvene -- serve --unsecured-no-authentication \\
+      --model examples/tasks/reconvene-model.json
+  cargo run --release -p tasks -- watch
+  cargo run --release -p tasks -- --directory other-device add \"Call the bank\"";

@@ -7,14 +7,14 @@ use reconvene::{Rejected, RejectedOp, Store, Tracked};
 
 use super::cities::{City, Shop};
 use super::conflicts::{
-    CODE, DIFFERENT, NOTE_OF_B, Played, RATING_OF_A, RATING_OF_REMOVED, REMOVED, ROLES, SAME,
-    SAME_NOTE_OF_A, SAME_NOTE_OF_B,
+    CODE, DIFFERENT, NOTE_OF_B, Played, RATING_OF_A, RATING_OF_REMOVED, REMOVED, ROLES, SAME, SAME_NOTE_OF_A,
+    SAME_NOTE_OF_B,
 };
 use super::stage::Stage;
 
 /// A row of the table.
 pub(crate) struct Outcome {
-    pub(crate) scene: &'static str,
+    pub(crate) scene: String,
     pub(crate) a: String,
     pub(crate) b: String,
     /// What all three stores have.
@@ -71,7 +71,7 @@ impl View {
         match (self.shop("Museum"), &self.museum_in) {
             (None, _) => "no Museum".to_owned(),
             (Some(museum), _) if museum.city.is_none() => "Museum without a link".to_owned(),
-            (_, None) => "Museum; its link finds nothing".to_owned(),
+            (_, None) => "Museum, its link finds nothing".to_owned(),
             (_, Some(city)) => format!("Museum in {}", city.name),
         }
     }
@@ -94,51 +94,52 @@ pub(crate) fn judge(stage: &Stage, played: &Played) -> Result<Vec<Outcome>> {
     let [first_of_a, first_of_b] = played.first_shops;
     let later = |is_later: bool| if is_later { ", later" } else { "" };
     let winner = if scenes.b_is_later { SAME_NOTE_OF_B } else { SAME_NOTE_OF_A };
-    let row = |scene, a: String, b: String, (now, holds), law| Outcome { scene, a, b, now, law, holds };
+    let row =
+        |scene: String, a: String, b: String, (now, holds), law| Outcome { scene, a, b, now, law, holds };
     Ok(vec![
         row(
-            "one city, two properties",
-            format!("{different}: rating {RATING_OF_A}"),
-            format!("{different}: note \"{NOTE_OF_B}\""),
+            format!("{different}: edits of two properties"),
+            format!("rating {RATING_OF_A}"),
+            format!("note \"{NOTE_OF_B}\""),
             compare(&views, &format!("rating {RATING_OF_A}, note \"{NOTE_OF_B}\""), |view| {
                 view.city(DIFFERENT)
             }),
             "each property is merged for itself",
         ),
         row(
-            "one city, one property",
-            format!("{same}: note \"{SAME_NOTE_OF_A}\"{}", later(!scenes.b_is_later)),
-            format!("{same}: note \"{SAME_NOTE_OF_B}\"{}", later(scenes.b_is_later)),
+            format!("{same}: edits of one property"),
+            format!("note \"{SAME_NOTE_OF_A}\"{}", later(!scenes.b_is_later)),
+            format!("note \"{SAME_NOTE_OF_B}\"{}", later(scenes.b_is_later)),
             compare(&views, &format!("note \"{winner}\""), |view| view.city(SAME)),
             "the later write of a property wins",
         ),
         row(
-            "removal against edit",
-            format!("{removed}: removed"),
-            format!("{removed}: rating {RATING_OF_REMOVED}"),
+            format!("{removed}: removal against edit"),
+            "removed".to_owned(),
+            format!("rating {RATING_OF_REMOVED}"),
             compare(&views, "removed", |view| view.city(REMOVED)),
-            "a removal beats every edit that did not know of it",
+            "a removal beats edits made without knowing of it",
         ),
         row(
-            "inserts with one local id",
-            format!("Shop {first_of_a}: Kiosk"),
-            format!("Shop {first_of_b}: Bakery"),
+            "two inserts with the same local id".to_owned(),
+            format!("shop {first_of_a}, Kiosk"),
+            format!("shop {first_of_b}, Bakery"),
             both_shops(&views, played.first_shops),
             "objects are known by device and number; local ids are each device's own",
         ),
         row(
-            "link to what is removed",
-            format!("{linked}: removed"),
-            format!("new Shop: Museum in {linked}"),
-            compare(&views, "Museum; its link finds nothing", View::museum),
-            "a link keeps nothing alive, and is kept",
+            format!("{linked}: removal against link"),
+            "removed".to_owned(),
+            "new shop Museum, linked to it".to_owned(),
+            compare(&views, "Museum, its link finds nothing", View::museum),
+            "a link keeps nothing alive, and is kept itself",
         ),
         row(
-            "one unique code, taken twice",
-            format!("new Shop: North Pier, {CODE}"),
-            format!("new Shop: South Pier, {CODE}"),
+            "one unique code, taken twice".to_owned(),
+            format!("new shop North Pier, {CODE}"),
+            format!("new shop South Pier, {CODE}"),
             compare(&views, &format!("{CODE} is North Pier"), View::with_code),
-            "the server decides: first come, first served; the other is refused",
+            "the server takes the first and refuses the second",
         ),
     ])
 }
@@ -160,8 +161,7 @@ fn both_shops(views: &[View; 3], [first_of_a, first_of_b]: [u64; 2]) -> (String,
         [[Some(kiosk_a), Some(bakery_a)], [Some(kiosk_b), Some(bakery_b)], [Some(_), Some(_)]] => {
             let kept = kiosk_a == first_of_a && bakery_b == first_of_b && first_of_a == first_of_b;
             let distinct = kiosk_a != bakery_a && kiosk_b != bakery_b;
-            let now =
-                format!("both; Kiosk is {kiosk_a} on A, {kiosk_b} on B, Bakery {bakery_a} and {bakery_b}");
+            let now = format!("both: {kiosk_a} and {bakery_a} on A, {kiosk_b} and {bakery_b} on B");
             (now, kept && distinct)
         }
         _ => ("not both".to_owned(), false),

@@ -2,12 +2,15 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 
 use super::outcome::{Outcome, Refused};
 
 /// The widest that anything is printed.
 const WIDTH: u16 = 100;
+
+/// The widths of the table's columns, with a blank on either side; six lines stand between and around them.
+const COLUMNS: [u16; 5] = [20, 14, 18, 20, 22];
 
 /// Standard output.
 pub(crate) struct Screen {
@@ -28,10 +31,6 @@ impl Screen {
         self.terminal
     }
 
-    pub(crate) fn width(&self) -> u16 {
-        WIDTH
-    }
-
     /// Prints unless only results are wanted.
     pub(crate) fn say(&self, text: &str) {
         if !self.quiet {
@@ -43,7 +42,7 @@ impl Screen {
     pub(crate) fn result(&self, text: &str) {
         let mut output = io::stdout().lock();
         // Whoever stops reading has seen enough; the exit code still tells how it ended.
-        let _ = writeln!(output, "{}", text.trim_end_matches('\n')).and_then(|()| output.flush());
+        let _ = writeln!(output, "{text}").and_then(|()| output.flush());
     }
 }
 
@@ -61,17 +60,18 @@ pub(crate) fn grouped(number: u64) -> String {
 }
 
 /// The table of what both did and what came of it.
-pub(crate) fn scenes(outcomes: &[Outcome], width: u16, terminal: bool) -> String {
+pub(crate) fn scenes(outcomes: &[Outcome], terminal: bool) -> String {
     let mut table = Table::new();
     table
         .load_style(if terminal { presets::UTF8_FULL } else { presets::ASCII_FULL })
         .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(width)
-        .set_header(["", "A, offline", "B, offline", "everyone has", "by the law"]);
+        .set_width(WIDTH)
+        .set_header(["", "A, offline", "B, offline", "everyone has", "by the law"])
+        .set_constraints(COLUMNS.map(|width| ColumnConstraint::Absolute(Width::Fixed(width))));
     for outcome in outcomes {
         let now =
             if outcome.holds { outcome.now.clone() } else { format!("NOT AS EXPECTED: {}", outcome.now) };
-        table.add_row([outcome.scene, &outcome.a, &outcome.b, &now, outcome.law]);
+        table.add_row([&*outcome.scene, &outcome.a, &outcome.b, &now, outcome.law]);
     }
     table.to_string()
 }
@@ -79,14 +79,13 @@ pub(crate) fn scenes(outcomes: &[Outcome], width: u16, terminal: bool) -> String
 /// What the server did not take, with the reason and the data that are kept.
 pub(crate) fn refused(all: &[Refused]) -> String {
     let mut text =
-        "\nNothing vanishes. What did not take effect waits on its device, in `store.sync().rejected()`:\n"
-            .to_owned();
+        "\nWhat took no effect is not lost: its device keeps it in `store.sync().rejected()`.\n".to_owned();
     for refused in all {
         let mark = if refused.expected { "" } else { "NOT EXPECTED: " };
         text += &format!("  {mark}{}: {}\n", refused.device, refused.what);
         text += &wrapped(&format!("because {}", refused.reason), 4);
     }
-    text
+    text + "\n"
 }
 
 /// The text in lines of at most [`WIDTH`], each `indent` to the right.
@@ -134,7 +133,7 @@ mod tests {
     #[test]
     fn the_table_fits_and_marks_what_is_wrong() {
         let outcome = |holds| Outcome {
-            scene: "same property",
+            scene: "Springfield: one property".to_owned(),
             a: "Springfield: note \"It rains here most of the time\"".to_owned(),
             b: "Springfield: note \"It never rains here at all\", later".to_owned(),
             now: "Springfield: note \"It never rains here at all\"".to_owned(),
@@ -142,7 +141,7 @@ mod tests {
             holds,
         };
         for terminal in [true, false] {
-            let table = scenes(&[outcome(true), outcome(false)], WIDTH, terminal);
+            let table = scenes(&[outcome(true), outcome(false)], terminal);
             assert!(table.lines().all(|line| line.chars().count() <= usize::from(WIDTH)), "{table}");
             assert_eq!(table.matches("EXPECTED").count(), 1);
             assert_eq!(table.is_ascii(), !terminal);

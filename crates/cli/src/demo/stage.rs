@@ -36,14 +36,15 @@ impl Directories {
         ))
     }
 
-    /// A directory of the user's, which is created; `None` if there is something in it.
-    pub(crate) fn kept(directory: &Path) -> anyhow::Result<Option<Directories>> {
+    /// A directory of the user's, which is created unless it is there and empty.
+    pub(crate) fn kept(directory: &Path) -> anyhow::Result<Directories> {
         // An absolute path, because a store takes a name like `memory:` for one that is gone with the process.
         let directory = std::path::absolute(directory)?;
         let failed = || format!("{} cannot be used", directory.display());
         std::fs::create_dir_all(&directory).with_context(failed)?;
         let is_empty = std::fs::read_dir(&directory).with_context(failed)?.next().is_none();
-        Ok(is_empty.then_some(Directories::Kept(directory)))
+        ensure!(is_empty, "{} is not empty; name a new directory", directory.display());
+        Ok(Directories::Kept(directory))
     }
 
     pub(crate) fn root(&self) -> &Path {
