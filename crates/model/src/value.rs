@@ -149,25 +149,6 @@ pub fn value_of_cell(ty: PropertyType, bytes: &[u8]) -> Result<Value, DecodeErro
     })
 }
 
-/// Checks that a cell's bytes are a value of this type, without building it; a link is checked for its width.
-///
-/// # Errors
-///
-/// As [`value_of_cell`].
-pub fn check_value(ty: PropertyType, bytes: &[u8]) -> Result<(), DecodeError> {
-    let fits = match (ty, ty.scalar_bytes(), ty.element_bytes()) {
-        (PropertyType::Relation, ..) => bytes.len() == GlobalId::BYTES,
-        (PropertyType::String, ..) => return text(bytes).map(|_| ()),
-        (PropertyType::StringVector, ..) => {
-            return cell_strings(bytes).try_for_each(|string| string.map(|_| ()));
-        }
-        (_, Some(width), _) => bytes.len() == width,
-        (_, _, Some(width)) => bytes.len().is_multiple_of(width),
-        _ => true,
-    };
-    if fits { Ok(()) } else { Err(DecodeError::Invalid { what: "the width of a value" }) }
-}
-
 /// The strings of a cell of [`PropertyType::StringVector`]: per element its length as a 32-bit number, then its text.
 pub fn cell_strings(bytes: &[u8]) -> impl Iterator<Item = Result<&str, DecodeError>> {
     let mut rest = bytes;
@@ -205,7 +186,6 @@ mod tests {
         for &ty in PropertyType::ALL {
             let odd = [0xff; 3];
             let fits = ty.element_bytes() == Some(1) || ty == PropertyType::Flex;
-            assert_eq!(check_value(ty, &odd).is_ok(), fits, "{ty}");
             if ty != PropertyType::Relation {
                 assert_eq!(value_of_cell(ty, &odd).is_ok(), fits, "{ty}");
             }

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use reconvene_expr::{CheckError, ParseError};
+use reconvene_model::change::BlockTooLarge;
 use reconvene_model::model_file::ModelFileError;
 use reconvene_model::record::{RecordError, ValueError};
 use reconvene_model::schema::SchemaError;
-use reconvene_model::{ObjectId, PeerId, Seq, TxNumber};
+use reconvene_model::{ObjectId, PeerId, PropertyType, Seq, TxNumber};
 
 use crate::field::FieldMapError;
 use crate::seam::SeamError;
@@ -87,12 +88,24 @@ pub enum StoreError {
         near: Option<String>,
     },
     /// No property of this name.
-    #[error("{entity} has no property {name:?}")]
+    #[error("{entity} has no property {name:?}{}", near.as_ref().map(|near| format!(" (did you mean {near:?}?)")).unwrap_or_default())]
     UnknownProperty {
         /// The entity.
         entity: String,
         /// The name.
         name: String,
+        /// The name that was most likely meant.
+        near: Option<String>,
+    },
+    /// Objects were to be ordered by a property whose values have no order.
+    #[error("{entity}.{property} is of type {ty}, which has no order; order by another property")]
+    NotOrdered {
+        /// The entity.
+        entity: String,
+        /// The property.
+        property: String,
+        /// What it holds.
+        ty: PropertyType,
     },
     /// A value does not fit its property.
     #[error("{entity}.{property}: {source}")]
@@ -205,6 +218,9 @@ pub enum StoreError {
         /// The limit.
         max: usize,
     },
+    /// A transaction is too varied to travel.
+    #[error(transparent)]
+    TransactionTooVaried(#[from] BlockTooLarge),
     /// A transaction has too many operations to travel.
     #[error("the transaction writes {operations} synced objects, more than the {max} that one may; split it into smaller ones")]
     TooManyOperations {

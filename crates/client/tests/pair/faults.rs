@@ -111,7 +111,7 @@ fn a_history_larger_than_all_buffers_goes_out_without_a_heartbeat() {
     a.online();
     b.online();
     for _ in 0..40 {
-        let mut shops: Vec<Shop> = (0..500).map(|n| Shop { name: "long ".repeat(40), ..shop(n) }).collect();
+        let mut shops: Vec<Shop> = (0..500).map(|n| Shop { name: "long ".repeat(400), ..shop(n) }).collect();
         a.shops.put_many(&mut shops).unwrap();
     }
     world.converge(&[&a, &b]);

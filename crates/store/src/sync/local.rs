@@ -301,10 +301,9 @@ pub(crate) fn finish(tx: &mut WriteTxn<'_>) -> Result<()> {
         touches.ops = Some(ops_of_final_records(tx, &touches.list)?);
     }
     meta::put_clock(tx, stamp.hlc)?;
-    let (op_count, ops) = match touches.ops {
-        Some(ops) if !ops.is_empty() => (ops.len(), ops.finish()),
-        _ => return Ok(()),
-    };
+    let Some(ops) = touches.ops.filter(|ops| !ops.is_empty()) else { return Ok(()) };
+    ops.check_limits()?;
+    let (op_count, ops) = (ops.len(), ops.finish());
     if op_count > TX_OPS_MAX {
         return Err(StoreError::TooManyOperations { operations: op_count, max: TX_OPS_MAX });
     }

@@ -2,5 +2,6 @@
 
 mod digest;
 mod histories;
+mod hostile;
 mod named;
 mod world;

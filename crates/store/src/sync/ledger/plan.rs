@@ -1,0 +1,242 @@
+//! What a transaction would make of the objects that it names, judged whole before any of it is written.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use reconvene_model::change::{Op, OpKind, OpsReader};
+use reconvene_model::codec::DecodeError;
+use reconvene_model::merge::{Merged, merge_op};
+use reconvene_model::schema::PROPERTIES_MAX;
+use reconvene_model::state::ObjectState;
+use reconvene_model::{GlobalId, ObjectId, PeerId, PropertyType, Seq, Stamp};
+
+use super::RefusalReason;
+use crate::catalog::EntityRuntime;
+use crate::error::{Result, StoreError};
+use crate::sync::apply::{LostOp, inserted};
+use crate::sync::columns::SyncEntity;
+use crate::sync::overlay::{self, Place};
+use crate::sync::{TX_OPS_MAX, changes, convert, global_ids};
+use crate::txn::WriteTxn;
+
+/// Why a transaction is not taken.
+pub(super) enum Fault {
+    Refused(Option<u32>, RefusalReason),
+    Malformed(String),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Fault::Store(error)
+    }
+}
+
+/// What a transaction would make of the objects that it names.
+pub(super) struct Plan<'a> {
+    peer: PeerId,
+    stamp: Stamp,
+    objects: HashMap<(u32, GlobalId), Planned<'a>>,
+    order: Vec<(u32, GlobalId)>,
+    pub(super) lost: Vec<LostOp>,
+    pub(super) live: usize,
+}
+
+struct Planned<'a> {
+    entity: Arc<EntityRuntime>,
+    id: Option<ObjectId>,
+    former_seq: Option<Seq>,
+    state: ObjectState<'a>,
+    changed: bool,
+}
+
+impl<'a> Plan<'a> {
+    /// An empty plan for a transaction of this peer.
+    pub(super) fn new(peer: PeerId, stamp: Stamp) -> Self {
+        Plan { peer, stamp, objects: HashMap::new(), order: Vec::new(), lost: Vec::new(), live: 0 }
+    }
+
+    pub(super) fn judge(&mut self, tx: &WriteTxn<'_>, block: &'a [u8]) -> Result<(), Fault> {
+        let malformed = |e: DecodeError| Fault::Malformed(format!("the ops do not decode: {e}"));
+        let mut ops = OpsReader::new(self.peer, block).map_err(malformed)?;
+        if ops.len() > TX_OPS_MAX {
+            return Err(Fault::Refused(None, RefusalReason::TooManyOps { max: TX_OPS_MAX }));
+        }
+        let mut at: u32 = 0;
+        let mut op = Op::default();
+        while ops.read_into(&mut op).map_err(malformed)? {
+            self.judge_op(tx, at, &op).map_err(|fault| match fault {
+                Fault::Refused(_, reason) => Fault::Refused(Some(at), reason),
+                other => other,
+            })?;
+            at += 1;
+        }
+        if at == 0 {
+            return Err(Fault::Malformed("the transaction has no ops".to_owned()));
+        }
+        self.judge_uniqueness(tx)
+    }
+
+    fn judge_op(&mut self, tx: &WriteTxn<'_>, at: u32, op: &Op<'a>) -> Result<(), Fault> {
+        let refused = |reason| Err(Fault::Refused(None, reason));
+        let Some(entity) = tx.inner().catalog.by_uid(op.entity) else {
+            return refused(RefusalReason::UnknownEntity);
+        };
+        let name = || entity.def.name.clone();
+        if !entity.def.is_synced() {
+            return refused(RefusalReason::NotSynced { entity: name() });
+        }
+        let columns = tx.sync_entity(entity)?;
+        check_cells(entity, &columns, op)?;
+        if entity.def.has_shared_ids() != (op.gid.origin == PeerId::SHARED) {
+            return refused(RefusalReason::ForeignId { entity: name() });
+        }
+        let peer = self.peer;
+        let planned = match self.objects.entry((entity.def.id.0, op.gid)) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                self.order.push(*entry.key());
+                entry.insert(Planned::load(tx, entity, &columns, op.gid)?)
+            }
+        };
+        let state = &mut planned.state;
+        let gid = op.gid;
+        if op.generation > state.generation {
+            let (known, got) = (state.generation, op.generation);
+            return refused(RefusalReason::GenerationAhead { entity: name(), gid, known, got });
+        }
+        let late = op.generation < state.generation;
+        match op.kind {
+            OpKind::Insert if !late && !state.exists && state.generation == 0 => {
+                if gid.origin != peer && gid.origin != PeerId::SHARED {
+                    return refused(RefusalReason::ForeignId { entity: name() });
+                }
+                if planned.id.is_none() {
+                    planned.state = inserted(op, self.stamp);
+                    planned.changed = true;
+                    self.live += 1;
+                    return Ok(());
+                }
+            }
+            OpKind::Update | OpKind::Remove if !late && !state.exists => {
+                return refused(RefusalReason::DependsOnRefused { entity: name(), gid });
+            }
+            _ => {}
+        }
+        let merged = merge_op(state, op, self.stamp);
+        if state.registers.len() > PROPERTIES_MAX {
+            return refused(RefusalReason::TooManyProperties { entity: name(), gid, max: PROPERTIES_MAX });
+        }
+        match merged {
+            Merged::Superseded => self.lost.push(LostOp { op: at, generation: state.generation }),
+            Merged::Changed => {
+                planned.changed = true;
+                self.live += 1;
+            }
+            // A remove of what is already removed is what its author wanted.
+            Merged::Unchanged => self.live += 1,
+        }
+        Ok(())
+    }
+
+    /// Judges the merged result of the whole transaction, so that two objects may swap their values in one.
+    fn judge_uniqueness(&self, tx: &WriteTxn<'_>) -> Result<(), Fault> {
+        let mut taken: HashMap<(u32, u16, &[u8]), GlobalId> = HashMap::new();
+        let mut planned_ids: HashMap<Place, ()> = HashMap::new();
+        for planned in self.objects.values() {
+            if let Some(id) = planned.id {
+                planned_ids.insert((planned.entity.def.id, id), ());
+            }
+        }
+        for key in &self.order {
+            let planned = &self.objects[key];
+            if !planned.state.exists || !planned.changed {
+                continue;
+            }
+            for unique in planned.entity.unique_indexes() {
+                let property = unique.property();
+                let register = planned.state.registers.iter().find(|register| register.uid == property.uid);
+                let Some(cell) = register.and_then(|register| register.cell.as_deref()) else { continue };
+                let clash = || RefusalReason::UniqueTaken {
+                    entity: planned.entity.def.name.clone(),
+                    property: property.name.clone(),
+                };
+                let place = (key.0, u16::try_from(property.slot()).unwrap_or(u16::MAX), cell);
+                if taken.insert(place, key.1).is_some_and(|other| other != key.1) {
+                    return Err(Fault::Refused(None, clash()));
+                }
+                let others = tx.ids_with_stored_value(&planned.entity, unique, cell)?;
+                if others.iter().any(|&other| {
+                    Some(other) != planned.id && !planned_ids.contains_key(&(planned.entity.def.id, other))
+                }) {
+                    return Err(Fault::Refused(None, clash()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn write(self, tx: &mut WriteTxn<'_>, seq: Seq) -> Result<()> {
+        for key in &self.order {
+            let planned = &self.objects[key];
+            if !planned.changed {
+                continue;
+            }
+            let entity = &planned.entity;
+            let id = match planned.id {
+                Some(id) => id,
+                None if entity.def.has_shared_ids() => key.1.counter,
+                None => global_ids::assign(tx, entity, key.1)?,
+            };
+            overlay::put_visible(tx, entity, id, key.1, Some(seq), &planned.state)?;
+            changes::moved(tx, entity.def.id, id, planned.former_seq, seq)?;
+        }
+        Ok(())
+    }
+}
+
+impl Planned<'_> {
+    fn load(
+        tx: &WriteTxn<'_>,
+        entity: &Arc<EntityRuntime>,
+        columns: &SyncEntity,
+        gid: GlobalId,
+    ) -> Result<Self> {
+        let mut planned = Planned {
+            entity: entity.clone(),
+            id: global_ids::local(tx, entity, gid)?,
+            former_seq: None,
+            state: ObjectState::default(),
+            changed: false,
+        };
+        let Some(id) = planned.id else { return Ok(planned) };
+        match overlay::stored_record(tx, entity, id)? {
+            Some(record) => {
+                let (state, header) = convert::state_of_record(tx, columns, &record)?;
+                planned.state = state.into_owned();
+                planned.former_seq = header.seq;
+            }
+            // Shared ids and the server's own need no mapping: nothing stored means that nothing is known.
+            None => planned.id = None,
+        }
+        Ok(planned)
+    }
+}
+
+/// Checks the types of cells against the server's schema; that each is a value of its type was checked when it was read.
+fn check_cells(entity: &EntityRuntime, columns: &SyncEntity, op: &Op<'_>) -> Result<(), Fault> {
+    for cell in &op.cells {
+        // A property of a newer schema is kept unread.
+        let Some(column) = columns.column(cell.uid) else { continue };
+        if column.ty as u8 != cell.ty {
+            let got =
+                PropertyType::from_number(cell.ty).map_or_else(|| cell.ty.to_string(), |ty| ty.to_string());
+            let property = entity.def.property_by_uid(cell.uid).map(|property| property.name.clone());
+            let (entity, property) = (entity.def.name.clone(), property.unwrap_or_default());
+            let reason = RefusalReason::TypeMismatch { entity, property, known: column.ty, got };
+            return Err(Fault::Refused(None, reason));
+        }
+    }
+    Ok(())
+}

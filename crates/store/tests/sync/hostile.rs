@@ -1,0 +1,289 @@
+//! Transactions that no honest device makes: each is answered as documented, and none leaves a trace.
+
+use reconvene_model::change::{Cell, Op, OpKind, OpsWriter, TxHead, encode_tx};
+use reconvene_model::identity::PeerKey;
+use reconvene_model::schema::PROPERTIES_MAX;
+use reconvene_model::{GlobalId, PropertyType, TxHash, Uid};
+use reconvene_store::{Break, Decision, Entity, Incoming, Role, Store, Verdict};
+
+use crate::world::{Shop, Town};
+
+/// A server, and a peer that makes its bytes by hand.
+struct Attack {
+    store: Store,
+    key: PeerKey,
+    number: u64,
+    previous: TxHash,
+    hlc: u64,
+}
+
+#[derive(Entity, Default)]
+#[entity(crate = "reconvene_store")]
+struct Private {
+    id: u64,
+    note: String,
+}
+
+const NOW_MS: u64 = 1_800_000_000_000;
+
+impl Attack {
+    fn new() -> Attack {
+        let store = Store::builder("memory:")
+            .entity::<Shop>()
+            .entity::<Town>()
+            .entity::<Private>()
+            .role(Role::Server)
+            .time_source(|| NOW_MS)
+            .open()
+            .unwrap();
+        let key = PeerKey::from_secret([9; 32]);
+        store.sync().register(key.peer(), &key.public()).unwrap();
+        Attack { store, key, number: 0, previous: TxHash::NONE, hlc: NOW_MS << 16 }
+    }
+
+    fn uid(&self, entity: &str, property: &str) -> Uid {
+        self.store.schema().entity_by_name(entity).unwrap().property(property).unwrap().uid
+    }
+
+    fn entity(&self, name: &str) -> Uid {
+        self.store.schema().entity_by_name(name).unwrap().uid
+    }
+
+    fn own(&self, counter: u64) -> GlobalId {
+        GlobalId::new(self.key.peer(), counter)
+    }
+
+    fn op<'a>(&self, entity: &str, gid: GlobalId, generation: u64, kind: OpKind, cells: Vec<Cell<'a>>) -> Op<'a> {
+        let mut op = Op::new(self.entity(entity), gid, generation, kind);
+        op.cells = cells;
+        op.cells.sort_by_key(|cell| cell.uid);
+        op
+    }
+
+    fn bytes(&self, ops: &[Op<'_>]) -> Vec<u8> {
+        let mut writer = OpsWriter::new(self.key.peer());
+        ops.iter().for_each(|op| writer.push(op));
+        let head =
+            TxHead { origin: self.key.peer(), number: self.number + 1, previous: self.previous, hlc: self.hlc };
+        encode_tx(&head, &writer.finish())
+    }
+
+    fn decide(&self, bytes: &[u8]) -> Decision {
+        let before = self.store.sync().content_hash().unwrap();
+        let decided = self.store.sync().decide(&[Incoming { peer: self.key.peer(), bytes }], &[]).unwrap().remove(0);
+        if decided.push.is_none() {
+            assert_eq!(self.store.sync().content_hash().unwrap(), before, "what was not accepted left a trace");
+        }
+        decided.decision
+    }
+
+    fn send(&mut self, ops: &[Op<'_>]) -> Verdict {
+        let bytes = self.bytes(ops);
+        match self.decide(&bytes) {
+            Decision::Verdict { number, verdict } => {
+                assert_eq!(number, self.number + 1);
+                self.number = number;
+                self.previous = TxHash::of(&bytes);
+                verdict
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The code with which the ops are refused.
+    fn refused(&mut self, ops: &[Op<'_>]) -> u32 {
+        match self.send(ops) {
+            Verdict::Refused { code, .. } => code,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn accepted(&mut self, ops: &[Op<'_>]) {
+        let verdict = self.send(ops);
+        assert!(matches!(verdict, Verdict::Accepted { .. }), "{verdict:?}");
+    }
+
+    fn broken(&self, bytes: &[u8]) -> Break {
+        match self.decide(bytes) {
+            Decision::Broken { what, .. } => what,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_the_schema_does_not_have_is_refused() {
+    let mut attack = Attack::new();
+    let unknown = Op::new(Uid(12345), attack.own(1), 0, OpKind::Insert);
+    assert_eq!(attack.refused(&[unknown]), 605);
+    let private = attack.op("Private", attack.own(1), 0, OpKind::Insert, vec![]);
+    assert_eq!(attack.refused(&[private]), 605);
+    let stock = Cell::new(attack.uid("Shop", "stock"), PropertyType::String, Some(b"many"));
+    let other_type = attack.op("Shop", attack.own(1), 0, OpKind::Insert, vec![stock]);
+    assert_eq!(attack.refused(&[other_type]), 607);
+}
+
+#[test]
+fn text_that_is_none_is_no_transaction() {
+    let attack = Attack::new();
+    let name = Cell::new(attack.uid("Shop", "name"), PropertyType::String, Some(&[0xff, 0xfe]));
+    let op = attack.op("Shop", attack.own(1), 0, OpKind::Insert, vec![name]);
+    assert_eq!(attack.broken(&attack.bytes(&[op])), Break::Content);
+    let tags = Cell::new(attack.uid("Shop", "tags"), PropertyType::StringVector, Some(&[9, 0, 0, 0, b'x']));
+    let op = attack.op("Shop", attack.own(1), 0, OpKind::Insert, vec![tags]);
+    assert_eq!(attack.broken(&attack.bytes(&[op])), Break::Content);
+}
+
+#[test]
+fn objects_cannot_be_made_in_the_name_of_others() {
+    let mut attack = Attack::new();
+    for origin in [PeerKey::from_secret([1; 32]).peer(), reconvene_model::PeerId::SHARED] {
+        let op = attack.op("Town", GlobalId::new(origin, 1), 0, OpKind::Insert, vec![]);
+        assert_eq!(attack.refused(&[op]), 704);
+    }
+}
+
+#[test]
+fn generations_cannot_be_skipped() {
+    let mut attack = Attack::new();
+    let op = attack.op("Town", attack.own(1), 5, OpKind::Insert, vec![]);
+    assert_eq!(attack.refused(&[op]), 701);
+    let insert = attack.op("Town", attack.own(1), 0, OpKind::Insert, vec![]);
+    attack.accepted(&[insert]);
+    for generation in [1, u64::MAX - 1] {
+        let op = attack.op("Town", attack.own(1), generation, OpKind::Remove, vec![]);
+        assert_eq!(attack.refused(&[op]), 701);
+    }
+}
+
+#[test]
+fn what_never_existed_cannot_be_changed() {
+    let mut attack = Attack::new();
+    for kind in [OpKind::Update, OpKind::Remove] {
+        let op = attack.op("Town", attack.own(77), 0, kind, vec![]);
+        assert_eq!(attack.refused(&[op]), 700);
+    }
+}
+
+#[test]
+fn a_transaction_is_refused_whole() {
+    let mut attack = Attack::new();
+    let good = attack.op("Town", attack.own(1), 0, OpKind::Insert, vec![]);
+    let bad = attack.op("Town", attack.own(2), 0, OpKind::Update, vec![]);
+    let verdict = attack.send(&[good, bad]);
+    assert!(matches!(verdict, Verdict::Refused { code: 700, op: Some(1), .. }), "{verdict:?}");
+}
+
+#[test]
+fn one_transaction_cannot_take_a_unique_value_twice_but_may_swap_two() {
+    let mut attack = Attack::new();
+    let code = attack.uid("Shop", "code");
+    let cell = |text: &'static [u8]| vec![Cell::new(code, PropertyType::String, Some(text))];
+    let twice = [
+        attack.op("Shop", attack.own(1), 0, OpKind::Insert, cell(b"A")),
+        attack.op("Shop", attack.own(2), 0, OpKind::Insert, cell(b"A")),
+    ];
+    assert_eq!(attack.refused(&twice), 703);
+    let both = [
+        attack.op("Shop", attack.own(1), 0, OpKind::Insert, cell(b"A")),
+        attack.op("Shop", attack.own(2), 0, OpKind::Insert, cell(b"B")),
+    ];
+    attack.accepted(&both);
+    let swap = [
+        attack.op("Shop", attack.own(1), 0, OpKind::Update, cell(b"B")),
+        attack.op("Shop", attack.own(2), 0, OpKind::Update, cell(b"A")),
+    ];
+    attack.hlc += 1;
+    attack.accepted(&swap);
+    let taken = attack.op("Shop", attack.own(3), 0, OpKind::Insert, cell(b"A"));
+    assert_eq!(attack.refused(&[taken]), 703);
+}
+
+#[test]
+fn a_clock_far_ahead_is_refused_and_one_a_little_ahead_is_not() {
+    let mut attack = Attack::new();
+    let insert = attack.op("Town", attack.own(1), 0, OpKind::Insert, vec![]);
+    attack.hlc = (NOW_MS + 61_000) << 16;
+    assert_eq!(attack.refused(std::slice::from_ref(&insert)), 604);
+    attack.hlc = u64::MAX;
+    assert_eq!(attack.refused(std::slice::from_ref(&insert)), 604);
+    attack.hlc = (NOW_MS + 59_000) << 16;
+    attack.accepted(&[insert]);
+}
+
+#[test]
+fn unknown_properties_do_not_pile_up_without_bound() {
+    let mut attack = Attack::new();
+    let gid = attack.own(1);
+    let insert = attack.op("Town", gid, 0, OpKind::Insert, vec![]);
+    attack.accepted(&[insert]);
+    let mut codes = Vec::new();
+    for part in 0..3_u64 {
+        let uids = (0..PROPERTIES_MAX as u64 / 2).map(|n| Uid(1_000_000 + part * 10_000 + n));
+        let cells = uids.map(|uid| Cell::new(uid, PropertyType::Bool, Some(&[1]))).collect();
+        let op = attack.op("Town", gid, 0, OpKind::Update, cells);
+        attack.hlc += 1;
+        codes.push(match attack.send(&[op]) {
+            Verdict::Accepted { .. } => 0,
+            Verdict::Refused { code, .. } => code,
+            other => panic!("{other:?}"),
+        });
+    }
+    assert_eq!(codes.last(), Some(&603), "{codes:?}");
+    // What was taken can be caught up with.
+    let chunk = attack.store.sync().chunk(reconvene_store::ChunkStart::default(), 1 << 20).unwrap();
+    assert!(chunk.block.is_some());
+}
+
+#[test]
+fn bytes_that_are_not_the_due_transaction_end_the_session() {
+    let mut attack = Attack::new();
+    let insert = attack.op("Town", attack.own(1), 0, OpKind::Insert, vec![]);
+    assert_eq!(attack.broken(b""), Break::Content);
+    assert_eq!(attack.broken(b"nonsense"), Break::Content);
+    let good = attack.bytes(std::slice::from_ref(&insert));
+    for cut in 0..good.len() {
+        assert_eq!(attack.broken(&good[..cut]), Break::Content, "cut at {cut}");
+    }
+    let empty = attack.bytes(&[]);
+    assert_eq!(attack.broken(&empty), Break::Content);
+    attack.number = 1;
+    let gap = attack.bytes(std::slice::from_ref(&insert));
+    assert_eq!(attack.broken(&gap), Break::Gap);
+    attack.number = 0;
+    attack.previous = TxHash([7; 16]);
+    let chain = attack.bytes(std::slice::from_ref(&insert));
+    assert_eq!(attack.broken(&chain), Break::Chain);
+    let stranger = PeerKey::from_secret([3; 32]);
+    attack.store.sync().register(stranger.peer(), &stranger.public()).unwrap();
+    let incoming = Incoming { peer: stranger.peer(), bytes: &good };
+    let decided = attack.store.sync().decide(&[incoming], &[]).unwrap().remove(0);
+    assert!(matches!(decided.decision, Decision::Broken { what: Break::Content, .. }), "{decided:?}");
+}
+
+#[test]
+fn flipped_bits_never_panic_and_never_make_a_half() {
+    let mut attack = Attack::new();
+    let name = Cell::new(attack.uid("Town", "name"), PropertyType::String, Some(b"Vila"));
+    let ops = [
+        attack.op("Town", attack.own(1), 0, OpKind::Insert, vec![name]),
+        attack.op("Town", attack.own(2), 0, OpKind::Insert, vec![]),
+    ];
+    let good = attack.bytes(&ops);
+    for bit in 0..good.len() * 8 {
+        // A new store each time: what happens to be a transaction may be accepted.
+        let fresh = Attack::new();
+        let mut bytes = good.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        drop(fresh.decide(&bytes));
+    }
+    attack.accepted(&ops);
+}
+
+#[test]
+fn a_peer_is_bound_to_its_first_key() {
+    let attack = Attack::new();
+    let other = PeerKey::from_secret([8; 32]);
+    let error = attack.store.sync().register(attack.key.peer(), &other.public()).unwrap_err();
+    assert!(matches!(error, reconvene_store::StoreError::KeyMismatch { .. }), "{error}");
+}
