@@ -16,7 +16,9 @@ use crate::keys;
 use crate::lock::{Acquired, DirectoryLock};
 use crate::observer::Observers;
 use crate::registry::{self, Found, Registration};
-use crate::seam::{Direction, Durability, Engine, EngineOptions, KeyRange, Reader, SeamError, TableId, WriteTx};
+use crate::seam::{
+    Direction, Durability, Engine, EngineOptions, KeyRange, Reader, SeamError, TableId, WriteTx,
+};
 use crate::store::{Inner, Store};
 use crate::sync::meta::MetaTable;
 use crate::sync::{Role, SyncOpen, SyncState, SyncTables};
@@ -154,7 +156,8 @@ impl StoreBuilder {
     fn canonical_directory(&self) -> Result<PathBuf> {
         let directory = &self.directory;
         if !self.engine.read_only {
-            std::fs::create_dir_all(directory).map_err(|error| SeamError::io("creating the store's directory", error))?;
+            std::fs::create_dir_all(directory)
+                .map_err(|error| SeamError::io("creating the store's directory", error))?;
         } else if !directory.exists() {
             return Err(SeamError::Missing { path: directory.clone() }.into());
         }
@@ -184,7 +187,9 @@ impl StoreBuilder {
         } else {
             match DirectoryLock::acquire(directory)? {
                 Acquired::Held(lock) => Some(lock),
-                Acquired::HeldBy { pid } => return Err(StoreError::InUse { path: directory.to_owned(), pid }),
+                Acquired::HeldBy { pid } => {
+                    return Err(StoreError::InUse { path: directory.to_owned(), pid });
+                }
             }
         };
         let engine = Engine::open_lmdb(directory, self.engine.clone())?;
@@ -223,14 +228,15 @@ impl StoreBuilder {
 
     fn open_to_write(&self, engine: &Engine, directory: Option<&Path>) -> Result<Opened> {
         let mut tx = engine.write()?;
+        let place = directory.unwrap_or(&self.directory);
         let meta = match tx.table_if_exists(keys::META)? {
-            Some(meta) => meta,
-            None if tx.has_tables()? => {
-                return Err(StoreError::ForeignDirectory { path: directory.unwrap_or(&self.directory).to_owned() });
+            Some(meta) => {
+                check_format(tx.get(meta, keys::FORMAT_KEY)?, place)?;
+                meta
             }
+            None if tx.has_tables()? => return Err(StoreError::ForeignDirectory { path: place.to_owned() }),
             None => tx.create_table(keys::META)?,
         };
-        check_format(tx.get(meta, keys::FORMAT_KEY)?, directory.unwrap_or(&self.directory))?;
         tx.put(meta, keys::FORMAT_KEY, &FORMAT.to_be_bytes())?;
         let stored = read_model(&tx, meta)?;
         let model = self.evolved_model(stored.as_ref())?;
@@ -241,7 +247,8 @@ impl StoreBuilder {
             clear_dropped_indexes(&mut tx, stored.schema(), model.schema())?;
         }
         let mut fresh_indexes = Vec::new();
-        let catalog = Catalog::new(model.schema(), |entity| create_tables(&mut tx, entity, &mut fresh_indexes))?;
+        let catalog =
+            Catalog::new(model.schema(), |entity| create_tables(&mut tx, entity, &mut fresh_indexes))?;
         for table in fresh_indexes {
             fill_index(&mut tx, &catalog, table)?;
         }
@@ -281,7 +288,9 @@ impl StoreBuilder {
                 objects: table(&keys::objects_table(entity.id))?,
                 absent: synced.then(|| table(&keys::absent_table(entity.id))).transpose()?,
                 global_ids: synced.then(|| table(&keys::global_ids_table(entity.id))).transpose()?,
-                indexes: index::indexes(entity).map(|id| table(&keys::index_table(id))).collect::<Result<_>>()?,
+                indexes: index::indexes(entity)
+                    .map(|id| table(&keys::index_table(id)))
+                    .collect::<Result<_>>()?,
             })
         })?;
         for name in SYNC_TABLES {
@@ -337,8 +346,8 @@ fn sync_tables(tables: &[TableId]) -> SyncTables {
 }
 
 fn check_format(stored: Option<&[u8]>, directory: &Path) -> Result<()> {
-    let Some(stored) = stored else { return Ok(()) };
-    let bytes = stored.try_into().map_err(|_| StoreError::ForeignDirectory { path: directory.to_owned() })?;
+    let bytes = stored.and_then(|stored| stored.try_into().ok());
+    let bytes = bytes.ok_or_else(|| StoreError::ForeignDirectory { path: directory.to_owned() })?;
     let found = u32::from_be_bytes(bytes);
     if found > FORMAT { Err(StoreError::NewerFormat { found, known: FORMAT }) } else { Ok(()) }
 }
@@ -358,7 +367,10 @@ fn check_continues(stored: &Schema, given: &Schema) -> Result<()> {
             return differs(format!("it lacks {name}, which has data in the directory; add it"));
         };
         if next.id != entity.id {
-            return differs(format!("{name} has id {} there and {} here; give it its former id", entity.id, next.id));
+            return differs(format!(
+                "{name} has id {} there and {} here; give it its former id",
+                entity.id, next.id
+            ));
         }
         for property in &entity.properties {
             let Some(next) = next.property_by_uid(property.uid) else { continue };
@@ -370,10 +382,15 @@ fn check_continues(stored: &Schema, given: &Schema) -> Result<()> {
                 ));
             }
         }
-        if let Some(reused) = next.properties.iter().find(|new| {
-            entity.property_by_uid(new.uid).is_none() && new.id <= entity.last_property_id
-        }) {
-            return differs(format!("{name}.{} has an id that was used before; give it a new one", reused.name));
+        if let Some(reused) = next
+            .properties
+            .iter()
+            .find(|new| entity.property_by_uid(new.uid).is_none() && new.id <= entity.last_property_id)
+        {
+            return differs(format!(
+                "{name}.{} has an id that was used before; give it a new one",
+                reused.name
+            ));
         }
     }
     Ok(())
@@ -429,7 +446,11 @@ fn check_newly_unique(tx: &WriteTx<'_>, catalog: &Catalog, stored: &Schema) -> R
     Ok(())
 }
 
-fn create_tables(tx: &mut WriteTx<'_>, entity: &EntityDef, fresh_indexes: &mut Vec<TableId>) -> Result<EntityTables> {
+fn create_tables(
+    tx: &mut WriteTx<'_>,
+    entity: &EntityDef,
+    fresh_indexes: &mut Vec<TableId>,
+) -> Result<EntityTables> {
     let synced = entity.is_synced();
     let mut indexes = Vec::new();
     for id in index::indexes(entity) {
@@ -460,7 +481,8 @@ fn fill_index(tx: &mut WriteTx<'_>, catalog: &Catalog, table: TableId) -> Result
         let Some(index) = entity.indexes.iter().find(|index| index.table == table) else { continue };
         for row in tx.range(entity.objects, KeyRange::all(), Direction::Forward)? {
             let (key, record) = row?;
-            let record = reconvene_model::record::Record::parse(record).map_err(|e| StoreError::damaged("record", e))?;
+            let record = reconvene_model::record::Record::parse(record)
+                .map_err(|e| StoreError::damaged("record", e))?;
             let mut entry = Vec::new();
             index.value_key(&record.table, &mut entry)?;
             index::push_id(&mut entry, keys::object_id(key)?);
@@ -505,3 +527,6 @@ impl MetaTable for OpeningToRead<'_> {
         Err(SeamError::ReadOnly.into())
     }
 }
+
+#[cfg(test)]
+mod tests;

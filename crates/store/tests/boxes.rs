@@ -268,7 +268,10 @@ fn ids_are_chosen_where_the_entity_says_so() {
         assert_eq!(chosen.put(&mut Chosen { id: 0, value: 3 }).unwrap(), 51, "after the largest ever");
         assert_eq!(chosen.put(&mut Chosen { id: 7, value: 4 }).unwrap(), 7);
         let all = chosen.all().unwrap();
-        assert_eq!(all.iter().map(|object| (object.id, object.value)).collect::<Vec<_>>(), [(7, 4), (50, 1), (51, 3)]);
+        assert_eq!(
+            all.iter().map(|object| (object.id, object.value)).collect::<Vec<_>>(),
+            [(7, 4), (50, 1), (51, 3)]
+        );
         chosen.put(&mut Chosen { id: u64::MAX, value: 5 }).unwrap();
         assert_eq!(chosen.get(u64::MAX).unwrap().unwrap().value, 5);
         let error = chosen.put(&mut Chosen::default()).unwrap_err();
@@ -336,7 +339,9 @@ fn an_update_writes_only_what_the_closure_changed() {
         assert_eq!(ops[0].0, OpKind::Insert);
         let update = |name| (OpKind::Update, vec![name]);
         assert_eq!(ops[1..], [update("stock"), update("note"), update("note")]);
-        assert!(txs.windows(2).all(|txs| txs[0].0.hlc < txs[1].0.hlc && txs[0].0.number + 1 == txs[1].0.number));
+        assert!(
+            txs.windows(2).all(|txs| txs[0].0.hlc < txs[1].0.hlc && txs[0].0.number + 1 == txs[1].0.number)
+        );
     });
 }
 
@@ -407,7 +412,10 @@ fn a_tracked_object_shows_what_is_stored_and_goes_on_from_there() {
         shops.remove(id).unwrap();
         read.stock = 3;
         assert!(matches!(shops.put(&mut read).unwrap_err(), StoreError::NotFound { .. }));
-        assert_eq!(shops.put(&mut read.into_inner()).unwrap_err().to_string().contains("Shop 1 does not exist"), true);
+        assert_eq!(
+            shops.put(&mut read.into_inner()).unwrap_err().to_string().contains("Shop 1 does not exist"),
+            true
+        );
     });
 }
 
@@ -443,7 +451,10 @@ fn a_tracked_object_with_another_id_is_a_struct_like_any_other() {
         copy.id = 0;
         copy.stock = 2;
         assert_eq!(shops.put(&mut copy).unwrap(), 2);
-        assert_eq!(shops.get(2).unwrap().unwrap(), Shop { id: 2, name: "A".into(), stock: 2, ..Shop::default() });
+        assert_eq!(
+            shops.get(2).unwrap().unwrap(),
+            Shop { id: 2, name: "A".into(), stock: 2, ..Shop::default() }
+        );
         copy.name = "C".into();
         shops.put(&mut copy).unwrap();
         let txs = outbox(shops.store());
@@ -482,7 +493,7 @@ fn a_null_read_into_a_field_that_cannot_be_null_stays_null() {
 fn under_object_conflict_a_change_writes_every_property() {
     on_both(|directory| {
         let towns = open(directory).boxed::<Town>().unwrap();
-        let id = towns.put(&mut Town { name: "Bern".into(), people: 1 , ..Town::default() }).unwrap();
+        let id = towns.put(&mut Town { name: "Bern".into(), people: 1, ..Town::default() }).unwrap();
         towns.update(id, |town| town.people = 2).unwrap();
         towns.update(id, |_| ()).unwrap();
         let txs = outbox(towns.store());
@@ -503,7 +514,10 @@ fn a_unique_value_belongs_to_one_object() {
             "{error}"
         );
         let b = users.put(&mut user("b")).unwrap();
-        assert!(matches!(users.update(b, |user| user.email = Some("a".into())), Err(StoreError::UniqueViolation { .. })));
+        assert!(matches!(
+            users.update(b, |user| user.email = Some("a".into())),
+            Err(StoreError::UniqueViolation { .. })
+        ));
         // Its own value is no violation; a value that was given up is free, and so is that of a removed object.
         users.put(&mut User { id: a, ..user("a") }).unwrap();
         users.update(a, |user| user.email = Some("c".into())).unwrap();
@@ -515,7 +529,10 @@ fn a_unique_value_belongs_to_one_object() {
         users.put(&mut user(&long)).unwrap();
         users.put(&mut user(&format!("{long}y"))).unwrap();
         assert!(users.put(&mut user(&long)).is_err());
-        assert!(users.put(&mut user("")).is_ok() && users.put(&mut user("")).is_err(), "an empty text is a value");
+        assert!(
+            users.put(&mut user("")).is_ok() && users.put(&mut user("")).is_err(),
+            "an empty text is a value"
+        );
     });
 }
 
@@ -527,7 +544,10 @@ fn nulls_are_free() {
         users.update(1, |user| user.number = Some(0)).unwrap();
         users.update(1, |user| user.number = None).unwrap();
         users.update(2, |user| user.twin.set(1)).unwrap();
-        assert!(matches!(users.update(3, |user| user.twin.set(1)), Err(StoreError::UniqueViolation { other: 2, .. })));
+        assert!(matches!(
+            users.update(3, |user| user.twin.set(1)),
+            Err(StoreError::UniqueViolation { other: 2, .. })
+        ));
         assert_eq!(users.count().unwrap(), 3);
     });
 }
@@ -578,9 +598,11 @@ fn replacing(mut description: EntityDescription) -> EntityDescription {
 #[test]
 fn a_put_may_replace_who_has_the_value() {
     on_both(|directory| {
-        let store = builder(directory).description(replacing(User::description())).entity::<Chosen>().open().unwrap();
+        let store =
+            builder(directory).description(replacing(User::description())).entity::<Chosen>().open().unwrap();
         let users = store.boxed::<User>().unwrap();
-        let user = |number, email: &str| User { number: Some(number), email: Some(email.into()), ..User::default() };
+        let user =
+            |number, email: &str| User { number: Some(number), email: Some(email.into()), ..User::default() };
         users.put_many(&mut [user(1, "a"), user(2, "b"), user(3, "c")]).unwrap();
         assert_eq!(users.put(&mut user(1, "d")).unwrap(), 4);
         assert!(!users.contains(1).unwrap());
@@ -589,7 +611,10 @@ fn a_put_may_replace_who_has_the_value() {
         // What is refused for another property replaces nothing, even if the transaction goes on.
         store
             .write(|tx| {
-                assert!(matches!(tx.put(&mut user(1, "b")), Err(StoreError::UniqueViolation { other: 2, .. })));
+                assert!(matches!(
+                    tx.put(&mut user(1, "b")),
+                    Err(StoreError::UniqueViolation { other: 2, .. })
+                ));
                 Ok(())
             })
             .unwrap();

@@ -9,7 +9,7 @@ use reconvene_model::evolve::name_uid;
 use reconvene_store::{Durability, Store, StoreBuilder};
 
 /// Runs a test on disk and in memory; it gets the directory to open, which is the same store each time while it is open.
-pub fn on_both(test: impl Fn(&Path)) {
+pub(crate) fn on_both(test: impl Fn(&Path)) {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let directory = tempfile::tempdir().unwrap();
     test(directory.path());
@@ -18,12 +18,12 @@ pub fn on_both(test: impl Fn(&Path)) {
 }
 
 /// Opens a store whose tests do not wait for the disk.
-pub fn builder(directory: &Path) -> StoreBuilder {
+pub(crate) fn builder(directory: &Path) -> StoreBuilder {
     Store::builder(directory).durability(Durability::Relaxed)
 }
 
 /// All undecided transactions, decoded.
-pub fn outbox(store: &Store) -> Vec<(TxHead, Vec<Op<'static>>)> {
+pub(crate) fn outbox(store: &Store) -> Vec<(TxHead, Vec<Op<'static>>)> {
     let txs = store.sync().outbox(0, usize::MAX, usize::MAX).unwrap();
     let decoded = txs.iter().map(|tx| {
         let (head, block) = decode_tx(&tx.bytes).unwrap();
@@ -39,9 +39,10 @@ pub fn outbox(store: &Store) -> Vec<(TxHead, Vec<Op<'static>>)> {
 }
 
 /// The names, among these, of the properties that an op writes.
-pub fn written<'n>(op: &Op<'_>, entity: &str, names: &[&'n str]) -> Vec<&'n str> {
+pub(crate) fn written<'n>(op: &Op<'_>, entity: &str, names: &[&'n str]) -> Vec<&'n str> {
     assert_eq!(op.entity, name_uid(entity));
-    let is_written = |name: &str| op.cells.iter().any(|cell| cell.uid == name_uid(&format!("{entity}.{name}")));
+    let is_written =
+        |name: &str| op.cells.iter().any(|cell| cell.uid == name_uid(&format!("{entity}.{name}")));
     let found: Vec<&str> = names.iter().copied().filter(|name| is_written(name)).collect();
     assert_eq!(found.len(), op.cells.len(), "the op writes more than {names:?}");
     found

@@ -1,0 +1,61 @@
+//! What only the seam can make: directories of other programs and of newer releases.
+
+use std::path::Path;
+
+use super::*;
+use reconvene_model::{EntityFlags, PropertyType};
+
+fn description() -> EntityDescription {
+    let id = crate::__private::id_property("id", None, None, PropertyFlags::NONE);
+    assert_eq!(id.ty, PropertyType::Long);
+    EntityDescription {
+        name: "Task".to_owned(),
+        uid: None,
+        was: None,
+        flags: EntityFlags::NONE,
+        conflict: reconvene_model::ConflictPolicy::default(),
+        properties: vec![id],
+    }
+}
+
+/// Writes one row past the store.
+fn write_raw(directory: &Path, table: &str, key: &[u8], value: &[u8]) {
+    let engine = Engine::open_lmdb(directory, EngineOptions::default()).unwrap();
+    let mut tx = engine.write().unwrap();
+    let table = tx.create_table(table).unwrap();
+    tx.put(table, key, value).unwrap();
+    tx.commit().unwrap();
+}
+
+/// Checks how opening is refused, whichever way, and that it leaves the data alone.
+fn check_refused(directory: &Path, is_expected: impl Fn(&StoreError) -> bool) {
+    let data = || std::fs::read(directory.join("data.mdb")).unwrap();
+    let before = data();
+    for builder in [Store::builder(directory), Store::builder(directory).read_only()] {
+        let error = builder.description(description()).open().unwrap_err();
+        assert!(is_expected(&error), "{error}");
+        assert!(data() == before);
+    }
+}
+
+#[test]
+fn a_newer_format_is_refused_with_nothing_changed() {
+    let directory = tempfile::tempdir().unwrap();
+    Store::builder(directory.path()).open().unwrap();
+    write_raw(directory.path(), keys::META, keys::FORMAT_KEY, &(FORMAT + 1).to_be_bytes());
+    check_refused(
+        directory.path(),
+        |error| matches!(error, StoreError::NewerFormat { found, known: FORMAT } if *found == FORMAT + 1),
+    );
+    write_raw(directory.path(), keys::META, keys::FORMAT_KEY, &FORMAT.to_be_bytes());
+    Store::builder(directory.path()).description(description()).open().unwrap();
+}
+
+#[test]
+fn the_data_of_another_program_is_refused_with_nothing_changed() {
+    for (table, key) in [("theirs", &b"key"[..]), (keys::META, b"key"), (keys::META, keys::FORMAT_KEY)] {
+        let directory = tempfile::tempdir().unwrap();
+        write_raw(directory.path(), table, key, b"something else");
+        check_refused(directory.path(), |error| matches!(error, StoreError::ForeignDirectory { .. }));
+    }
+}
