@@ -1,7 +1,7 @@
 //! Values of properties, owned and borrowed from record bytes.
 
 use crate::codec::DecodeError;
-use crate::ids::{GlobalId, ObjectId};
+use crate::ids::ObjectId;
 use crate::types::PropertyType;
 
 /// The value of one property, owned.
