@@ -51,3 +51,8 @@ pub mod sync {
     #[doc(inline)]
     pub use reconvene_client::*;
 }
+
+/// Compiles the example of the README, so that it cannot grow old.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
