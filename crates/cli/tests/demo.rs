@@ -1,5 +1,7 @@
 //! The demo as people run it: the real program, with its exit codes and its last lines.
 
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

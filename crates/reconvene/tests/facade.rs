@@ -1,5 +1,7 @@
 //! The facade alone is enough: the derive finds the library under its own name, and sync is reached from here.
 
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
+
 use std::time::Duration;
 
 use reconvene::sync::{ClientError, State, WaitError};

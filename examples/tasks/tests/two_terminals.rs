@@ -1,5 +1,7 @@
 //! The program itself, as two people use it: each with a directory, both with one server.
 
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
