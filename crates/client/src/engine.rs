@@ -6,13 +6,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use reconvene_protocol::{Backoff, ClientConfig, Closed, ClosedBy, Code, Credential};
+use reconvene_socket::{Meter, Metered, Socket};
 use reconvene_store::Store;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::client_async_with_config;
-use reconvene_socket::{Meter, Metered, Socket};
 
 use crate::event::{Listener, SyncEvent};
 use crate::options::{Address, ClientError, SyncClientBuilder};
@@ -159,14 +159,14 @@ async fn pause(shared: &Shared, start: Instant, backoff: &mut Backoff) {
     }
 }
 
-async fn connect(
-    shared: &Shared,
-    address: &Address,
-    timeout: Duration,
-) -> Result<Socket, Option<Closed>> {
+async fn connect(shared: &Shared, address: &Address, timeout: Duration) -> Result<Socket, Option<Closed>> {
     let attempt = tokio::time::timeout(timeout, open(shared, address));
     let failed = |reason: String| {
-        Some(Closed { by: ClosedBy::Link, code: Code::LinkLost, reason: format!("{}: {reason}", address.url) })
+        Some(Closed {
+            by: ClosedBy::Link,
+            code: Code::LinkLost,
+            reason: format!("{}: {reason}", address.url),
+        })
     };
     tokio::select! {
         opened = attempt => match opened {

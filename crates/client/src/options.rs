@@ -148,7 +148,8 @@ mod tests {
 
     #[test]
     fn addresses_are_checked_before_anything_is_started() {
-        let target = |url| Address::parse(url).map(|address| address.target).map_err(|error| error.to_string());
+        let target =
+            |url| Address::parse(url).map(|address| address.target).map_err(|error| error.to_string());
         assert_eq!(target("ws://localhost:9999").as_deref(), Ok("localhost:9999"));
         assert_eq!(target("ws://[::1]:9999/sync").as_deref(), Ok("[::1]:9999"));
         assert_eq!(target("ws://[::1]").as_deref(), Ok("[::1]:80"));

@@ -8,7 +8,8 @@ use futures_util::stream::SplitStream;
 use futures_util::{FutureExt, StreamExt};
 use reconvene_model::TxHash;
 use reconvene_protocol::{
-    Backoff, ClientEvent, ClientLogin, ClientSession, Closed, ClosedBy, Code, Cursor, LoginAccepted, SchemaHashes,
+    Backoff, ClientEvent, ClientLogin, ClientSession, Closed, ClosedBy, Code, Cursor, LoginAccepted,
+    SchemaHashes,
 };
 use reconvene_socket::{FRAMES_OUT_MAX, Meter, Socket};
 use reconvene_store::StoreError;
@@ -34,11 +35,7 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Drives a session until it ends; returns how.
-pub(crate) async fn drive(
-    shared: &Arc<Shared>,
-    socket: Socket,
-    backoff: &mut Backoff,
-) -> Closed {
+pub(crate) async fn drive(shared: &Arc<Shared>, socket: Socket, backoff: &mut Backoff) -> Closed {
     let start = Instant::now();
     let login = match login(shared) {
         Ok(login) => login,
@@ -163,7 +160,9 @@ impl Connection<'_> {
                     bytes += frame.len();
                     self.session.handle_frame(frame, self.start.elapsed());
                 }
-                Some(Ok(Message::Close(_))) | None => self.session.handle_disconnected("the server closed the connection"),
+                Some(Ok(Message::Close(_))) | None => {
+                    self.session.handle_disconnected("the server closed the connection")
+                }
                 Some(Ok(Message::Text(_))) => {
                     self.session.close(Code::FrameInvalid, "messages of this protocol are binary");
                 }
@@ -196,7 +195,9 @@ impl Connection<'_> {
                     })
                 }
                 ClientEvent::Pushed(txs) => Ok(self.inbox.pushed(txs)),
-                ClientEvent::SendTxs { from, txs_max, bytes_max, .. } => self.send_txs(from, txs_max, bytes_max),
+                ClientEvent::SendTxs { from, txs_max, bytes_max, .. } => {
+                    self.send_txs(from, txs_max, bytes_max)
+                }
                 ClientEvent::Closed(closed) => {
                     self.closed = Some(closed);
                     Ok(())
@@ -233,9 +234,15 @@ impl Connection<'_> {
         if accepted.decided_number > 0 {
             match sync.hash_of(accepted.decided_number)? {
                 Some(hash) if hash == accepted.decided_hash => {}
-                Some(_) => return Err(Problem::copied("the server has decided on other writes under this identity")),
+                Some(_) => {
+                    return Err(Problem::copied(
+                        "the server has decided on other writes under this identity",
+                    ));
+                }
                 None if accepted.decided_number > sync.login_state()?.last_number => {
-                    return Err(Problem::copied("the server has decided on writes that this directory does not hold"));
+                    return Err(Problem::copied(
+                        "the server has decided on writes that this directory does not hold",
+                    ));
                 }
                 None => {
                     return Err(Problem::server_lost(
@@ -244,7 +251,9 @@ impl Connection<'_> {
                 }
             }
         } else if sync.outbox(0, 1, 0)?.first().is_some_and(|first| !follows_nothing(first)) {
-            return Err(Problem::server_lost("the server does not know this device's earlier writes any more"));
+            return Err(Problem::server_lost(
+                "the server does not know this device's earlier writes any more",
+            ));
         }
         self.backoff.handle_login();
         self.inbox.login(accepted);

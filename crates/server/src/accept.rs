@@ -12,9 +12,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
+use tokio_tungstenite::accept_hdr_async_with_config;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
-use tokio_tungstenite::accept_hdr_async_with_config;
 
 use crate::connection;
 use crate::options::ServerError;
@@ -131,7 +131,9 @@ async fn shake_hands(shared: &Shared, stream: TcpStream) -> Result<Socket, Strin
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
     let config = reconvene_socket::config(SOCKET_BUFFER_BYTES, shared.protocol.limits.message_bytes_max);
     let stream = Metered::new(stream, Meter::with_limit(RECEIVED_BEFORE_LOGIN_MAX));
-    accept_hdr_async_with_config(stream, grant_subprotocol, Some(config)).await.map_err(|error| error.to_string())
+    accept_hdr_async_with_config(stream, grant_subprotocol, Some(config))
+        .await
+        .map_err(|error| error.to_string())
 }
 
 #[expect(clippy::result_large_err, reason = "the WebSocket library fixes the type of a refusal")]

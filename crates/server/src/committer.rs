@@ -131,7 +131,8 @@ impl Committing<'_> {
             .iter()
             .flat_map(|upload| upload.txs.iter().map(|bytes| Incoming { peer: upload.peer, bytes }))
             .collect();
-        let confirmed: Vec<(PeerId, TxNumber)> = self.confirmed.iter().map(|(&peer, &number)| (peer, number)).collect();
+        let confirmed: Vec<(PeerId, TxNumber)> =
+            self.confirmed.iter().map(|(&peer, &number)| (peer, number)).collect();
         let decided = self.sync.decide(&incoming, &confirmed)?;
         self.confirmed.clear();
         Ok(decided)

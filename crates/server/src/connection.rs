@@ -198,7 +198,9 @@ impl Connection {
                     }
                 }
                 ServerEvent::Closed(closed) => self.closed = Some(closed),
-                other => tracing::warn!(?other, "a session asked for something that this server does not know"),
+                other => {
+                    tracing::warn!(?other, "a session asked for something that this server does not know")
+                }
             }
         }
     }
@@ -276,9 +278,12 @@ impl Connection {
             Done::Chunk(Ok(chunk)) => self.send_chunk(chunk),
             Done::Chunk(Err(error)) => {
                 tracing::error!(%error, session = self.number, "the history could not be read");
-                self.session.close(Code::ServerFailed, "the server could not read its history; its log says why");
+                self.session
+                    .close(Code::ServerFailed, "the server could not read its history; its log says why");
             }
-            Done::Failed => self.session.close(Code::ServerFailed, "something broke on the server; its log says what"),
+            Done::Failed => {
+                self.session.close(Code::ServerFailed, "something broke on the server; its log says what")
+            }
         }
     }
 
@@ -323,7 +328,9 @@ impl Connection {
                     return Fed::Empty;
                 }
                 Following::Live => {
-                    let (Some(peer), Some(sent)) = (self.session.peer(), self.session.sent_seq()) else { return Fed::Empty };
+                    let (Some(peer), Some(sent)) = (self.session.peer(), self.session.sent_seq()) else {
+                        return Fed::Empty;
+                    };
                     self.head.borrow_and_update();
                     match self.shared.ring.next(sent) {
                         Next::UpToDate => return Fed::Empty,
@@ -359,7 +366,13 @@ impl Connection {
         let peer = self.registration.take().map(|registration| registration.peer());
         if let Some(closed) = &self.closed {
             let peer = login::name(peer);
-            tracing::info!(session = self.number, peer, code = closed.code.name(), reason = closed.reason, "session ended");
+            tracing::info!(
+                session = self.number,
+                peer,
+                code = closed.code.name(),
+                reason = closed.reason,
+                "session ended"
+            );
         }
         let abort = writer.abort_handle();
         if let Some(frames) = self.frames.take() {

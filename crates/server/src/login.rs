@@ -24,9 +24,10 @@ impl Refusal {
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::KeyMismatch { .. } => {
-                Refusal::new(Code::KeyWrong, "the server knows this peer with another key; use a new directory")
-            }
+            StoreError::KeyMismatch { .. } => Refusal::new(
+                Code::KeyWrong,
+                "the server knows this peer with another key; use a new directory",
+            ),
             error => {
                 tracing::error!(%error, "a login could not be judged");
                 Refusal::new(Code::ServerFailed, "something broke on the server; its log says what")

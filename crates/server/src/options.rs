@@ -58,7 +58,9 @@ pub enum ServerError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Draining took too long, and what was still running was cut.
-    #[error("the server did not drain within {0:?}; what was acknowledged is safe, the rest will be sent again")]
+    #[error(
+        "the server did not drain within {0:?}; what was acknowledged is safe, the rest will be sent again"
+    )]
     DrainTimedOut(Duration),
 }
 

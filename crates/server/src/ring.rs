@@ -26,7 +26,8 @@ impl Run {
         let frames = PushFrame::encode(txs.iter().map(whole).collect(), frame_bytes_max);
         let mut txs = txs.into_iter().peekable();
         let run = |frame: PushFrame| {
-            let txs: Vec<StoredTx> = std::iter::from_fn(|| txs.next_if(|tx| tx.seq <= frame.last_seq())).collect();
+            let txs: Vec<StoredTx> =
+                std::iter::from_fn(|| txs.next_if(|tx| tx.seq <= frame.last_seq())).collect();
             // The ops stay beside the frame for their authors and for sessions that stand in the middle of the run.
             let beside: usize = txs.iter().map(|tx| tx.ops.len() + size_of::<StoredTx>()).sum();
             Run { bytes: frame.bytes().len() + beside, txs, frame }
@@ -199,7 +200,13 @@ mod tests {
     #[test]
     fn a_large_commit_becomes_several_runs() {
         let txs = (1..=9)
-            .map(|seq| StoredTx { seq: Seq(seq), origin: PeerId(1), number: seq, hlc: seq, ops: vec![0; 400].into() })
+            .map(|seq| StoredTx {
+                seq: Seq(seq),
+                origin: PeerId(1),
+                number: seq,
+                hlc: seq,
+                ops: vec![0; 400].into(),
+            })
             .collect();
         let runs = Run::encode(txs, 1_000);
         assert!(runs.len() > 2);

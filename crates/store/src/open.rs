@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use reconvene_model::evolve::EntityDescription;
 use reconvene_model::model_file::ModelFile;
+use reconvene_model::schema::SchemaError;
 use reconvene_model::{EntityDef, IndexId, PropertyFlags, Schema, Uid};
 
 use crate::catalog::{Catalog, EntityTables};
+use crate::enroll;
 use crate::entity::Entity;
 use crate::error::{Result, StoreError};
 use crate::index;
@@ -20,7 +22,8 @@ use crate::seam::{
     Direction, Durability, Engine, EngineOptions, KeyRange, Reader, SeamError, TableId, WriteTx,
 };
 use crate::store::{Inner, Store};
-use crate::sync::meta::MetaTable;
+use crate::sync::adopt;
+use crate::sync::meta::{ADOPT, MetaTable};
 use crate::sync::{Role, SyncOpen, SyncState, SyncTables};
 use crate::time::{SystemTimeSource, TimeSource};
 
@@ -142,7 +145,12 @@ impl StoreBuilder {
             if is_memory {
                 return builder.open_in(Some(registration), None, None, Engine::memory()).map(Arc::new);
             }
-            builder.open_directory(&name, registration).map(Arc::new)
+            let inner = Arc::new(builder.open_directory(&name, registration)?);
+            if !inner.engine.is_read_only() {
+                adopt::run(&inner)?;
+                enroll::run(&inner)?;
+            }
+            Ok(inner)
         })?;
         match found {
             Found::New(inner) => Ok(Store::from_inner(inner)),
@@ -243,7 +251,12 @@ impl StoreBuilder {
         if stored.as_ref() != Some(&model) {
             tx.put(meta, keys::MODEL_KEY, model.to_json().as_bytes())?;
         }
+        if stored.as_ref().is_some_and(|stored| stored.schema() != model.schema()) {
+            tx.put(meta, ADOPT, &[])?;
+        }
         if let Some(stored) = &stored {
+            check_sync_kept(&mut tx, stored.schema(), model.schema())?;
+            enroll::note(&mut tx, meta, stored.schema(), model.schema(), self.role)?;
             clear_dropped_indexes(&mut tx, stored.schema(), model.schema())?;
         }
         let mut fresh_indexes = Vec::new();
@@ -391,6 +404,25 @@ fn check_continues(stored: &Schema, given: &Schema) -> Result<()> {
                 "{name}.{} has an id that was used before; give it a new one",
                 reused.name
             ));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses to change how the objects that an entity has are known to other devices.
+fn check_sync_kept(tx: &mut WriteTx<'_>, stored: &Schema, next: &Schema) -> Result<()> {
+    for entity in stored.entities().iter().filter(|entity| entity.is_synced()) {
+        let Some(next) = next.entity_by_uid(entity.uid) else { continue };
+        if next.is_synced() && next.has_shared_ids() == entity.has_shared_ids() {
+            continue;
+        }
+        for table in [keys::objects_table(entity.id), keys::absent_table(entity.id)] {
+            let Some(table) = tx.table_if_exists(&table)? else { continue };
+            if tx.count(table)? > 0 {
+                let what = "it has synced objects in the directory, so that `sync` and `shared_ids` stay as they \
+                            are; to change them, give the entity a new uid and copy the objects";
+                return Err(SchemaError::Invalid { place: next.name.clone(), what: what.to_owned() }.into());
+            }
         }
     }
     Ok(())

@@ -112,7 +112,8 @@ fn inserts_under_one_local_id_both_stay() {
     assert_eq!(at_a, at_b, "the scene wants one local id on both sides");
     reunite(&world, &mut a, &mut b);
     for device in [&a, &b] {
-        let mut names: Vec<String> = device.towns.all().unwrap().iter().map(|town| town.name.clone()).collect();
+        let mut names: Vec<String> =
+            device.towns.all().unwrap().iter().map(|town| town.name.clone()).collect();
         names.sort();
         assert_eq!(names, ["Encamp", "Ordino", "Vila"]);
     }

@@ -58,7 +58,12 @@ fn a_copied_identity_is_found_out_and_loses_nothing() {
     let mut world = World::new();
     let secret = [7; 32];
     let twin = || {
-        Store::builder("memory:").entity::<Shop>().entity::<crate::world::Town>().identity_secret(secret).open().unwrap()
+        Store::builder("memory:")
+            .entity::<Shop>()
+            .entity::<crate::world::Town>()
+            .identity_secret(secret)
+            .open()
+            .unwrap()
     };
     let mut a = world.device();
     a.store = twin();
@@ -109,7 +114,8 @@ fn the_newest_session_of_a_peer_replaces_the_older_one() {
 #[test]
 fn a_store_closes_after_its_client_was_dropped() {
     let directory = tempfile::tempdir().unwrap();
-    let open = || Store::builder(directory.path()).entity::<Shop>().entity::<crate::world::Town>().open().unwrap();
+    let open =
+        || Store::builder(directory.path()).entity::<Shop>().entity::<crate::world::Town>().open().unwrap();
     let world = World::new();
     let url = format!("ws://{}", world.server().local_addr());
     for _ in 0..3 {

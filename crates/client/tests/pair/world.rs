@@ -106,7 +106,11 @@ impl World {
         let head = self.server_store.sync().head().unwrap();
         for device in devices {
             while device.store.sync().cursor().unwrap().seq < head {
-                assert!(Instant::now() < deadline, "a device stays behind {head}: {:?}", device.client().status());
+                assert!(
+                    Instant::now() < deadline,
+                    "a device stays behind {head}: {:?}",
+                    device.client().status()
+                );
                 std::thread::sleep(Duration::from_millis(2));
             }
             assert_eq!(device.store.sync().undecided().unwrap(), 0);

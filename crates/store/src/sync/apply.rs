@@ -258,7 +258,13 @@ impl Applier {
         Ok(())
     }
 
-    fn push_op(&mut self, tx: &mut WriteTxn<'_>, entity: &Arc<EntityRuntime>, op: &Op<'_>, stamp: Stamp) -> Result<()> {
+    fn push_op(
+        &mut self,
+        tx: &mut WriteTxn<'_>,
+        entity: &Arc<EntityRuntime>,
+        op: &Op<'_>,
+        stamp: Stamp,
+    ) -> Result<()> {
         let Some(id) = global_ids::local(tx, entity, op.gid)? else {
             // What this store never heard of can only come to be by an insert.
             if op.kind == OpKind::Insert {
@@ -449,7 +455,11 @@ fn synced(tx: &WriteTxn<'_>, uid: reconvene_model::Uid) -> Option<Arc<EntityRunt
 
 /// The state of an object of which nothing is known but this insert.
 pub(crate) fn inserted<'a>(op: &Op<'a>, stamp: Stamp) -> ObjectState<'a> {
-    let mut state = ObjectState { generation: op.generation, exists: true, registers: Vec::with_capacity(op.cells.len()) };
+    let mut state = ObjectState {
+        generation: op.generation,
+        exists: true,
+        registers: Vec::with_capacity(op.cells.len()),
+    };
     for cell in &op.cells {
         state.registers.push(Register::written(cell, stamp));
     }

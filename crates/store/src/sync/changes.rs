@@ -45,7 +45,13 @@ impl ChunkStart {
 }
 
 /// Moves an object from its former position to a new one.
-pub(crate) fn moved(tx: &mut WriteTxn<'_>, entity: EntityId, id: ObjectId, from: Option<Seq>, to: Seq) -> Result<()> {
+pub(crate) fn moved(
+    tx: &mut WriteTxn<'_>,
+    entity: EntityId,
+    id: ObjectId,
+    from: Option<Seq>,
+    to: Seq,
+) -> Result<()> {
     let table = tx.inner().sync.tables.changes;
     if let Some(from) = from {
         tx.delete_raw(table, &keys::change_key(from, entity, id))?;
@@ -94,8 +100,11 @@ pub(crate) fn chunk<R: Reader>(
         let record = match reader.get(entity.objects, &key)? {
             Some(record) => record,
             None => {
-                let absent = entity.absent.and_then(|absent| reader.get(absent, &key).transpose()).transpose()?;
-                absent.ok_or_else(|| StoreError::damaged("changes", format!("{} {id} is listed but missing", entity.def.name)))?
+                let absent =
+                    entity.absent.and_then(|absent| reader.get(absent, &key).transpose()).transpose()?;
+                absent.ok_or_else(|| {
+                    StoreError::damaged("changes", format!("{} {id} is listed but missing", entity.def.name))
+                })?
             }
         };
         let columns = sync.entity(entity_id)?;

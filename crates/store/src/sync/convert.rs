@@ -35,7 +35,9 @@ pub(crate) fn state_of_record<'r>(
         }
         let stored = table.stored(slot, column.ty).map_err(|e| StoreError::damaged("record", e))?;
         let cell = match stored {
-            Some(bytes) if column.ty == PropertyType::Relation => link_cell(tx, column, &bytes)?.map(|gid| gid.to_vec().into()),
+            Some(bytes) if column.ty == PropertyType::Relation => {
+                link_cell(tx, column, &bytes)?.map(|gid| gid.to_vec().into())
+            }
             other => other,
         };
         registers.push(Register { uid: column.uid, ty: column.ty as u8, stamp, cell });
@@ -79,12 +81,14 @@ pub(crate) fn link_cell(
         return Ok(None);
     }
     let target = column.target.and_then(|id| tx.catalog().by_id(id));
-    Ok(Some(match target {
-        // A link to an entity that does not travel can only mean something on this device.
-        Some(target) if target.def.is_synced() => global_ids::global(tx, target, id)?,
-        _ => GlobalId::new(tx.own_peer(), id),
-    }
-    .to_bytes()))
+    Ok(Some(
+        match target {
+            // A link to an entity that does not travel can only mean something on this device.
+            Some(target) if target.def.is_synced() => global_ids::global(tx, target, id)?,
+            _ => GlobalId::new(tx.own_peer(), id),
+        }
+        .to_bytes(),
+    ))
 }
 
 /// The record of a state, with its global id where the object is foreign; new link targets are given ids.

@@ -4,13 +4,17 @@ use reconvene_model::GlobalId;
 
 use crate::error::Result;
 use crate::seam::{Direction, Reader};
+use crate::sync::SyncState;
 use crate::sync::convert::{self, CatalogLookup};
 use crate::sync::global_ids;
-use crate::sync::SyncState;
 
 /// The BLAKE3 hash over all existing objects of all synced entities, entities in order of uid, objects in order of global
 /// id: global id, generation, and for each property that was ever written its uid, type, stamp and value.
-pub(crate) fn content_hash<R: Reader>(tx: &impl CatalogLookup, reader: &R, sync: &SyncState) -> Result<[u8; 32]> {
+pub(crate) fn content_hash<R: Reader>(
+    tx: &impl CatalogLookup,
+    reader: &R,
+    sync: &SyncState,
+) -> Result<[u8; 32]> {
     let mut entities: Vec<_> = tx.catalog().entities().filter(|entity| entity.def.is_synced()).collect();
     entities.sort_by_key(|entity| entity.def.uid);
     let mut hasher = Hasher::default();

@@ -30,7 +30,11 @@ pub(crate) fn local(tx: &impl Lookup, entity: &EntityRuntime, gid: GlobalId) -> 
 }
 
 /// The local id of an object; an unheard-of one is given an id of its own, so that links to it can wait.
-pub(crate) fn local_or_reserve(tx: &mut WriteTxn<'_>, entity: &Arc<EntityRuntime>, gid: GlobalId) -> Result<ObjectId> {
+pub(crate) fn local_or_reserve(
+    tx: &mut WriteTxn<'_>,
+    entity: &Arc<EntityRuntime>,
+    gid: GlobalId,
+) -> Result<ObjectId> {
     if gid.origin == tx.own_peer() || entity.def.has_shared_ids() {
         tx.raise_high_water(entity, gid.counter)?;
         return Ok(gid.counter);

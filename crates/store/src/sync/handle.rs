@@ -12,7 +12,9 @@ use crate::sync::changes::{self, Chunk, ChunkStart};
 use crate::sync::ledger::{self, Decided, Incoming};
 use crate::sync::origins::{self, Origin};
 use crate::sync::outbox::{self, OutboxTx};
-use crate::sync::{Applied, OutboxListener, Cursor, Delivery, Rejected, Role, Verdict, apply, digest, meta, rejected};
+use crate::sync::{
+    Applied, Cursor, Delivery, OutboxListener, Rejected, Role, Verdict, apply, digest, meta, rejected,
+};
 use crate::txn::ReadTxn;
 
 /// The sync side of a [`Store`]: what engines drive, and what an application may ask about its unsent and rejected writes.
@@ -106,7 +108,8 @@ impl SyncHandle {
             // The successor of a transaction that left the outbox names its hash.
             let next = tx.engine_tx().get(tables.outbox, &crate::keys::number_key(number + 1))?;
             let Some(next) = next else { return Ok(None) };
-            let (head, _) = reconvene_model::change::decode_tx(next).map_err(|e| StoreError::damaged("outbox", e))?;
+            let (head, _) =
+                reconvene_model::change::decode_tx(next).map_err(|e| StoreError::damaged("outbox", e))?;
             Ok(Some(head.previous))
         })
     }

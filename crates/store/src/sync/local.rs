@@ -94,7 +94,12 @@ pub(crate) fn put(
 }
 
 /// Removes an object of a synced entity; `old` is its record.
-pub(crate) fn remove(tx: &mut WriteTxn<'_>, entity: &Arc<EntityRuntime>, id: ObjectId, old: &[u8]) -> Result<()> {
+pub(crate) fn remove(
+    tx: &mut WriteTxn<'_>,
+    entity: &Arc<EntityRuntime>,
+    id: ObjectId,
+    old: &[u8],
+) -> Result<()> {
     stamp(tx)?;
     let header = parse_header(old)?;
     save_confirmed(tx, entity, id, Some(old))?;
@@ -343,9 +348,9 @@ fn ops_of_final_records(tx: &WriteTxn<'_>, touches: &[Touch]) -> Result<OpsWrite
             ops.push_cells(entity.def.uid, gid, generation, OpKind::Remove, &[], none);
         }
         if let Some(written) = &touch.written {
-            let record = tx
-                .record(entity, touch.id)?
-                .ok_or_else(|| StoreError::internal("an object that a transaction wrote exists at its end"))?;
+            let record = tx.record(entity, touch.id)?.ok_or_else(|| {
+                StoreError::internal("an object that a transaction wrote exists at its end")
+            })?;
             let header = parse_header(record)?;
             let gid = own_gid(tx, entity, touch.id, header.gid);
             let table = Record::parse(record).map_err(|e| StoreError::damaged("record", e))?.table;

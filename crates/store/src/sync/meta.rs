@@ -15,6 +15,9 @@ const CATCHING_UP: &[u8] = b"sync/catching-up";
 const EPOCH: &[u8] = b"sync/epoch";
 const HEAD: &[u8] = b"sync/head";
 
+/// There while the schema has changed and properties have not taken their places yet; see [`super::adopt`].
+pub(crate) const ADOPT: &[u8] = b"sync/adopt";
+
 /// Reading and writing the `meta` table, in whatever transaction is at hand.
 pub(crate) trait MetaTable {
     fn meta_get(&self, key: &[u8]) -> Result<Option<&[u8]>>;
@@ -38,7 +41,10 @@ fn number(tx: &impl MetaTable, key: &[u8]) -> Result<Option<u64>> {
 
 fn fixed<const N: usize>(key: &[u8], bytes: &[u8]) -> Result<[u8; N]> {
     bytes.try_into().map_err(|_| {
-        StoreError::damaged("meta", format!("{} has {} bytes instead of {N}", String::from_utf8_lossy(key), bytes.len()))
+        StoreError::damaged(
+            "meta",
+            format!("{} has {} bytes instead of {N}", String::from_utf8_lossy(key), bytes.len()),
+        )
     })
 }
 

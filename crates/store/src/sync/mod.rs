@@ -16,6 +16,7 @@ use crate::seam::TableId;
 use crate::store::{Inner, Store};
 use crate::txn::WriteTxn;
 
+pub(crate) mod adopt;
 pub(crate) mod apply;
 pub(crate) mod changes;
 pub(crate) mod columns;
@@ -177,7 +178,6 @@ impl SyncState {
             .and_then(Clone::clone)
             .ok_or_else(|| StoreError::internal("a change names an entity that is not synced"))
     }
-
 }
 
 /// Calls `callback` after each commit that added to the outbox, on the thread that committed and under no lock.
@@ -233,7 +233,8 @@ impl WriteTxn<'_> {
         let before = decided.iter().filter(|(number, _)| !self.sync.decided.contains_key(number));
         let before = before.map(|(&number, &at)| (number, at));
         let here = self.sync.decided.iter().filter_map(|(&number, &at)| Some((number, at?)));
-        let mut numbers: Vec<TxNumber> = before.chain(here).filter(|&(_, at)| at <= seq).map(|(number, _)| number).collect();
+        let mut numbers: Vec<TxNumber> =
+            before.chain(here).filter(|&(_, at)| at <= seq).map(|(number, _)| number).collect();
         numbers.sort_unstable();
         numbers
     }
@@ -242,7 +243,9 @@ impl WriteTxn<'_> {
     pub(crate) fn is_decided(&self, number: TxNumber) -> bool {
         match self.sync.decided.get(&number) {
             Some(at) => at.is_some(),
-            None => self.inner().sync.decided.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&number),
+            None => {
+                self.inner().sync.decided.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&number)
+            }
         }
     }
 

@@ -8,8 +8,8 @@ use reconvene_model::{PeerId, Seq, TxHash, TxNumber};
 use crate::error::{Result, StoreError};
 use crate::keys;
 use crate::seam::{Direction, Reader};
-use crate::sync::apply::{LostOp, Verdict};
 use crate::sync::SyncTables;
+use crate::sync::apply::{LostOp, Verdict};
 use crate::txn::WriteTxn;
 
 /// What a server knows of a peer that has logged in.
@@ -35,7 +35,8 @@ pub(crate) fn get<R: Reader>(reader: &R, tables: &SyncTables, peer: PeerId) -> R
     if row.len() != ORIGIN_BYTES {
         return Err(StoreError::damaged("origins", format!("a row of {} bytes", row.len())));
     }
-    let number = |at: usize| u64::from_be_bytes(row[at..at + 8].try_into().expect("8 bytes of a checked row"));
+    let number =
+        |at: usize| u64::from_be_bytes(row[at..at + 8].try_into().expect("8 bytes of a checked row"));
     Ok(Some(Origin {
         public_key: row[..32].try_into().expect("32 bytes of a checked row"),
         decided: number(32),
@@ -85,7 +86,12 @@ pub(crate) fn confirm(tx: &mut WriteTxn<'_>, peer: PeerId, number: TxNumber) -> 
     put(tx, peer, &origin)
 }
 
-pub(crate) fn put_verdict(tx: &mut WriteTxn<'_>, peer: PeerId, number: TxNumber, verdict: &Verdict) -> Result<()> {
+pub(crate) fn put_verdict(
+    tx: &mut WriteTxn<'_>,
+    peer: PeerId,
+    number: TxNumber,
+    verdict: &Verdict,
+) -> Result<()> {
     let mut row = Vec::with_capacity(16);
     let lost_ops = |row: &mut Vec<u8>, lost: &[LostOp]| {
         put_varint(row, lost.len() as u64);

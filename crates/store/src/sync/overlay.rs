@@ -37,7 +37,11 @@ pub(crate) fn confirmed_record(
 }
 
 /// What is stored of an object, whether it exists or not.
-pub(crate) fn stored_record(tx: &WriteTxn<'_>, entity: &EntityRuntime, id: ObjectId) -> Result<Option<Vec<u8>>> {
+pub(crate) fn stored_record(
+    tx: &WriteTxn<'_>,
+    entity: &EntityRuntime,
+    id: ObjectId,
+) -> Result<Option<Vec<u8>>> {
     Ok(match tx.record(entity, id)? {
         Some(record) => Some(record.to_vec()),
         None => tx.absent_record(entity, id)?.map(<[u8]>::to_vec),

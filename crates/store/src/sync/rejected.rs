@@ -10,8 +10,8 @@ use crate::error::{Result, StoreError};
 use crate::keys;
 use crate::seam::{Direction, Reader};
 use crate::sync::apply::{LostOp, ops_of};
-use crate::sync::global_ids;
 use crate::sync::convert::CatalogLookup;
+use crate::sync::global_ids;
 use crate::txn::WriteTxn;
 
 const LOST: u8 = 0;
@@ -95,7 +95,11 @@ pub(crate) fn dismiss(tx: &mut WriteTxn<'_>, number: TxNumber) -> Result<bool> {
 }
 
 /// Every rejected transaction, oldest first.
-pub(crate) fn all<R: Reader>(tx: &impl CatalogLookup, reader: &R, table: crate::seam::TableId) -> Result<Vec<Rejected>> {
+pub(crate) fn all<R: Reader>(
+    tx: &impl CatalogLookup,
+    reader: &R,
+    table: crate::seam::TableId,
+) -> Result<Vec<Rejected>> {
     let everything = (Bound::Unbounded, Bound::Unbounded);
     reader
         .range(table, everything, Direction::Forward)?
@@ -126,7 +130,8 @@ fn read(tx: &impl CatalogLookup, number: TxNumber, row: &[u8]) -> Result<Rejecte
                 lost.push(bytes.varint().map_err(damaged)?);
                 bytes.varint().map_err(damaged)?;
             }
-            let message = "the object was removed on another device before this write arrived; the remove stands";
+            let message =
+                "the object was removed on another device before this write arrived; the remove stands";
             (0, message.to_owned(), Some(lost), None)
         }
         other => return Err(StoreError::damaged("rejected", format!("unknown kind {other}"))),
@@ -144,8 +149,10 @@ fn read(tx: &impl CatalogLookup, number: TxNumber, row: &[u8]) -> Result<Rejecte
             let value = match &cell.bytes {
                 None => Value::Null,
                 Some(bytes) if property.ty == PropertyType::Relation => {
-                    let target = property.relation_target.as_deref().and_then(|name| tx.catalog().by_name(name));
-                    let gid = <[u8; 16]>::try_from(&bytes[..]).map_err(|e| StoreError::damaged("rejected", e))?;
+                    let target =
+                        property.relation_target.as_deref().and_then(|name| tx.catalog().by_name(name));
+                    let gid =
+                        <[u8; 16]>::try_from(&bytes[..]).map_err(|e| StoreError::damaged("rejected", e))?;
                     let gid = reconvene_model::GlobalId::from_bytes(gid);
                     match target {
                         Some(target) if target.def.is_synced() => {

@@ -88,7 +88,9 @@ fn write_to(device: &Device, writes: &[Write], abort: bool) {
                     let shop = Shop { name: "new".into(), code: code_text(code), town, ..Shop::default() };
                     tx.put(&mut shop.clone()).map(|_| ())?;
                 }
-                Write::InsertTown => tx.put(&mut Town { name: "new".into(), ..Town::default() }).map(|_| ())?,
+                Write::InsertTown => {
+                    tx.put(&mut Town { name: "new".into(), ..Town::default() }).map(|_| ())?
+                }
                 Write::Name { shop, name } => {
                     let Some(id) = pick(&shops, shop) else { continue };
                     tx.update(id, |shop: &mut Shop| shop.name = format!("name {name}"))?;

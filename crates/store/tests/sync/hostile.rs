@@ -53,7 +53,14 @@ impl Attack {
         GlobalId::new(self.key.peer(), counter)
     }
 
-    fn op<'a>(&self, entity: &str, gid: GlobalId, generation: u64, kind: OpKind, cells: Vec<Cell<'a>>) -> Op<'a> {
+    fn op<'a>(
+        &self,
+        entity: &str,
+        gid: GlobalId,
+        generation: u64,
+        kind: OpKind,
+        cells: Vec<Cell<'a>>,
+    ) -> Op<'a> {
         let mut op = Op::new(self.entity(entity), gid, generation, kind);
         op.cells = cells;
         op.cells.sort_by_key(|cell| cell.uid);
@@ -63,16 +70,25 @@ impl Attack {
     fn bytes(&self, ops: &[Op<'_>]) -> Vec<u8> {
         let mut writer = OpsWriter::new(self.key.peer());
         ops.iter().for_each(|op| writer.push(op));
-        let head =
-            TxHead { origin: self.key.peer(), number: self.number + 1, previous: self.previous, hlc: self.hlc };
+        let head = TxHead {
+            origin: self.key.peer(),
+            number: self.number + 1,
+            previous: self.previous,
+            hlc: self.hlc,
+        };
         encode_tx(&head, &writer.finish())
     }
 
     fn decide(&self, bytes: &[u8]) -> Decision {
         let before = self.store.sync().content_hash().unwrap();
-        let decided = self.store.sync().decide(&[Incoming { peer: self.key.peer(), bytes }], &[]).unwrap().remove(0);
+        let decided =
+            self.store.sync().decide(&[Incoming { peer: self.key.peer(), bytes }], &[]).unwrap().remove(0);
         if decided.push.is_none() {
-            assert_eq!(self.store.sync().content_hash().unwrap(), before, "what was not accepted left a trace");
+            assert_eq!(
+                self.store.sync().content_hash().unwrap(),
+                before,
+                "what was not accepted left a trace"
+            );
         }
         decided.decision
     }

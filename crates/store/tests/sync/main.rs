@@ -4,4 +4,5 @@ mod digest;
 mod histories;
 mod hostile;
 mod named;
+mod versions;
 mod world;

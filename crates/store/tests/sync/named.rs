@@ -30,7 +30,10 @@ fn an_object_is_removed_everywhere_although_a_device_edits_it_unsent() {
     world.devices[1].towns().update(at_other, |town| town.people = 4).unwrap();
     world.upload(0, 9);
     world.receive(1, 9);
-    assert!(!world.devices[1].towns().contains(at_other).unwrap(), "the remove is visible before the edit is decided on");
+    assert!(
+        !world.devices[1].towns().contains(at_other).unwrap(),
+        "the remove is visible before the edit is decided on"
+    );
     world.settle();
     world.check();
     assert_eq!(world.devices[1].store().sync().rejected().unwrap().len(), 1);

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use reconvene_model::{PeerId, Seq, TxNumber};
 use reconvene_store::{
-    ChunkStart, Decision, Delivery, Durability, Entity, EntityBox, Incoming, PushedTx, Role, Store, ToOne, Verdict,
+    ChunkStart, Decision, Delivery, Durability, Entity, EntityBox, Incoming, PushedTx, Role, Store, ToOne,
+    Verdict,
 };
 
 #[derive(Entity, Clone, Debug, Default, PartialEq)]
@@ -190,7 +191,11 @@ impl World {
             return;
         }
         if origin.decided > 0 {
-            assert_eq!(sync.hash_of(origin.decided).unwrap(), Some(origin.hash), "the server knows this device's history");
+            assert_eq!(
+                sync.hash_of(origin.decided).unwrap(),
+                Some(origin.hash),
+                "the server knows this device's history"
+            );
         }
         let mut deliveries: Vec<Delivery<'_>> = server
             .unconfirmed(sync.peer(), state.decided)
@@ -233,7 +238,8 @@ impl World {
         let (sync, server) = (device.store().sync(), self.server.store().sync());
         let Ok(origin) = server.register(sync.peer(), &sync.key().public()) else { return };
         for tx in sync.outbox(0, 8, 1 << 20).unwrap().into_iter().filter(|tx| tx.number <= origin.decided) {
-            let again = || server.decide(&[Incoming { peer: sync.peer(), bytes: &tx.bytes }], &[]).unwrap().remove(0);
+            let again =
+                || server.decide(&[Incoming { peer: sync.peer(), bytes: &tx.bytes }], &[]).unwrap().remove(0);
             let (first, second) = (again(), again());
             assert_eq!(first, second);
             assert!(first.push.is_none(), "a duplicate is told nobody");
@@ -247,7 +253,8 @@ impl World {
         let Some(session) = &mut device.session else { return };
         let verdicts = std::mem::take(&mut session.verdicts);
         if !verdicts.is_empty() {
-            let verdicts = verdicts.into_iter().map(|(number, verdict)| Delivery::Verdict { number, verdict });
+            let verdicts =
+                verdicts.into_iter().map(|(number, verdict)| Delivery::Verdict { number, verdict });
             sync.apply(&verdicts.collect::<Vec<_>>()).unwrap();
         }
         for _ in 0..count {
@@ -287,7 +294,8 @@ impl World {
             self.upload(device, usize::MAX);
         }
         for device in 0..self.devices.len() {
-            while self.devices[device].store().sync().cursor().unwrap().seq < self.server.store().sync().head().unwrap()
+            while self.devices[device].store().sync().cursor().unwrap().seq
+                < self.server.store().sync().head().unwrap()
                 || self.devices[device].store().sync().catching_up().unwrap()
             {
                 self.receive(device, 10);
@@ -299,7 +307,11 @@ impl World {
     /// Checks that everyone agrees with the history, and that no transaction is lost or doubled.
     pub(crate) fn check(&self) {
         let expected = crate::digest::of_history(self.server.store(), &self.history);
-        assert_eq!(self.server.store().sync().content_hash().unwrap(), expected, "the server differs from its history");
+        assert_eq!(
+            self.server.store().sync().content_hash().unwrap(),
+            expected,
+            "the server differs from its history"
+        );
         for device in &self.devices {
             let sync = device.store().sync();
             assert_eq!(sync.undecided().unwrap(), 0, "{} has an outbox", device.id());
@@ -314,7 +326,12 @@ impl World {
             }
             let last = sync.login_state().unwrap().last_number;
             let all: Vec<TxNumber> = fates.keys().copied().collect();
-            assert_eq!(all, (1..=last).collect::<Vec<_>>(), "every transaction of {} has a fate", device.id());
+            assert_eq!(
+                all,
+                (1..=last).collect::<Vec<_>>(),
+                "every transaction of {} has a fate",
+                device.id()
+            );
             assert!(fates.values().all(|&times| times == 1), "no transaction counts twice");
         }
     }
