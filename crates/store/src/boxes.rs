@@ -149,7 +149,8 @@ impl<T: Entity> EntityBox<T> {
     ///
     /// As [`EntityBox::remove`].
     pub fn remove_many(&self, ids: &[ObjectId]) -> Result<u64> {
-        self.store.write(|tx| ids.iter().try_fold(0, |removed, &id| Ok(removed + u64::from(tx.remove::<T>(id)?))))
+        self.store
+            .write(|tx| ids.iter().try_fold(0, |removed, &id| Ok(removed + u64::from(tx.remove::<T>(id)?))))
     }
 
     /// Removes all objects in one transaction; how many there were.

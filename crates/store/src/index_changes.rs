@@ -19,8 +19,11 @@ pub(crate) struct IndexChanges {
     keys: Vec<u8>,
     changes: Vec<Change>,
     /// By index and value, what the changes make of unique values; lets uniqueness be judged before they are applied.
-    unique: HashMap<(TableId, Box<[u8]>), Vec<(ObjectId, bool)>>,
+    unique: HashMap<UniqueValue, Vec<(ObjectId, bool)>>,
 }
+
+/// An index and the key of a value in it, without an id.
+type UniqueValue = (TableId, Box<[u8]>);
 
 #[derive(Clone, Copy)]
 struct Change {

@@ -51,6 +51,11 @@ pub(crate) fn last_id_key(entity: EntityId) -> String {
     format!("last-id/{}", entity.0)
 }
 
+/// In [`META`]: from where on an entity's objects have yet to enter the outbox, because it became synced.
+pub(crate) fn enroll_key(entity: EntityId) -> String {
+    format!("enroll/{}", entity.0)
+}
+
 /// The key of an object in the tables of its entity.
 pub(crate) fn object_key(id: ObjectId) -> [u8; 8] {
     id.to_be_bytes()

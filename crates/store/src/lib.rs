@@ -14,6 +14,7 @@ pub mod __private;
 mod boxes;
 mod catalog;
 mod condition;
+mod enroll;
 mod entity;
 mod error;
 mod field;

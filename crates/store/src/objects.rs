@@ -43,7 +43,8 @@ impl WriteTxn<'_> {
         written: Option<&[u16]>,
     ) -> Result<()> {
         let new = Table::parse(table).map_err(StoreError::bad_record)?;
-        let is_written = |slot: usize| written.is_none_or(|slots| slots.iter().any(|&other| other as usize == slot));
+        let is_written =
+            |slot: usize| written.is_none_or(|slots| slots.iter().any(|&other| other as usize == slot));
         self.check_links(entity, &new, &is_written)?;
         self.check_unique(entity, id, &new, &is_written)?;
         if !entity.def.is_synced() {
@@ -88,7 +89,8 @@ impl WriteTxn<'_> {
             if id == 0 || target.def.has_self_assigned_ids() || id <= self.last_id(target)? {
                 continue;
             }
-            let property = entity.def.properties.iter().find(|property| !property.is_id() && property.slot() == slot);
+            let property =
+                entity.def.properties.iter().find(|property| !property.is_id() && property.slot() == slot);
             return Err(StoreError::LinkToUnassigned {
                 entity: entity.def.name.clone(),
                 property: property.map(|property| property.name.clone()).unwrap_or_default(),

@@ -251,7 +251,10 @@ impl Commit {
 }
 
 /// What is left of all that happened to each object.
-fn net_changes(mut touched: Vec<(EntityId, ObjectId, ChangeKind)>, name: &dyn Fn(EntityId) -> String) -> Changes {
+fn net_changes(
+    mut touched: Vec<(EntityId, ObjectId, ChangeKind)>,
+    name: &dyn Fn(EntityId) -> String,
+) -> Changes {
     use ChangeKind::{Inserted, Removed};
     // Stable, so that what happened to one object stays in order.
     touched.sort_by_key(|&(entity, id, _)| (entity, id));
@@ -300,7 +303,10 @@ mod tests {
         let touched = touched.iter().map(|&(id, kind)| (entity, id, kind)).collect();
         let changes = net_changes(touched, &|_| "Task".to_owned());
         let task = changes.of("Task").unwrap();
-        assert_eq!((&task.inserted[..], &task.updated[..], &task.removed[..]), (&[1][..], &[3][..], &[4][..]));
+        assert_eq!(
+            (&task.inserted[..], &task.updated[..], &task.removed[..]),
+            (&[1][..], &[3][..], &[4][..])
+        );
     }
 
     #[test]
@@ -314,7 +320,10 @@ mod tests {
         assert!(commit.touched.len() <= 2 * TOUCHED_COMPACT_MIN, "{}", commit.touched.len());
         let changes = net_changes(commit.touched, &|_| "Task".to_owned());
         let task = changes.of("Task").unwrap();
-        assert_eq!((&task.inserted[..], &task.updated[..], &task.removed[..]), (&[1][..], &[2, 4, 5, 6, 7][..], &[3][..]));
+        assert_eq!(
+            (&task.inserted[..], &task.updated[..], &task.removed[..]),
+            (&[1][..], &[2, 4, 5, 6, 7][..], &[3][..])
+        );
     }
 
     #[test]

@@ -25,7 +25,12 @@ pub(crate) mod sealed {
     use super::*;
 
     pub trait Put<T> {
-        fn put(&mut self, tx: &mut WriteTxn<'_>, of: &StructRuntime, writer: &mut TableWriter<'_>) -> Result<ObjectId>;
+        fn put(
+            &mut self,
+            tx: &mut WriteTxn<'_>,
+            of: &StructRuntime,
+            writer: &mut TableWriter<'_>,
+        ) -> Result<ObjectId>;
 
         /// The struct, whose id a put sets.
         fn object(&mut self) -> &mut T;
@@ -36,7 +41,12 @@ pub(crate) mod sealed {
             self
         }
 
-        fn put(&mut self, tx: &mut WriteTxn<'_>, of: &StructRuntime, writer: &mut TableWriter<'_>) -> Result<ObjectId> {
+        fn put(
+            &mut self,
+            tx: &mut WriteTxn<'_>,
+            of: &StructRuntime,
+            writer: &mut TableWriter<'_>,
+        ) -> Result<ObjectId> {
             let entity = &of.entity;
             let (id, old) = tx.id_for_put(entity, self.id())?;
             self.write(&mut FieldWriter::new(writer, &of.fields));
@@ -57,12 +67,18 @@ pub(crate) mod sealed {
             self
         }
 
-        fn put(&mut self, tx: &mut WriteTxn<'_>, of: &StructRuntime, writer: &mut TableWriter<'_>) -> Result<ObjectId> {
+        fn put(
+            &mut self,
+            tx: &mut WriteTxn<'_>,
+            of: &StructRuntime,
+            writer: &mut TableWriter<'_>,
+        ) -> Result<ObjectId> {
             let id = self.id();
             let base = self.base_in(tx.outcome()).clone();
             if id != base.id {
                 let id = Put::<T>::put(self.object(), tx, of, writer)?;
-                let record = tx.record(&of.entity, id)?.ok_or_else(|| StoreError::internal("a put object exists"))?;
+                let record =
+                    tx.record(&of.entity, id)?.ok_or_else(|| StoreError::internal("a put object exists"))?;
                 let table = table_of(record)?;
                 let object = read_struct(of, id, table)?;
                 let table = table.as_bytes().to_vec();
@@ -128,7 +144,11 @@ fn write_changes<T: Entity>(
     Ok((object, [current.as_bytes().to_vec(), table]))
 }
 
-pub(crate) fn get<T: Entity>(reader: &impl Reader, of: &StructRuntime, id: ObjectId) -> Result<Option<Tracked<T>>> {
+pub(crate) fn get<T: Entity>(
+    reader: &impl Reader,
+    of: &StructRuntime,
+    id: ObjectId,
+) -> Result<Option<Tracked<T>>> {
     reader.get(of.entity.objects, &keys::object_key(id))?.map(|record| tracked(of, id, record)).transpose()
 }
 

@@ -86,7 +86,10 @@ impl Drop for Writing {
 
 impl<'s> WriteTxn<'s> {
     /// Runs a closure in a write transaction and commits it.
-    pub(crate) fn run<R>(inner: &'s Arc<Inner>, write: impl FnOnce(&mut WriteTxn<'s>) -> Result<R>) -> Result<R> {
+    pub(crate) fn run<R>(
+        inner: &'s Arc<Inner>,
+        write: impl FnOnce(&mut WriteTxn<'s>) -> Result<R>,
+    ) -> Result<R> {
         let writing = Writing::begin(inner)?;
         let turn = inner.writer.lock().unwrap_or_else(PoisonError::into_inner);
         grow_ahead(inner);
@@ -167,7 +170,9 @@ impl<'s> WriteTxn<'s> {
             }
         }
         match new {
-            Some(record) if kind == ChangeKind::Inserted => self.engine.append(entity.objects, &key, record)?,
+            Some(record) if kind == ChangeKind::Inserted => {
+                self.engine.append(entity.objects, &key, record)?
+            }
             Some(record) => self.engine.put(entity.objects, &key, record)?,
             None => {
                 self.engine.delete(entity.objects, &key)?;
@@ -178,9 +183,15 @@ impl<'s> WriteTxn<'s> {
     }
 
     /// Writes or forgets what is remembered of an object that does not exist.
-    pub(crate) fn put_absent(&mut self, entity: &EntityRuntime, id: ObjectId, record: Option<&[u8]>) -> Result<()> {
-        let absent =
-            entity.absent.ok_or_else(|| StoreError::internal("a synced entity has a table of absent objects"))?;
+    pub(crate) fn put_absent(
+        &mut self,
+        entity: &EntityRuntime,
+        id: ObjectId,
+        record: Option<&[u8]>,
+    ) -> Result<()> {
+        let absent = entity
+            .absent
+            .ok_or_else(|| StoreError::internal("a synced entity has a table of absent objects"))?;
         match record {
             Some(record) => self.engine.put(absent, &keys::object_key(id), record)?,
             None => {
@@ -193,8 +204,9 @@ impl<'s> WriteTxn<'s> {
     /// Hands out an id that no object of the entity ever had.
     pub(crate) fn next_id(&mut self, entity: &EntityRuntime) -> Result<ObjectId> {
         let last = self.last_id(entity)?;
-        let next =
-            last.checked_add(1).ok_or_else(|| StoreError::IdsExhausted { entity: entity.def.name.clone() })?;
+        let next = last
+            .checked_add(1)
+            .ok_or_else(|| StoreError::IdsExhausted { entity: entity.def.name.clone() })?;
         self.last_ids.insert(entity.def.id, (next, true));
         Ok(next)
     }
@@ -221,7 +233,11 @@ impl<'s> WriteTxn<'s> {
     fn store_last_ids(&mut self) -> Result<()> {
         for (&entity, &(last, changed)) in &self.last_ids {
             if changed {
-                self.engine.put(self.inner.meta, keys::last_id_key(entity).as_bytes(), &keys::object_key(last))?;
+                self.engine.put(
+                    self.inner.meta,
+                    keys::last_id_key(entity).as_bytes(),
+                    &keys::object_key(last),
+                )?;
             }
         }
         Ok(())
@@ -258,7 +274,8 @@ impl<'s> WriteTxn<'s> {
         if index.property.ty != PropertyType::Relation {
             return self.ids_with_value(index, cell);
         }
-        let gid = cell.try_into().map_err(|_| StoreError::internal("a link's cell was checked to be 16 bytes"))?;
+        let gid =
+            cell.try_into().map_err(|_| StoreError::internal("a link's cell was checked to be 16 bytes"))?;
         let gid = GlobalId::from_bytes(gid);
         let target = entity.links.iter().find(|(slot, _)| *slot == index.property.slot());
         let target = target.and_then(|&(_, target)| self.inner.catalog.by_id(target));

@@ -1,5 +1,7 @@
 //! Boxes and the same methods of transactions: what is put comes back, and what is refused leaves nothing behind.
 
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
+
 mod support;
 
 use std::path::Path;
@@ -412,10 +414,8 @@ fn a_tracked_object_shows_what_is_stored_and_goes_on_from_there() {
         shops.remove(id).unwrap();
         read.stock = 3;
         assert!(matches!(shops.put(&mut read).unwrap_err(), StoreError::NotFound { .. }));
-        assert_eq!(
-            shops.put(&mut read.into_inner()).unwrap_err().to_string().contains("Shop 1 does not exist"),
-            true
-        );
+        let error = shops.put(&mut read.into_inner()).unwrap_err();
+        assert!(error.to_string().contains("Shop 1 does not exist"), "{error}");
     });
 }
 

@@ -1,5 +1,7 @@
 //! Observers: told every commit in order, whatever they do themselves.
 
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
+
 mod support;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -234,7 +236,7 @@ fn commits_of_many_threads_are_told_one_at_a_time_and_in_order() {
         });
         std::thread::scope(|scope| {
             for _ in 0..6 {
-                scope.spawn(|| (0..50).for_each(|_| drop(tasks.put(&mut Task::default()).unwrap())));
+                scope.spawn(|| (0..50).for_each(|_| assert_ne!(tasks.put(&mut Task::default()).unwrap(), 0)));
                 scope.spawn(|| (0..20).for_each(|_| drop(store.observe(|_| ()))));
             }
         });

@@ -1,5 +1,11 @@
 //! Opening: who may, what is refused with nothing changed, and how a directory follows its schema.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a panic in a test is its report, and a child process talks to its test"
+)]
+
 mod support;
 
 use std::path::{Path, PathBuf};
@@ -7,10 +13,11 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Barrier;
 use std::{env, fs, thread};
 
+use reconvene_model::change::OpKind;
 use reconvene_model::evolve::EntityDescription;
 use reconvene_model::identity::PeerKey;
 use reconvene_model::model_file::ModelFile;
-use reconvene_model::{PropertyFlags, PropertyType, Uid};
+use reconvene_model::{EntityFlags, PropertyFlags, PropertyType, Uid};
 use reconvene_store::{Entity, Role, SeamError, Store, StoreBuilder, StoreError};
 use support::{builder, on_both};
 
@@ -575,4 +582,59 @@ fn limits_and_secrets_are_those_of_the_builder() {
     let error =
         builder(tempfile::tempdir().unwrap().path()).entity::<Task>().tables_max(3).open().unwrap_err();
     assert!(matches!(error, StoreError::Engine(SeamError::TooManyTables { max: 3 })), "{error}");
+}
+
+#[test]
+fn objects_from_before_an_entity_was_synced_travel_like_any_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut description = Task::description();
+    description.flags = EntityFlags::NONE;
+    let local = || builder(directory.path()).description(description.clone());
+    let tasks = local().open().unwrap().boxed::<Task>().unwrap();
+    // More than enter the outbox in one transaction, by number and by bytes.
+    let mut many: Vec<Task> = (0..10_100).map(|rank| Task { rank, ..Task::default() }).collect();
+    many.extend((0..5).map(|_| Task { text: "x".repeat(2 << 20), ..Task::default() }));
+    tasks.put_many(&mut many).unwrap();
+    tasks.remove(7).unwrap();
+    drop(tasks);
+    for _ in 0..2 {
+        let store = open::<Task>(directory.path());
+        let txs = support::outbox(&store);
+        assert_eq!(
+            txs.iter().map(|(head, _)| head.number).collect::<Vec<_>>(),
+            (1..=txs.len() as u64).collect::<Vec<_>>()
+        );
+        assert!(txs.len() > 3, "{} transactions", txs.len());
+        let ops: Vec<_> = txs.iter().flat_map(|(_, ops)| ops).collect();
+        assert!(ops.iter().all(|op| op.kind == OpKind::Insert && op.gid.origin == store.sync().peer()));
+        let ids: Vec<u64> = ops.iter().map(|op| op.gid.counter).collect();
+        assert_eq!(ids, (1..=10_105).filter(|&id| id != 7).collect::<Vec<_>>());
+        store.sync().content_hash().unwrap();
+    }
+    let store = open::<Task>(directory.path());
+    let tasks = store.boxed::<Task>().unwrap();
+    assert_eq!(tasks.get(10_105).unwrap().unwrap(), many[10_104]);
+    let before = support::outbox(&store).len();
+    tasks.update(1, |task| task.rank = 4).unwrap();
+    let (_, ops) = &support::outbox(&store)[before];
+    assert_eq!((ops[0].kind, ops[0].cells.len()), (OpKind::Update, 1));
+    drop((store, tasks));
+    // What other devices know cannot become local again.
+    let error = local().open().unwrap_err();
+    assert!(error.to_string().starts_with("Task: it has synced objects in the directory"), "{error}");
+    let mut shared = Task::description();
+    shared.flags = shared.flags.with(EntityFlags::SHARED_GLOBAL_IDS);
+    assert!(builder(directory.path()).description(shared).open().is_err());
+    open::<Task>(directory.path());
+}
+
+#[test]
+fn an_entity_without_objects_may_become_local() {
+    let directory = tempfile::tempdir().unwrap();
+    open::<Task>(directory.path());
+    let mut description = Task::description();
+    description.flags = EntityFlags::NONE;
+    let tasks = builder(directory.path()).description(description).open().unwrap().boxed::<Task>().unwrap();
+    tasks.put(&mut Task::default()).unwrap();
+    assert_eq!(tasks.store().sync().undecided().unwrap(), 0);
 }

@@ -1,5 +1,7 @@
 //! Transactions: whole or not at all, one writer at a time, readers that see one moment; and random histories against a map.
 
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
+
 mod support;
 
 use std::collections::BTreeMap;
