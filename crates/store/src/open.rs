@@ -22,7 +22,8 @@ use crate::seam::{
     Direction, Durability, Engine, EngineOptions, KeyRange, Reader, SeamError, TableId, WriteTx,
 };
 use crate::store::{Inner, Store};
-use crate::sync::meta::MetaTable;
+use crate::sync::adopt;
+use crate::sync::meta::{ADOPT, MetaTable};
 use crate::sync::{Role, SyncOpen, SyncState, SyncTables};
 use crate::time::{SystemTimeSource, TimeSource};
 
@@ -146,6 +147,7 @@ impl StoreBuilder {
             }
             let inner = Arc::new(builder.open_directory(&name, registration)?);
             if !inner.engine.is_read_only() {
+                adopt::run(&inner)?;
                 enroll::run(&inner)?;
             }
             Ok(inner)
@@ -248,6 +250,9 @@ impl StoreBuilder {
         let model = self.evolved_model(stored.as_ref())?;
         if stored.as_ref() != Some(&model) {
             tx.put(meta, keys::MODEL_KEY, model.to_json().as_bytes())?;
+        }
+        if stored.as_ref().is_some_and(|stored| stored.schema() != model.schema()) {
+            tx.put(meta, ADOPT, &[])?;
         }
         if let Some(stored) = &stored {
             check_sync_kept(&mut tx, stored.schema(), model.schema())?;
