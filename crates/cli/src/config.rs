@@ -21,7 +21,6 @@ use crate::value::{Found, Value, shown};
 
 /// Everything that `reconvene serve` needs to know, checked as far as it can be without touching the database.
 #[derive(Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "`serve` reads the fields that the checks do not"))]
 pub(crate) struct ServeSettings {
     /// The model file and who named it; there is one if the database directory is new.
     pub(crate) model: Option<(PathBuf, Place)>,

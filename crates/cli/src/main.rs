@@ -3,7 +3,7 @@
 //! `options` declares every option once. `command` makes the command line of them, `file` reads the configuration file,
 //! `config` brings all sources together and checks the result, `schema` describes the file to editors. `value` and
 //! `secret` say what options take, `error` and `exit` how mistakes are told and what scripts see of them, `logging`
-//! where events go. `demo` is all of the demo.
+//! where events go. `serve` runs the server, `demo` is all of the demo.
 
 mod command;
 mod config;
@@ -15,6 +15,7 @@ mod logging;
 mod options;
 mod schema;
 mod secret;
+mod serve;
 mod suggest;
 mod value;
 
@@ -66,7 +67,7 @@ fn serve(matches: &ArgMatches) -> anyhow::Result<Exit> {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    anyhow::bail!("this build was made without the server; --check-config is what it can do")
+    serve::run(&settings)
 }
 
 /// Writes to standard output, where people and scripts expect what they asked for.

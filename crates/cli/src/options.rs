@@ -134,11 +134,12 @@ pub(crate) static MESSAGE_BYTES_MAX: OptionSpec = OptionSpec {
     long: Some("message-bytes-max"),
     key: Some("messageBytesMax"),
     key_aliases: &[],
-    kind: Kind::Size { min: 64 * KIB, max: 1024 * 1024 * KIB },
+    kind: Kind::Size { min: 17 * MIB, max: 1024 * MIB },
     default: Some("32 MiB"),
     help: "The longest message that a device may send",
-    long_help: "In bytes, or with KiB, MiB or GiB. A transaction must fit one message, so a lower limit refuses large \
-                transactions; a higher one lets each session take that much memory while it sends.",
+    long_help: "In bytes, or with KiB, MiB or GiB. Each session may take that much memory while it sends. A transaction \
+                travels in one message, and devices make transactions of up to 16 MiB: the limit cannot be lower than \
+                what holds one of these.",
 };
 
 pub(crate) static SESSIONS_MAX: OptionSpec = OptionSpec {
@@ -149,9 +150,9 @@ pub(crate) static SESSIONS_MAX: OptionSpec = OptionSpec {
     kind: Kind::Count { min: 1, max: 1_000_000 },
     default: Some("10000"),
     help: "The most devices that are connected at a time",
-    long_help: "Further devices are turned away with \"server.busy\" and try again later. Each connection takes a file \
-                descriptor and some kilobytes of memory: raise the descriptor limit of the process (ulimit -n) along with \
-                this number.",
+    long_help: "Connections count from their first byte, before the login. Further ones are closed at once, which the log \
+                tells, and their devices try again after a pause. Each connection takes a file descriptor and some \
+                kilobytes of memory: raise the descriptor limit of the process (ulimit -n) along with this number.",
 };
 
 pub(crate) static LOG_LEVEL: OptionSpec = OptionSpec {
@@ -162,9 +163,9 @@ pub(crate) static LOG_LEVEL: OptionSpec = OptionSpec {
     kind: Kind::Choice(&["off", "error", "warn", "info", "debug", "trace"]),
     default: Some("info"),
     help: "How much the server tells",
-    long_help: "\"error\" tells what needs somebody, \"warn\" what may need somebody soon, \"info\" the start, the end and \
-                what happens rarely, \"debug\" every session, \"trace\" every message. \"debug\" and \"trace\" may show \
-                data of users; secrets are shown by none.",
+    long_help: "\"error\" tells what needs somebody, \"warn\" what may need somebody soon, \"info\" the start, the end \
+                and each device that comes or goes, \"debug\" every connection, \"trace\" everything there is. \"debug\" \
+                and \"trace\" may show data of users; secrets are shown by none.",
 };
 
 pub(crate) static LOG_FORMAT: OptionSpec = OptionSpec {
@@ -191,7 +192,7 @@ pub(crate) static CONFIG: OptionSpec = OptionSpec {
                 known. Relative paths in it count from the folder that the file lies in.",
 };
 
-const KIB: u64 = 1024;
+const MIB: u64 = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -7,9 +7,9 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::Context;
-use reconvene_model::model_file::{MODEL_FILE_BYTES_MAX, ModelFile};
+use reconvene::model::model_file::{MODEL_FILE_BYTES_MAX, ModelFile};
+use reconvene::{Role, Store};
 use reconvene_server::{Authentication, Secret, Server, ServerConfig, ServerLimits};
-use reconvene_store::{Role, Store};
 
 use crate::config::{AuthenticationChoice, ServeSettings};
 use crate::error::ConfigError;
@@ -159,9 +159,11 @@ impl Signals {
 
 #[cfg(test)]
 mod tests {
+    use reconvene_server::ServerError;
+
     use super::*;
     use crate::options::{MESSAGE_BYTES_MAX, OptionSpec, SESSIONS_MAX};
-    use crate::value::{Found, Value};
+    use crate::value::{Found, Kind, Value};
 
     fn default_number(option: &OptionSpec) -> usize {
         let text = option.default.unwrap().to_owned();
@@ -175,6 +177,22 @@ mod tests {
     fn defaults_are_those_of_the_libraries() {
         assert_eq!(default_number(&MESSAGE_BYTES_MAX), ServerConfig::default().limits.message_bytes_max);
         assert_eq!(default_number(&SESSIONS_MAX), ServerLimits::default().sessions_max);
+    }
+
+    #[test]
+    fn a_server_takes_the_lowest_limit_that_may_be_set() {
+        let Kind::Size { min, .. } = MESSAGE_BYTES_MAX.kind else { panic!("not a size") };
+        let start = |bytes: u64| {
+            let mut config = ServerConfig::default();
+            config.limits.message_bytes_max = usize::try_from(bytes).unwrap();
+            let store = Store::builder("memory:").role(Role::Server).open().unwrap();
+            let server = Server::builder(&store).authentication(Authentication::None).protocol(config);
+            server.bind("127.0.0.1:0".parse().unwrap()).start()
+        };
+        start(min).map(drop).unwrap();
+        // Nor is it far above what the server needs.
+        let error = start(min - (1 << 20)).err().unwrap();
+        assert!(matches!(error, ServerError::MessagesTooShort { .. }), "{error}");
     }
 
     #[test]

@@ -90,7 +90,7 @@ fn every_option_is_taken_from_every_source() {
         ("RECONVENE_BIND", "\"ws://127.0.0.1:1\"", "ws://127.0.0.2:2"),
         ("RECONVENE_DB_DIRECTORY", "\"by-file\"", "by-text"),
         ("RECONVENE_UNSECURED_NO_AUTHENTICATION", "true", "true"),
-        ("RECONVENE_MESSAGE_BYTES_MAX", "65536", "128 KiB"),
+        ("RECONVENE_MESSAGE_BYTES_MAX", "17825792", "128 MiB"),
         ("RECONVENE_SESSIONS_MAX", "5", "6"),
         ("RECONVENE_LOG_LEVEL", "\"warn\"", "error"),
         ("RECONVENE_LOG_FORMAT", "\"json\"", "text"),
@@ -236,7 +236,7 @@ fn unusable_configurations_are_refused_in_plain_words() {
         ),
         (
             Situation::sound().argument("--message-bytes-max=1KiB"),
-            "--message-bytes-max is \"1KiB\"; expected a size from 64 KiB to 1 GiB, as a number of bytes or a text like \
+            "--message-bytes-max is \"1KiB\"; expected a size from 17 MiB to 1 GiB, as a number of bytes or a text like \
              \"32 MiB\""
                 .to_owned(),
         ),

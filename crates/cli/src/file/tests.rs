@@ -16,13 +16,13 @@ fn values_are_read_by_kind() {
     let text = r#"{
         "$schema": "elsewhere.json", "_bind": ["a", {"comment": null}],
         "modelFile": "m.json", "bind": "ws://0.0.0.0:1", "unsecuredNoAuthentication": true,
-        "messageBytesMax": 65536, "sessionsMax": "7", "logLevel": "\u0077arn"
+        "messageBytesMax": 17825792, "sessionsMax": "7", "logLevel": "\u0077arn"
     }"#;
     let expected = [
         ("model", "m.json"),
         ("bind", "ws://0.0.0.0:1"),
         ("unsecuredNoAuthentication", "true"),
-        ("messageBytesMax", "65536"),
+        ("messageBytesMax", "17825792"),
         ("sessionsMax", "7"),
         ("logLevel", "warn"),
     ];
@@ -140,12 +140,12 @@ fn wrong_keys_and_values_are_refused_with_their_place() {
         ),
         (
             "{\"messageBytesMax\": \"32 MB\"}",
-            "r.json, line 1, column 2: `messageBytesMax` is \"32 MB\"; expected a size from 64 KiB to 1 GiB, as a number \
+            "r.json, line 1, column 2: `messageBytesMax` is \"32 MB\"; expected a size from 17 MiB to 1 GiB, as a number \
              of bytes or a text like \"32 MiB\"",
         ),
         (
             "{\"messageBytesMax\": 1024}",
-            "r.json, line 1, column 2: `messageBytesMax` is 1024; expected a size from 64 KiB to 1 GiB, as a number of \
+            "r.json, line 1, column 2: `messageBytesMax` is 1024; expected a size from 17 MiB to 1 GiB, as a number of \
              bytes or a text like \"32 MiB\"",
         ),
         (
