@@ -58,7 +58,7 @@ impl Inbox {
             .iter()
             .map(|tx| match &tx.content {
                 PushedContent::Whole { ops, .. } => ops.len(),
-                _ => size_of::<wire::PushedTx>(),
+                PushedContent::Own { .. } => size_of::<wire::PushedTx>(),
             })
             .sum::<usize>();
         self.items.push(Item::Pushed(txs));
@@ -71,7 +71,7 @@ impl Inbox {
             match item {
                 Item::Login(accepted) => {
                     // The refusals come first: what remains undecided up to the number is accepted.
-                    deliveries.extend(accepted.refusals.iter().filter_map(verdict));
+                    deliveries.extend(accepted.refusals.iter().map(verdict));
                     deliveries.push(Delivery::Login {
                         epoch: accepted.epoch,
                         view: accepted.view,
@@ -79,27 +79,26 @@ impl Inbox {
                         decided_seq: accepted.decided_seq,
                     });
                 }
-                Item::Verdicts(verdicts) => deliveries.extend(verdicts.iter().filter_map(verdict)),
+                Item::Verdicts(verdicts) => deliveries.extend(verdicts.iter().map(verdict)),
                 Item::States(block, upto) => deliveries.push(Delivery::States { block, upto: *upto }),
                 Item::CatchUpDone(seq) => deliveries.push(Delivery::CatchUpDone { seq: *seq }),
-                Item::Pushed(txs) => deliveries.extend(txs.iter().filter_map(pushed)),
+                Item::Pushed(txs) => deliveries.extend(txs.iter().map(pushed)),
             }
         }
         deliveries
     }
 }
 
-fn pushed(tx: &wire::PushedTx) -> Option<Delivery<'_>> {
-    Some(match &tx.content {
+fn pushed(tx: &wire::PushedTx) -> Delivery<'_> {
+    match &tx.content {
         PushedContent::Own { number } => Delivery::Own { seq: tx.seq, number: *number },
         PushedContent::Whole { origin, hlc, ops, .. } => {
             Delivery::Push { seq: tx.seq, origin: *origin, hlc: *hlc, ops }
         }
-        _ => return None,
-    })
+    }
 }
 
-fn verdict(verdict: &wire::Verdict) -> Option<Delivery<'_>> {
+fn verdict(verdict: &wire::Verdict) -> Delivery<'_> {
     let lost = |ops: &[wire::LostOp]| -> Vec<LostOp> {
         ops.iter().map(|lost| LostOp { op: lost.op, generation: lost.generation }).collect()
     };
@@ -109,7 +108,6 @@ fn verdict(verdict: &wire::Verdict) -> Option<Delivery<'_>> {
             Verdict::Refused { code: code.number(), op: *op, message: message.clone() }
         }
         wire::Outcome::Superseded { ops } => Verdict::Superseded { lost: lost(ops) },
-        _ => return None,
     };
-    Some(Delivery::Verdict { number: verdict.number, verdict: stored })
+    Delivery::Verdict { number: verdict.number, verdict: stored }
 }

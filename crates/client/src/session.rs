@@ -185,8 +185,14 @@ impl Connection<'_> {
         while let Some(event) = self.session.poll_event() {
             let done = match event {
                 ClientEvent::LoggedIn(accepted) => self.logged_in(accepted),
-                ClientEvent::Verdicts(verdicts) => Ok(self.inbox.verdicts(verdicts)),
-                ClientEvent::CatchUp { states, upto_seq } => Ok(self.inbox.states(states, upto_seq)),
+                ClientEvent::Verdicts(verdicts) => {
+                    self.inbox.verdicts(verdicts);
+                    Ok(())
+                }
+                ClientEvent::CatchUp { states, upto_seq } => {
+                    self.inbox.states(states, upto_seq);
+                    Ok(())
+                }
                 ClientEvent::CatchUpDone(seq) => {
                     self.inbox.catch_up_done(seq);
                     self.apply().map(|()| {
@@ -194,16 +200,15 @@ impl Connection<'_> {
                         self.shared.tell(&SyncEvent::CaughtUp { seq });
                     })
                 }
-                ClientEvent::Pushed(txs) => Ok(self.inbox.pushed(txs)),
+                ClientEvent::Pushed(txs) => {
+                    self.inbox.pushed(txs);
+                    Ok(())
+                }
                 ClientEvent::SendTxs { from, txs_max, bytes_max, .. } => {
                     self.send_txs(from, txs_max, bytes_max)
                 }
                 ClientEvent::Closed(closed) => {
                     self.closed = Some(closed);
-                    Ok(())
-                }
-                other => {
-                    tracing::warn!(?other, "the session asked for something that this client does not know");
                     Ok(())
                 }
             };

@@ -176,7 +176,6 @@ pub struct Verdict {
 
 /// What became of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Outcome {
     /// It has a place in the history.
     Accepted {
@@ -223,7 +222,6 @@ pub struct PushedTx {
 
 /// What a pushed transaction did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum PushedContent {
     /// The receiver wrote it and has it: the number is enough.
     Own {

@@ -86,7 +86,8 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener) {
                     Ok(place) => {
                         let number = shared.stats.connections.fetch_add(1, Ordering::Relaxed) + 1;
                         tracing::debug!(session = number, %address, "connection accepted");
-                        connections.spawn(handle(shared.clone(), stream, number, place));
+                        let session = SessionName { number, address };
+                        connections.spawn(handle(shared.clone(), stream, session, place));
                     }
                     // To close at once costs least; the device comes back after a pause.
                     Err(_) => tracing::warn!(%address, max = shared.limits.sessions_max, "too many connections: one was closed"),
@@ -112,7 +113,17 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-async fn handle(shared: Arc<Shared>, stream: TcpStream, number: u64, _place: OwnedSemaphorePermit) {
+/// What the log calls a connection by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SessionName {
+    /// Counts the connections since the start.
+    pub(crate) number: u64,
+    /// The other end; that of a proxy if there is one between.
+    pub(crate) address: SocketAddr,
+}
+
+async fn handle(shared: Arc<Shared>, stream: TcpStream, session: SessionName, _place: OwnedSemaphorePermit) {
+    let number = session.number;
     let mut draining = shared.draining.subscribe();
     let shaken = tokio::time::timeout(shared.limits.handshake_timeout, shake_hands(&shared, stream));
     let socket = tokio::select! {
@@ -123,7 +134,7 @@ async fn handle(shared: Arc<Shared>, stream: TcpStream, number: u64, _place: Own
         },
         _ = draining.wait_for(|&draining| draining) => return,
     };
-    connection::serve(shared, socket, number).await;
+    connection::serve(shared, socket, session).await;
 }
 
 async fn shake_hands(shared: &Shared, stream: TcpStream) -> Result<Socket, String> {

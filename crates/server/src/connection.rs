@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 
+use crate::accept::SessionName;
 use crate::committer::{Job, Reply, Upload};
 use crate::login::{self, Refusal};
 use crate::ring::Next;
@@ -27,7 +28,7 @@ const QUEUE_BYTES: usize = 512 * 1024;
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Serves a connection whose WebSocket handshake is done, until it ends.
-pub(crate) async fn serve(shared: Arc<Shared>, socket: Socket, number: u64) {
+pub(crate) async fn serve(shared: Arc<Shared>, socket: Socket, name: SessionName) {
     let start = Instant::now();
     let mut nonce = [0; reconvene_protocol::NONCE_BYTES];
     if let Err(error) = getrandom::fill(&mut nonce) {
@@ -40,7 +41,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, socket: Socket, number: u64) {
     let writer = tokio::spawn(reconvene_socket::write(sink, queue, shared.limits.send_timeout));
     let mut connection = Connection {
         session: ServerSession::new(shared.protocol.clone(), nonce, shared.now_ms(), start.elapsed()),
-        number,
+        name,
         start,
         stream,
         moved: meter.moved(),
@@ -93,7 +94,7 @@ enum Done {
 struct Connection {
     shared: Arc<Shared>,
     session: ServerSession,
-    number: u64,
+    name: SessionName,
     start: Instant,
     stream: SplitStream<Socket>,
     meter: Arc<Meter>,
@@ -198,15 +199,12 @@ impl Connection {
                     }
                 }
                 ServerEvent::Closed(closed) => self.closed = Some(closed),
-                other => {
-                    tracing::warn!(?other, "a session asked for something that this server does not know")
-                }
             }
         }
     }
 
     fn log_in(&mut self, request: LoginRequest) {
-        let (shared, number) = (self.shared.clone(), self.number);
+        let (shared, number) = (self.shared.clone(), self.name.number);
         self.task = Some(Task::Login(tokio::task::spawn_blocking(move || {
             let now_ms = shared.now_ms();
             let answer = login::judge(&shared.sync, &shared.authentication, &request, number, now_ms)?;
@@ -247,12 +245,11 @@ impl Connection {
                     let code = match what {
                         Break::Chain => Code::TxChainBroken,
                         Break::Gap => Code::TxGap,
-                        _ => Code::TxInvalid,
+                        Break::Content => Code::TxInvalid,
                     };
                     self.session.close(code, &reason);
                     return;
                 }
-                other => unreachable!("the store makes no decision that its server does not know: {other:?}"),
             }
         }
         self.shared.stats.verdicts.fetch_add(verdicts.len() as u64, Ordering::Relaxed);
@@ -265,19 +262,22 @@ impl Connection {
         self.task = None;
         match done {
             Done::Login(Ok((answer, peer))) => {
-                tracing::info!(session = self.number, %peer, from = %answer.catch_up_from, "logged in");
+                let SessionName { number, address } = self.name;
+                tracing::info!(session = number, %peer, %address, seq = %answer.catch_up_from, "a device logged in");
                 self.following = Following::CatchUp(ChunkStart::after(answer.catch_up_from));
                 self.meter.lift_limit();
                 self.registration = Some(self.shared.register(peer));
                 self.session.accept_login(answer, self.start.elapsed());
             }
             Done::Login(Err(refusal)) => {
-                tracing::warn!(session = self.number, code = refusal.code.name(), "login refused");
+                let SessionName { number, address } = self.name;
+                let code = refusal.code;
+                tracing::warn!(session = number, %address, code = %code.name(), reason = refusal.message, "a login was refused");
                 self.session.refuse_login(refusal.code, &refusal.message);
             }
             Done::Chunk(Ok(chunk)) => self.send_chunk(chunk),
             Done::Chunk(Err(error)) => {
-                tracing::error!(%error, session = self.number, "the history could not be read");
+                tracing::error!(%error, session = self.name.number, "the history could not be read");
                 self.session
                     .close(Code::ServerFailed, "the server could not read its history; its log says why");
             }
@@ -355,7 +355,7 @@ impl Connection {
             // The session is over; what it missed it gets at the next login.
             SendError::NotLoggedIn => {}
             error => {
-                tracing::error!(%error, session = self.number, "the server could not send what it should have");
+                tracing::error!(%error, session = self.name.number, "the server could not send what it should have");
                 self.session.close(Code::ServerFailed, &error.to_string());
             }
         }
@@ -367,7 +367,7 @@ impl Connection {
         if let Some(closed) = &self.closed {
             let peer = login::name(peer);
             tracing::info!(
-                session = self.number,
+                session = self.name.number,
                 peer,
                 code = closed.code.name(),
                 reason = closed.reason,

@@ -113,12 +113,6 @@ pub(crate) fn verdict((number, verdict): (u64, Verdict)) -> wire::Verdict {
         Verdict::Refused { code, op, message } => {
             Outcome::Refused { code: Code::from_number(code), op, message }
         }
-        other => unreachable!("the store makes no verdict that its server does not know: {other:?}"),
     };
     wire::Verdict { number, outcome }
-}
-
-/// What a log line calls a peer.
-pub(crate) fn name(peer: Option<PeerId>) -> String {
-    peer.map_or_else(|| "not logged in".to_owned(), |peer| peer.to_string())
 }

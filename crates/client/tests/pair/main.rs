@@ -1,5 +1,7 @@
 //! Devices and a server over real sockets, through a proxy that spoils them.
 
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
+
 mod conflicts;
 mod faults;
 mod logins;

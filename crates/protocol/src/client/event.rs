@@ -8,7 +8,6 @@ use crate::message::{LoginAccepted, PushedTx, Verdict};
 
 /// What a client session asks of its engine, in the order in which it must be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum ClientEvent {
     /// The server took the login. The engine settles the outbox by `decided_number` and `refusals`. It first compares
     /// `decided_hash` with its own hash of that number: if they differ, the store is a copy or was restored, and the engine

@@ -9,7 +9,6 @@ use crate::server::LoginRequest;
 
 /// What a server session asks of its engine, in the order in which it must be done.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub enum ServerEvent {
     /// A client wants a session, and owns the key that it names. The engine answers with
     /// [`accept_login`](crate::ServerSession::accept_login) or [`refuse_login`](crate::ServerSession::refuse_login).

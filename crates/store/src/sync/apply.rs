@@ -73,7 +73,6 @@ pub enum Delivery<'a> {
 
 /// A server's durable decision on a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Verdict {
     /// It has a position; some of its ops may have been lost.
     Accepted {

@@ -26,7 +26,7 @@ pub(crate) fn local(tx: &impl Lookup, entity: &EntityRuntime, gid: GlobalId) -> 
         return Ok(Some(gid.counter));
     }
     let table = global_table(entity)?;
-    tx.get_raw(table, &gid.to_bytes())?.map(|bytes| keys::object_id(bytes)).transpose()
+    tx.get_raw(table, &gid.to_bytes())?.map(keys::object_id).transpose()
 }
 
 /// The local id of an object; an unheard-of one is given an id of its own, so that links to it can wait.

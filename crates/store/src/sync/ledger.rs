@@ -43,7 +43,6 @@ pub struct Decided {
 
 /// The decision on an incoming transaction.
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
 pub enum Decision {
     /// A verdict: the new one, or for a duplicate the one that it got at first.
     Verdict {
@@ -68,7 +67,6 @@ pub enum Decision {
 
 /// Why uploaded bytes are not the transaction that was due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Break {
     /// They do not decode, or name another origin.
     Content,

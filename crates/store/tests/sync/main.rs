@@ -1,5 +1,7 @@
 //! Devices and a server as stores alone: the histories of sync without sockets, with every loss in between.
 
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
+
 mod digest;
 mod histories;
 mod hostile;

@@ -92,7 +92,6 @@ impl Device {
             Outcome::Accepted { lost, .. } => lost.first().map(|lost| lost.code),
             Outcome::Refused { code, .. } => Some(*code),
             Outcome::Superseded { ops } => Some(ops[0].code),
-            other => panic!("{other:?} is new here"),
         };
         self.rejected.extend(code.map(|code| (verdict.number, code)));
         self.outbox.remove(&verdict.number).expect("a verdict is on a transaction of the outbox");
