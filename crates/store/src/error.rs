@@ -107,6 +107,14 @@ pub enum StoreError {
         /// What it holds.
         ty: PropertyType,
     },
+    /// The id was given among the values of an object.
+    #[error("{entity}.{property} is the id of the object, not one of its values; set the object's id instead")]
+    IdAmongValues {
+        /// The entity.
+        entity: String,
+        /// The property.
+        property: String,
+    },
     /// A value does not fit its property.
     #[error("{entity}.{property}: {source}")]
     Value {

@@ -73,6 +73,24 @@ pub(crate) fn indexes(entity: &EntityDef) -> impl Iterator<Item = IndexId> {
 
 /// Appends the key, without the id, of a value in its stored form.
 pub(crate) fn stored_key(property: &PropertyDef, stored: Option<&[u8]>, out: &mut Vec<u8>) -> Result<()> {
+    key_of(property, stored, text_key, out)
+}
+
+/// Appends bytes that order as the values do, long text included, and of which none is the beginning of others.
+pub(crate) fn sort_key(property: &PropertyDef, stored: Option<&[u8]>, out: &mut Vec<u8>) -> Result<()> {
+    let whole_text = |text: &[u8], out: &mut Vec<u8>| {
+        escape(text, out, usize::MAX);
+        out.extend_from_slice(&TEXT_END);
+    };
+    key_of(property, stored, whole_text, out)
+}
+
+fn key_of(
+    property: &PropertyDef,
+    stored: Option<&[u8]>,
+    text: impl FnOnce(&[u8], &mut Vec<u8>),
+    out: &mut Vec<u8>,
+) -> Result<()> {
     use PropertyType as T;
     // A link to nothing is null, in whichever of the two forms a record has it.
     let is_empty_link = |bytes: &&[u8]| property.ty == T::Relation && bytes.iter().all(|&byte| byte == 0);
@@ -83,7 +101,9 @@ pub(crate) fn stored_key(property: &PropertyDef, stored: Option<&[u8]>, out: &mu
     out.push(VALUE);
     let wrong = || StoreError::damaged("record", format!("{} is not as wide as its type", property.name));
     match property.ty {
-        T::String => text_key(stored, out),
+        T::String => text(stored, out),
+        // Any byte but 0 is true, whoever wrote it.
+        T::Bool => out.push(u8::from(stored != [0])),
         T::Float => {
             let number = f32::from_le_bytes(stored.try_into().map_err(|_| wrong())?);
             out.extend_from_slice(&ordered_f32(number).to_be_bytes());
@@ -98,7 +118,7 @@ pub(crate) fn stored_key(property: &PropertyDef, stored: Option<&[u8]>, out: &mu
             }
             let start = out.len();
             out.extend(stored.iter().rev());
-            let unsigned = property.is_unsigned() || matches!(ty, T::Bool | T::Relation);
+            let unsigned = property.is_unsigned() || matches!(ty, T::Relation);
             if !unsigned {
                 // With the sign bit turned, negative numbers come before positive ones.
                 out[start] ^= 0x80;
@@ -143,7 +163,7 @@ fn text_key(text: &[u8], out: &mut Vec<u8>) {
 
 /// Appends escaped text, up to a number of bytes; whether all of it fitted.
 fn escape(text: &[u8], out: &mut Vec<u8>, bytes_max: usize) -> bool {
-    let end = out.len() + bytes_max;
+    let end = out.len().saturating_add(bytes_max);
     if !text.contains(&0) {
         let taken = text.len().min(bytes_max);
         out.extend_from_slice(&text[..taken]);
@@ -164,6 +184,12 @@ fn escape(text: &[u8], out: &mut Vec<u8>, bytes_max: usize) -> bool {
 pub(crate) fn text_floor(text: &[u8], out: &mut Vec<u8>) {
     out.push(VALUE);
     escape(text, out, TEXT_BYTES_MAX);
+}
+
+/// Whether text stands whole in its key, so that keys compare as the text does.
+pub(crate) fn is_whole(text: &[u8]) -> bool {
+    let zeros = || text.iter().filter(|&&byte| byte == 0).count();
+    text.len() <= TEXT_BYTES_MAX && text.len() + zeros() <= TEXT_BYTES_MAX
 }
 
 /// Appends the beginning that the keys of all text with this beginning share.

@@ -191,6 +191,16 @@ pub trait Comparable: PropertyValue {
 )]
 pub trait Ordered: Comparable {}
 
+/// A type of property that results can be ordered by: what has an order, and booleans, `false` before `true`.
+#[diagnostic::on_unimplemented(message = "results cannot be ordered by a property of type `{Self}`")]
+pub trait Sortable: Comparable {}
+
+impl<V: Ordered> Sortable for V {}
+
+impl Sortable for bool {}
+
+impl Sortable for Option<bool> {}
+
 /// A type of property that holds text.
 #[diagnostic::on_unimplemented(
     message = "a property of type `{Self}` holds no text",

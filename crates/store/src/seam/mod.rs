@@ -33,7 +33,7 @@ pub use self::error::SeamError;
 pub use self::options::Durability;
 pub(crate) use self::options::EngineOptions;
 pub(crate) use self::range::{Direction, KeyRange, prefix_end};
-pub(crate) use self::reader::Reader;
+pub(crate) use self::reader::{Reader, View};
 pub(crate) use self::table::TableId;
 
 /// The longest key, in bytes, that every form of the seam can hold.

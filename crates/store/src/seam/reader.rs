@@ -117,8 +117,16 @@ impl Reader for WriteTx<'_> {
     }
 }
 
+/// A view reads like the transaction that it is of, so that code can take either kind without being made twice.
+impl Reader for View<'_> {
+    #[inline]
+    fn view(&self) -> View<'_> {
+        *self
+    }
+}
+
 /// The form behind a transaction.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum View<'t> {
     /// LMDB.
     Lmdb(LmdbView<'t>),

@@ -1,0 +1,422 @@
+//! Objects without structs: their properties are addressed by name. For tools, imports, tests and pages for people.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use reconvene_expr::{Expr, parse};
+use reconvene_model::record::{Table, TableWriter};
+use reconvene_model::value::value_of_cell;
+use reconvene_model::{EntityDef, ObjectId, PropertyDef, PropertyType, Value};
+
+use crate::catalog::EntityRuntime;
+use crate::error::{Result, StoreError};
+use crate::keys;
+use crate::objects::with_slots;
+use crate::query::{InWrite, ReadAccess, Selection, WriteAccess, order_property, property, table_of};
+use crate::seam::Reader;
+use crate::store::Store;
+use crate::txn::{ReadTxn, WriteTxn};
+
+/// An object of any entity: its id, and values by the name of their property.
+///
+/// As read from a store it has all properties of the entity but the id, those without a value as [`Value::Null`]. For a put,
+/// it need only have those that are to be written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Object {
+    /// The id; 0 for an object that was never put.
+    pub id: ObjectId,
+    /// The values, by the name of their property.
+    pub values: BTreeMap<String, Value>,
+}
+
+impl Object {
+    /// An object that was never put, without values.
+    pub fn new() -> Self {
+        Object::default()
+    }
+
+    /// The object of this id, with no values named yet.
+    pub fn with_id(id: ObjectId) -> Self {
+        Object { id, values: BTreeMap::new() }
+    }
+
+    /// The same with this value.
+    #[must_use]
+    pub fn with(mut self, property: impl Into<String>, value: Value) -> Self {
+        self.values.insert(property.into(), value);
+        self
+    }
+
+    /// The value of a property; [`Value::Null`] if it has none or is not named.
+    pub fn get(&self, property: &str) -> &Value {
+        self.values.get(property).unwrap_or(&Value::Null)
+    }
+}
+
+/// The objects of an entity, by its name; made by [`Store::objects`], or by [`ReadTxn::objects`] and [`WriteTxn::objects`] as
+/// part of a transaction.
+///
+/// ```
+/// # use reconvene_store::{Entity, Object, Store};
+/// # use reconvene_model::Value;
+/// # #[derive(Entity, Debug, Default)] #[entity(crate = "reconvene_store")]
+/// # struct Task { id: u64, title: String, done: bool }
+/// # let store = Store::builder("memory:").entity::<Task>().open()?;
+/// let tasks = store.objects("Task")?;
+/// let id = tasks.put(&mut Object::new().with("title", Value::String("Call the bank".into())))?;
+/// tasks.put(&mut Object::with_id(id).with("done", Value::Bool(true)))?;
+///
+/// let found = tasks.query_text("done == true")?.order_by("title")?.limit(10).find()?;
+/// assert_eq!(found[0].get("title"), &Value::String("Call the bank".into()));
+///
+/// let mistyped = tasks.put(&mut Object::new().with("titel", Value::Null)).unwrap_err();
+/// assert_eq!(mistyped.to_string(), r#"Task has no property "titel" (did you mean "title"?)"#);
+/// # Ok::<(), reconvene_store::StoreError>(())
+/// ```
+pub struct ObjectBox<A = Store> {
+    entity: Arc<EntityRuntime>,
+    access: A,
+}
+
+impl<A: ReadAccess> ObjectBox<A> {
+    /// The entity.
+    pub fn entity(&self) -> &EntityDef {
+        &self.entity.def
+    }
+
+    /// The object of this id, if it exists.
+    ///
+    /// # Errors
+    ///
+    /// If the store is damaged or cannot be read.
+    pub fn get(&self, id: ObjectId) -> Result<Option<Object>> {
+        self.access.read(|snapshot| {
+            let record = snapshot.0.get(self.entity.objects, &keys::object_key(id))?;
+            record.map(|record| read_object(&self.entity.def, id, record)).transpose()
+        })
+    }
+
+    /// All objects, in order of id.
+    ///
+    /// # Errors
+    ///
+    /// As [`ObjectBox::get`].
+    pub fn all(&self) -> Result<Vec<Object>> {
+        self.all_query().find()
+    }
+
+    /// The number of objects; it costs the same however many there are.
+    ///
+    /// # Errors
+    ///
+    /// As [`ObjectBox::get`].
+    pub fn count(&self) -> Result<u64> {
+        self.access.read(|snapshot| Ok(snapshot.0.count(self.entity.objects)?))
+    }
+
+    /// Whether there is an object of this id.
+    ///
+    /// # Errors
+    ///
+    /// As [`ObjectBox::get`].
+    pub fn contains(&self, id: ObjectId) -> Result<bool> {
+        self.access.read(|snapshot| Ok(snapshot.0.get(self.entity.objects, &keys::object_key(id))?.is_some()))
+    }
+
+    /// The objects that meet a condition.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Condition`] if it does not fit the entity.
+    pub fn query(&self, condition: Expr) -> Result<ObjectQuery<'_, A>> {
+        let selection = Selection::new(self.entity.clone(), condition);
+        selection.predicate()?;
+        Ok(ObjectQuery { selection, access: &self.access })
+    }
+
+    /// The objects that meet a condition given as text.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::ConditionText`] if the text does not parse, and [`StoreError::Condition`] if it does not fit the entity.
+    pub fn query_text(&self, condition: &str) -> Result<ObjectQuery<'_, A>> {
+        self.query(parse(condition)?)
+    }
+
+    fn all_query(&self) -> ObjectQuery<'_, A> {
+        ObjectQuery { selection: Selection::new(self.entity.clone(), Expr::All), access: &self.access }
+    }
+}
+
+impl<A: WriteAccess> ObjectBox<A> {
+    /// Puts an object: inserts it if its id is 0, and sets its id; otherwise overwrites the named properties of the object of
+    /// its id, and leaves the others as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::UnknownProperty`] and [`StoreError::Value`] for names and values that do not fit; otherwise as
+    /// [`EntityBox::put`](crate::EntityBox::put). The object is as it was then.
+    pub fn put(&self, object: &mut Object) -> Result<ObjectId> {
+        object.id = self.access.write(|tx| put(tx, &self.entity, object))?;
+        Ok(object.id)
+    }
+
+    /// Puts many objects in one transaction, which is far faster than one by one.
+    ///
+    /// # Errors
+    ///
+    /// As [`ObjectBox::put`]; then none of them was put, unless this is part of a transaction that goes on.
+    pub fn put_many(&self, objects: &mut [Object]) -> Result<()> {
+        let ids = self.access.write(|tx| {
+            objects.iter().map(|object| put(tx, &self.entity, object)).collect::<Result<Vec<_>>>()
+        })?;
+        objects.iter_mut().zip(ids).for_each(|(object, id)| object.id = id);
+        Ok(())
+    }
+
+    /// Removes an object; whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::write`].
+    pub fn remove(&self, id: ObjectId) -> Result<bool> {
+        self.access.write(|tx| tx.remove_object(&self.entity, id))
+    }
+
+    /// Removes all objects in one transaction; how many there were.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::write`].
+    pub fn remove_all(&self) -> Result<u64> {
+        self.all_query().remove()
+    }
+}
+
+/// Objects of an [`ObjectBox`] that meet a condition; like [`Query`](crate::Query), with properties by name.
+#[must_use = "a query looks for nothing before it is asked"]
+pub struct ObjectQuery<'b, A = Store> {
+    selection: Selection,
+    access: &'b A,
+}
+
+impl<A: ReadAccess> ObjectQuery<'_, A> {
+    /// Orders by a property, as [`Query::order_by`](crate::Query::order_by) does.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::UnknownProperty`], and [`StoreError::NotOrdered`] for vectors and Flex values.
+    pub fn order_by(self, property: &str) -> Result<Self> {
+        self.ordered(property, false)
+    }
+
+    /// Orders against a property, as [`Query::order_by_desc`](crate::Query::order_by_desc) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`ObjectQuery::order_by`].
+    pub fn order_by_desc(self, property: &str) -> Result<Self> {
+        self.ordered(property, true)
+    }
+
+    fn ordered(mut self, property: &str, descending: bool) -> Result<Self> {
+        order_property(&self.selection.entity().def, property)?;
+        self.selection.push_order(property, descending);
+        Ok(self)
+    }
+
+    /// Leaves out this many of the first results. Default: 0.
+    pub fn offset(mut self, results: u64) -> Self {
+        self.selection.set_offset(results);
+        self
+    }
+
+    /// Gives no more than this many results. Default: all.
+    pub fn limit(mut self, results: u64) -> Self {
+        self.selection.set_limit(results);
+        self
+    }
+
+    /// The results.
+    ///
+    /// # Errors
+    ///
+    /// If the store is damaged or cannot be read.
+    pub fn find(&self) -> Result<Vec<Object>> {
+        self.access.read(|snapshot| collect(&self.selection, &snapshot.0))
+    }
+
+    /// The ids of the results; it costs less than the results themselves.
+    ///
+    /// # Errors
+    ///
+    /// As [`ObjectQuery::find`].
+    pub fn find_ids(&self) -> Result<Vec<ObjectId>> {
+        self.access.read(|snapshot| self.selection.ids(&snapshot.0))
+    }
+
+    /// The first result.
+    ///
+    /// # Errors
+    ///
+    /// As [`ObjectQuery::find`].
+    pub fn first(&self) -> Result<Option<Object>> {
+        self.access.read(|snapshot| Ok(collect(&self.selection.first(), &snapshot.0)?.pop()))
+    }
+
+    /// The number of results, as [`ObjectQuery::find`] would give them: offset and limit count.
+    ///
+    /// # Errors
+    ///
+    /// As [`ObjectQuery::find`].
+    pub fn count(&self) -> Result<u64> {
+        self.access.read(|snapshot| self.selection.count(&snapshot.0))
+    }
+
+    /// One line about how the results are found; see [`Query::explain`](crate::Query::explain).
+    ///
+    /// # Errors
+    ///
+    /// As [`ObjectQuery::find`].
+    pub fn explain(&self) -> Result<String> {
+        self.access.read(|snapshot| self.selection.explain(&snapshot.0))
+    }
+}
+
+impl<A: WriteAccess> ObjectQuery<'_, A> {
+    /// Removes the results, in one transaction; how many there were.
+    ///
+    /// # Errors
+    ///
+    /// As [`ObjectQuery::find`], and those of [`Store::write`].
+    pub fn remove(&self) -> Result<u64> {
+        self.access.write(|tx| self.selection.remove(tx))
+    }
+}
+
+impl Store {
+    /// The objects of the entity of this name, addressed without a struct.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::UnknownEntity`].
+    pub fn objects(&self, entity: &str) -> Result<ObjectBox> {
+        Ok(ObjectBox { entity: self.inner().catalog.expect(entity)?.clone(), access: self.clone() })
+    }
+}
+
+impl<'s> ReadTxn<'s> {
+    /// The objects of the entity of this name, as they are in this transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::UnknownEntity`].
+    pub fn objects(&self, entity: &str) -> Result<ObjectBox<&ReadTxn<'s>>> {
+        Ok(ObjectBox { entity: self.inner().catalog.expect(entity)?.clone(), access: self })
+    }
+}
+
+impl<'s> WriteTxn<'s> {
+    /// The objects of the entity of this name, with all that this transaction wrote so far.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::UnknownEntity`].
+    pub fn objects(&mut self, entity: &str) -> Result<ObjectBox<InWrite<'_, 's>>> {
+        Ok(ObjectBox { entity: self.inner().catalog.expect(entity)?.clone(), access: InWrite::new(self) })
+    }
+}
+
+fn put(tx: &mut WriteTxn<'_>, entity: &Arc<EntityRuntime>, object: &Object) -> Result<ObjectId> {
+    // Names and values are checked before an id is handed out.
+    let (table, slots) = write_values(entity, object)?;
+    let (id, old) = tx.id_for_put(entity, object.id)?;
+    let Some(old) = old else {
+        tx.write_object(entity, id, None, &table, None)?;
+        return Ok(id);
+    };
+    if !slots.is_empty() {
+        let changed = Table::parse(&table).map_err(StoreError::bad_record)?;
+        let table = with_slots(entity, &table_of(&old)?, &changed, &slots)?;
+        tx.write_object(entity, id, Some(&old), &table, Some(&slots))?;
+    }
+    Ok(id)
+}
+
+/// A table with the named values, and their slots in ascending order.
+fn write_values(entity: &EntityRuntime, object: &Object) -> Result<(Vec<u8>, Vec<u16>)> {
+    let def = &entity.def;
+    let mut writer = TableWriter::new(&entity.layout);
+    let mut slots = Vec::with_capacity(object.values.len());
+    for (name, value) in &object.values {
+        let property = property(def, name)?;
+        let (entity, property_name) = (|| def.name.clone(), || name.clone());
+        if property.is_id() {
+            return Err(StoreError::IdAmongValues { entity: entity(), property: property_name() });
+        }
+        writer.set_value(property.slot(), value).map_err(|source| StoreError::Value {
+            entity: entity(),
+            property: property_name(),
+            source,
+        })?;
+        slots.push(u16::try_from(property.slot()).expect("slots are fewer than PROPERTIES_MAX"));
+    }
+    slots.sort_unstable();
+    let mut table = Vec::new();
+    writer.finish(&mut table);
+    Ok((table, slots))
+}
+
+fn collect(selection: &Selection, view: &impl Reader) -> Result<Vec<Object>> {
+    let def = &selection.entity().def;
+    let mut objects = Vec::new();
+    selection.each(&view.view(), |id, record| {
+        objects.push(read_object(def, id, record)?);
+        Ok(())
+    })?;
+    Ok(objects)
+}
+
+fn read_object(def: &EntityDef, id: ObjectId, record: &[u8]) -> Result<Object> {
+    let table = table_of(record)?;
+    let value = |property: &PropertyDef| Ok((property.name.clone(), read_value(property, &table)?));
+    Ok(Object { id, values: def.stored_properties().map(value).collect::<Result<_>>()? })
+}
+
+fn read_value(property: &PropertyDef, table: &Table<'_>) -> Result<Value> {
+    let damaged =
+        |what: &dyn fmt::Display| StoreError::damaged("record", format!("{}: {what}", property.name));
+    let (slot, ty) = (property.slot(), property.ty);
+    if ty == PropertyType::Relation {
+        let id = table.int(slot, ty).map_err(|e| damaged(&e))?.unwrap_or(0);
+        return Ok(if id == 0 { Value::Null } else { Value::Relation(id.cast_unsigned()) });
+    }
+    let Some(stored) = table.stored(slot, ty).map_err(|e| damaged(&e))? else { return Ok(Value::Null) };
+    Ok(match value_of_cell(ty, &stored).map_err(|e| damaged(&e))? {
+        Value::Int(number) if property.is_unsigned() => {
+            // Bits above the width of the type are no part of an unsigned number.
+            let unused_bits = 64 - 8 * stored.len().clamp(1, 8);
+            Value::Int((number.cast_unsigned() << unused_bits >> unused_bits).cast_signed())
+        }
+        value => value,
+    })
+}
+
+impl<A: Clone> Clone for ObjectBox<A> {
+    fn clone(&self) -> Self {
+        ObjectBox { entity: self.entity.clone(), access: self.access.clone() }
+    }
+}
+
+impl<A> fmt::Debug for ObjectBox<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObjectBox").field("entity", &self.entity.def.name).finish_non_exhaustive()
+    }
+}
+
+impl<A> fmt::Debug for ObjectQuery<'_, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ObjectQuery({}: {})", self.selection.entity().def.name, self.selection.expr())
+    }
+}

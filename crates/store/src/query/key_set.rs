@@ -1,0 +1,152 @@
+//! Sets of keys, as ranges: what a condition leaves of an index, or of the ids.
+
+use std::cmp::Ordering;
+use std::ops::Bound;
+
+use crate::seam::{KeyRange, prefix_end};
+
+/// The keys from `start` up to, but without, `end`; without an `end`, all from `start` on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) start: Vec<u8>,
+    pub(crate) end: Option<Vec<u8>>,
+    /// Whether all its keys have one value, and so order by id.
+    pub(crate) is_value: bool,
+}
+
+impl Span {
+    pub(crate) fn range(&self) -> KeyRange<'_> {
+        let end = self.end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        KeyRange { start: Bound::Included(&self.start), end }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.end.as_ref().is_some_and(|end| *end <= self.start)
+    }
+
+    fn order_ends(&self, other: &Span) -> Ordering {
+        match (&self.end, &other.end) {
+            (None, None) => Ordering::Equal,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(_), None) => Ordering::Less,
+            (Some(end), Some(other)) => end.cmp(other),
+        }
+    }
+
+    fn intersection(&self, other: &Span) -> Span {
+        let end = if self.order_ends(other).is_le() { &self.end } else { &other.end };
+        Span {
+            start: self.start.as_slice().max(&other.start).to_vec(),
+            end: end.clone(),
+            is_value: self.is_value || other.is_value,
+        }
+    }
+}
+
+/// Keys in ascending ranges that do not meet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeySet(Vec<Span>);
+
+impl KeySet {
+    pub(crate) fn empty() -> KeySet {
+        KeySet(Vec::new())
+    }
+
+    pub(crate) fn all() -> KeySet {
+        KeySet::range(Vec::new(), None)
+    }
+
+    /// The keys from `start` up to, but without, `end`.
+    pub(crate) fn range(start: Vec<u8>, end: Option<Vec<u8>>) -> KeySet {
+        let span = Span { start, end, is_value: false };
+        KeySet(if span.is_empty() { Vec::new() } else { vec![span] })
+    }
+
+    /// The keys that begin with one of these, of which each stands for one value and none begins with another.
+    pub(crate) fn values(mut keys: Vec<Vec<u8>>) -> KeySet {
+        keys.sort_unstable();
+        keys.dedup();
+        KeySet(
+            keys.into_iter().map(|key| Span { end: prefix_end(&key), start: key, is_value: true }).collect(),
+        )
+    }
+
+    /// The keys in both sets.
+    pub(crate) fn intersection(&self, other: &KeySet) -> KeySet {
+        let (mut mine, mut theirs) = (self.0.iter().peekable(), other.0.iter().peekable());
+        let mut both = Vec::new();
+        while let (Some(one), Some(other)) = (mine.peek(), theirs.peek()) {
+            let span = one.intersection(other);
+            if !span.is_empty() {
+                both.push(span);
+            }
+            if one.order_ends(other).is_le() {
+                mine.next()
+            } else {
+                theirs.next()
+            };
+        }
+        KeySet(both)
+    }
+
+    pub(crate) fn spans(&self) -> &[Span] {
+        &self.0
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether all keys have the same value.
+    pub(crate) fn is_one_value(&self) -> bool {
+        matches!(&self.0[..], [span] if span.is_value)
+    }
+
+    /// Whether the set is a list of values.
+    pub(crate) fn is_values(&self) -> bool {
+        self.0.iter().all(|span| span.is_value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::option;
+    use proptest::prelude::*;
+
+    fn has(set: &KeySet, key: &[u8]) -> bool {
+        set.spans()
+            .iter()
+            .any(|span| &span.start[..] <= key && span.end.as_ref().is_none_or(|end| key < &end[..]))
+    }
+
+    fn set() -> impl Strategy<Value = KeySet> {
+        prop_oneof![
+            (vec(0..4_u8, 0..3), option::of(vec(0..4_u8, 0..3)))
+                .prop_map(|(start, end)| KeySet::range(start, end)),
+            vec((0..4_u8, 0..4_u8).prop_map(|(a, b)| vec![a, b]), 0..5).prop_map(KeySet::values),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn an_intersection_holds_what_both_hold(sets in vec(set(), 1..4), keys in vec(vec(0..4_u8, 0..4), 1..40)) {
+            let both = sets.iter().fold(KeySet::all(), |both, set| both.intersection(set));
+            for key in keys {
+                prop_assert_eq!(has(&both, &key), sets.iter().all(|set| has(set, &key)), "{:?}", key);
+            }
+            let spans = both.spans();
+            prop_assert!(spans.iter().all(|span| !span.is_empty()));
+            prop_assert!(spans.windows(2).all(|pair| pair[0].end.as_ref().is_some_and(|end| *end <= pair[1].start)));
+        }
+    }
+
+    #[test]
+    fn values_stay_values_within_ranges() {
+        let values = KeySet::values(vec![vec![3], vec![1], vec![3], vec![2]]);
+        let narrowed = values.intersection(&KeySet::range(vec![2], Some(vec![3])));
+        assert!(narrowed.is_one_value() && values.is_values() && !values.is_one_value());
+        assert!(KeySet::range(vec![2], Some(vec![2])).is_empty() && !KeySet::all().is_values());
+    }
+}
