@@ -365,14 +365,11 @@ impl Connection {
     async fn say_goodbye(&mut self, writer: JoinHandle<Result<(), SocketError>>) {
         let peer = self.registration.take().map(|registration| registration.peer());
         if let Some(closed) = &self.closed {
-            let peer = login::name(peer);
-            tracing::info!(
-                session = self.name.number,
-                peer,
-                code = closed.code.name(),
-                reason = closed.reason,
-                "session ended"
-            );
+            let (session, code, reason) = (self.name.number, closed.code.name(), &closed.reason);
+            match peer {
+                Some(peer) => tracing::info!(session, %peer, %code, reason, "a device has left"),
+                None => tracing::debug!(session, %code, reason, "a connection ended without a login"),
+            }
         }
         let abort = writer.abort_handle();
         if let Some(frames) = self.frames.take() {

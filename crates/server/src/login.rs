@@ -1,7 +1,7 @@
 //! Judging a login: who may come in, and from where the history goes on for him.
 
+use reconvene_model::Seq;
 use reconvene_model::digest::Digest;
-use reconvene_model::{PeerId, Seq};
 use reconvene_protocol as wire;
 use reconvene_protocol::{Code, LoginAnswer, LoginRequest, Outcome, SchemaHashes};
 use reconvene_store::{StoreError, SyncHandle, Verdict};
