@@ -5,4 +5,5 @@
 mod conflicts;
 mod faults;
 mod logins;
+mod strangers;
 mod world;
