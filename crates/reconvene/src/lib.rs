@@ -23,14 +23,15 @@
 //! let tasks = store.boxed::<Task>()?;
 //! let id = tasks.put(&mut Task { title: "Call the bank".into(), ..Task::default() })?;
 //! tasks.update(id, |task| task.done = true)?;
-//! for task in tasks.all()? {
+//! for task in tasks.query(Task::done().eq(true)).find()? {
 //!     println!("{}: {}", task.id, task.title);
 //! }
 //! # assert!(tasks.get(id)?.is_some_and(|task| task.done));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! - Everything of the store is here: [`Store`], [`EntityBox`], [`derive@Entity`], [`Tracked`], [`Condition`], ...
+//! - Everything of the store is here: [`Store`], [`EntityBox`], [`derive@Entity`], [`Tracked`], [`Condition`],
+//!   [`Query`], ...
 //! - [`sync`]: the client that keeps a store in sync, [`SyncClient`]; what a server refused is in
 //!   [`SyncHandle::rejected`]
 //! - [`model`]: schemas and the model file, as [`Store::model`] gives it

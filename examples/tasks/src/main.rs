@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
-use reconvene::{Date, Entity, EntityBox, Store};
+use reconvene::{Condition, Date, Entity, EntityBox, Store};
 
 use network::Network;
 
@@ -22,6 +22,7 @@ struct Task {
     /// Given by the store when the task is added; another device may know the same task by another id.
     id: u64,
     title: String,
+    #[index]
     done: bool,
     created: Date,
 }
@@ -115,11 +116,9 @@ fn watch(network: &Network, store: &Store, tasks: &EntityBox<Task>) -> anyhow::R
 }
 
 fn list(tasks: &EntityBox<Task>, all: bool) -> anyhow::Result<String> {
-    let mut listed = tasks.all()?;
-    listed.retain(|task| all || !task.done);
-    listed.sort_by_key(|task| task.created);
+    let wanted = if all { Condition::all() } else { Task::done().eq(false) };
     let mut lines = String::new();
-    for task in listed {
+    for task in tasks.query(wanted).order_by(Task::created()).find()? {
         let mark = if task.done { 'x' } else { ' ' };
         lines += &format!("{:>4} [{mark}] {}\n", task.id, task.title);
     }
