@@ -1,3 +1,5 @@
+//! Conditions as text and as values: parsed, checked against an entity, evaluated on its objects, printed.
+//!
 #![doc = include_str!("../../../docs/guide/expressions.md")]
 
 mod ast;

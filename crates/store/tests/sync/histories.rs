@@ -153,6 +153,20 @@ fn run(steps: &[Step], on_disk: bool) {
     }
     world.settle();
     world.check();
+    check_indexes(&world);
+}
+
+/// An index that is out of step with its objects would let a code be taken twice, or refuse one that is free.
+fn check_indexes(world: &World) {
+    for device in &world.devices {
+        let towns = device.towns();
+        let mut all: Vec<u64> =
+            towns.all().unwrap().iter().filter(|town| town.name == "new").map(|town| town.id).collect();
+        all.sort_unstable();
+        let mut found = towns.query(Town::name().eq("new")).find_ids().unwrap();
+        found.sort_unstable();
+        assert_eq!(found, all);
+    }
 }
 
 /// So many cases in a normal run; `RECONVENE_SOAK` says how many times as many a long one tries.

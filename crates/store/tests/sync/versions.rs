@@ -111,7 +111,8 @@ fn old_edits_keep_new_properties(server_knows: bool) {
     let seen = updated_contacts.get(bob).unwrap().unwrap();
     assert_eq!((seen.age, seen.phone.as_deref()), (45, Some("555")));
     assert_eq!(updated_contacts.get(seen.boss.id()).unwrap().unwrap().name, "Ada");
-    // QUERY
+    let found = updated_contacts.query(new::Contact::phone().eq("555")).find_ids().unwrap();
+    assert_eq!(found, [bob]);
     updated_contacts.update(bob, |contact| contact.phone = Some("777".into())).unwrap();
     exchange(&server, &[&updated, &modern]);
     let seen = contacts.get(id).unwrap().unwrap();
