@@ -589,17 +589,18 @@ fn uniqueness_is_judged_write_by_write_within_a_transaction() {
     });
 }
 
-fn replacing(mut description: EntityDescription) -> EntityDescription {
-    let number = description.properties.iter_mut().find(|property| property.name == "number").unwrap();
-    number.flags = number.flags.with(PropertyFlags::UNIQUE_ON_CONFLICT_REPLACE);
+/// The entity with a property whose value goes over to who puts it last.
+fn replacing(name: &str) -> EntityDescription {
+    let mut description = User::description();
+    let property = description.properties.iter_mut().find(|property| property.name == name).unwrap();
+    property.flags = property.flags.with(PropertyFlags::UNIQUE_ON_CONFLICT_REPLACE);
     description
 }
 
 #[test]
 fn a_put_may_replace_who_has_the_value() {
     on_both(|directory| {
-        let store =
-            builder(directory).description(replacing(User::description())).entity::<Chosen>().open().unwrap();
+        let store = builder(directory).description(replacing("number")).entity::<Chosen>().open().unwrap();
         let users = store.boxed::<User>().unwrap();
         let user =
             |number, email: &str| User { number: Some(number), email: Some(email.into()), ..User::default() };
@@ -608,17 +609,6 @@ fn a_put_may_replace_who_has_the_value() {
         assert!(!users.contains(1).unwrap());
         users.update(2, |user| user.number = Some(3)).unwrap();
         assert_eq!(users.all().unwrap().iter().map(|user| user.id).collect::<Vec<_>>(), [2, 4]);
-        // What is refused for another property replaces nothing, even if the transaction goes on.
-        store
-            .write(|tx| {
-                assert!(matches!(
-                    tx.put(&mut user(1, "b")),
-                    Err(StoreError::UniqueViolation { other: 2, .. })
-                ));
-                Ok(())
-            })
-            .unwrap();
-        assert_eq!(users.count().unwrap(), 2);
         // One put may replace several objects at once, and those that were put in the same transaction.
         store
             .write(|tx| {
@@ -629,6 +619,26 @@ fn a_put_may_replace_who_has_the_value() {
         assert_eq!(users.all().unwrap().last().unwrap().email.as_deref(), Some("y"));
         assert_eq!(users.count().unwrap(), 3);
     });
+}
+
+#[test]
+fn a_put_that_is_refused_replaces_nothing() {
+    for name in ["number", "email"] {
+        let store = Store::builder("memory:").description(replacing(name)).entity::<Chosen>().open().unwrap();
+        let users = store.boxed::<User>().unwrap();
+        let user =
+            |number, email: &str| User { number: Some(number), email: Some(email.into()), ..User::default() };
+        users.put_many(&mut [user(1, "a"), user(2, "b")]).unwrap();
+        // One property would replace, the other refuses; the transaction goes on.
+        store
+            .write(|tx| {
+                assert!(matches!(tx.put(&mut user(1, "b")), Err(StoreError::UniqueViolation { .. })));
+                assert!(matches!(tx.put(&mut user(2, "a")), Err(StoreError::UniqueViolation { .. })));
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(users.all().unwrap().iter().map(|user| user.id).collect::<Vec<_>>(), [1, 2], "{name}");
+    }
 }
 
 #[test]

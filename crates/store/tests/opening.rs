@@ -140,8 +140,8 @@ fn opening_waits_for_the_last_handle_to_close() {
         for thread in 0..threads {
             let (barrier, path) = (&barrier, directory.path());
             scope.spawn(move || {
+                barrier.wait();
                 for round in 0..60 {
-                    barrier.wait();
                     let store = open::<Task>(path);
                     let tasks = store.boxed::<Task>().unwrap();
                     if round % 3 == 0 {
@@ -167,8 +167,8 @@ fn a_failed_open_frees_the_directory_before_others_try() {
         for thread in 0..4 {
             let (barrier, path) = (&barrier, directory.path());
             scope.spawn(move || {
+                barrier.wait();
                 for round in 0..40 {
-                    barrier.wait();
                     if (thread + round) % 2 == 0 {
                         let error = refused::<retyped::Task>(path);
                         assert!(matches!(error, StoreError::Model(_)), "{error}");
