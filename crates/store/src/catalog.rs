@@ -55,7 +55,10 @@ pub(crate) struct EntityTables {
 
 impl Catalog {
     /// The catalog of a schema; `tables` opens or finds the tables of each entity.
-    pub(crate) fn new(schema: &Schema, mut tables: impl FnMut(&EntityDef) -> Result<EntityTables>) -> Result<Catalog> {
+    pub(crate) fn new(
+        schema: &Schema,
+        mut tables: impl FnMut(&EntityDef) -> Result<EntityTables>,
+    ) -> Result<Catalog> {
         let mut catalog = Catalog::default();
         for (at, def) in schema.entities().iter().enumerate() {
             let tables = tables(def)?;

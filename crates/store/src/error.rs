@@ -43,7 +43,9 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// A newer release wrote the directory.
-    #[error("the store was written by a newer release (format {found}, this one reads up to {known}); update this program")]
+    #[error(
+        "the store was written by a newer release (format {found}, this one reads up to {known}); update this program"
+    )]
     NewerFormat {
         /// The format found.
         found: u32,
@@ -51,7 +53,9 @@ pub enum StoreError {
         known: u32,
     },
     /// The store is open in this process with another schema or in another way.
-    #[error("the store in {path:?} is already open in this process and {what}; close it first, or open it the same way")]
+    #[error(
+        "the store in {path:?} is already open in this process and {what}; close it first, or open it the same way"
+    )]
     OpenOtherwise {
         /// The directory.
         path: PathBuf,
@@ -59,7 +63,9 @@ pub enum StoreError {
         what: String,
     },
     /// The directory is of the other role.
-    #[error("the directory does not belong to a {wanted:?}: a store keeps the role that it was created with; choose another directory")]
+    #[error(
+        "the directory does not belong to a {wanted:?}: a store keeps the role that it was created with; choose another directory"
+    )]
     WrongRole {
         /// The role that was asked for.
         wanted: Role,
@@ -108,7 +114,9 @@ pub enum StoreError {
         ty: PropertyType,
     },
     /// The id was given among the values of an object.
-    #[error("{entity}.{property} is the id of the object, not one of its values; set the object's id instead")]
+    #[error(
+        "{entity}.{property} is the id of the object, not one of its values; set the object's id instead"
+    )]
     IdAmongValues {
         /// The entity.
         entity: String,
@@ -126,10 +134,14 @@ pub enum StoreError {
         source: ValueError,
     },
     /// A write transaction was begun inside another one on the same thread.
-    #[error("this thread is already inside a write transaction of the store; use that transaction instead of beginning another")]
+    #[error(
+        "this thread is already inside a write transaction of the store; use that transaction instead of beginning another"
+    )]
     NestedWrite,
     /// No object of this id.
-    #[error("{entity} {id} does not exist; it may have been removed meanwhile (to insert a new object, put it with id 0)")]
+    #[error(
+        "{entity} {id} does not exist; it may have been removed meanwhile (to insert a new object, put it with id 0)"
+    )]
     NotFound {
         /// The entity.
         entity: String,
@@ -137,7 +149,9 @@ pub enum StoreError {
         id: ObjectId,
     },
     /// A link to an id that no object ever had.
-    #[error("{entity}.{property} links to {target} {id}, an id that no object has had yet; put the target first")]
+    #[error(
+        "{entity}.{property} links to {target} {id}, an id that no object has had yet; put the target first"
+    )]
     LinkToUnassigned {
         /// The entity.
         entity: String,
@@ -172,7 +186,9 @@ pub enum StoreError {
         ids: [ObjectId; 2],
     },
     /// An object was put without an id where the application chooses ids.
-    #[error("{entity} has the same ids on every device, so the application chooses them; set the id before the put")]
+    #[error(
+        "{entity} has the same ids on every device, so the application chooses them; set the id before the put"
+    )]
     IdNeeded {
         /// The entity.
         entity: String,
@@ -190,7 +206,9 @@ pub enum StoreError {
     #[error(transparent)]
     ConditionText(#[from] ParseError),
     /// Bytes in the store contradict themselves.
-    #[error("the store is damaged ({place}: {what}); restore a backup, or let the store sync anew into an empty directory")]
+    #[error(
+        "the store is damaged ({place}: {what}); restore a backup, or let the store sync anew into an empty directory"
+    )]
     Damaged {
         /// Where.
         place: &'static str,
@@ -219,7 +237,9 @@ pub enum StoreError {
     #[error("this store belongs to a device; only a server's store can do this")]
     DeviceDirectory,
     /// A transaction is too large to travel.
-    #[error("the transaction has {bytes} bytes to sync, more than the {max} that one may have; split it into smaller ones")]
+    #[error(
+        "the transaction has {bytes} bytes to sync, more than the {max} that one may have; split it into smaller ones"
+    )]
     TransactionTooLarge {
         /// Its size.
         bytes: usize,
@@ -230,7 +250,9 @@ pub enum StoreError {
     #[error(transparent)]
     TransactionTooVaried(#[from] BlockTooLarge),
     /// A transaction has too many operations to travel.
-    #[error("the transaction writes {operations} synced objects, more than the {max} that one may; split it into smaller ones")]
+    #[error(
+        "the transaction writes {operations} synced objects, more than the {max} that one may; split it into smaller ones"
+    )]
     TooManyOperations {
         /// Their number.
         operations: usize,

@@ -62,7 +62,8 @@ impl IndexRuntime {
 /// Vectors and Flex values have no order that a query could ask for; a model file may flag them, which changes nothing.
 pub(crate) fn indexed(entity: &EntityDef) -> impl Iterator<Item = &PropertyDef> {
     entity.properties.iter().filter(|property| {
-        property.index.is_some() && (property.ty.scalar_bytes().is_some() || property.ty == PropertyType::String)
+        property.index.is_some()
+            && (property.ty.scalar_bytes().is_some() || property.ty == PropertyType::String)
     })
 }
 
