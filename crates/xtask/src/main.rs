@@ -32,7 +32,7 @@ Commands:
                      links, length of files. Takes a second.
   codegen [--check]  Writes crates/protocol/src/generated.rs from crates/protocol/proto/reconvene.proto;
                      with --check only tells whether the file is what would be written.
-  soak [--kills N]   The long kill tests, with N kills (100 unless told) in a release build.
+  soak [--kills N]   The kill test, with N kills of each process (100 unless told) in a release build.
   help               This text.
 
 Exit codes: 0 all is well, 1 something failed, 2 the command was not understood.

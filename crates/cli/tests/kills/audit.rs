@@ -1,0 +1,209 @@
+//! Holds what is in the three directories against what the devices noted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reconvene::model::Value;
+use reconvene::model::change::OpKind;
+use reconvene::{Rejected, Role, Store};
+
+use crate::device;
+use crate::processes::Ended;
+use crate::workload::{Fact, Item, Note, Receipt, tag};
+
+/// Checks everything; tells in a sentence what there was to check.
+pub(crate) fn check(ended: &Ended, kills: usize) -> String {
+    let server = Store::builder(&ended.server).role(Role::Server).entity::<Item>().entity::<Receipt>();
+    let server = server.open().unwrap();
+    let stores: Vec<_> = ended.devices.iter().map(|directory| device::open(directory)).collect();
+    let hash = server.sync().content_hash().unwrap();
+    for store in &stores {
+        assert_eq!(store.sync().content_hash().unwrap(), hash, "a device and the server differ");
+        assert_eq!(store.sync().undecided().unwrap(), 0);
+    }
+    let contents = Contents::of(&server);
+    for store in &stores {
+        assert_eq!(Contents::of(store), contents, "what a device reads is not what the server reads");
+    }
+    let histories: Vec<_> =
+        [0, 1].map(|device| History::of(device, ended, &stores[device], &contents, kills)).into();
+    check_items(&contents, &histories);
+    let accepted: usize = histories.iter().map(|history| history.accepted.len()).sum();
+    assert_eq!(contents.receipts.len(), accepted, "there are receipts of nobody");
+    let sum = |of: fn(&History) -> usize| histories.iter().map(of).sum::<usize>();
+    format!(
+        "after {} kills: {accepted} transactions accepted, {} refused, {} lost some updates; {} were cut off before they \
+         were noted; {} items are left",
+        3 * kills,
+        sum(|history| history.refused),
+        sum(|history| history.lost),
+        sum(|history| history.unnoted),
+        contents.items.len(),
+    )
+}
+
+/// What can be read in a store, by name.
+#[derive(Debug, Default, PartialEq)]
+struct Contents {
+    /// Who wrote it last, and its code.
+    items: BTreeMap<String, (String, Option<String>)>,
+    /// The facts by the tags of their transactions.
+    receipts: BTreeMap<String, Fact>,
+}
+
+impl Contents {
+    fn of(store: &Store) -> Self {
+        let mut contents = Contents::default();
+        let mut codes = BTreeSet::new();
+        for item in store.boxed::<Item>().unwrap().all().unwrap() {
+            let (name, by, code) = (item.name.clone(), item.by.clone(), item.code.clone());
+            assert!(code.is_none() || codes.insert(code.clone()), "two items have {code:?}");
+            assert_eq!(contents.items.insert(name, (by, code)), None, "{} is there twice", item.name);
+        }
+        for receipt in store.boxed::<Receipt>().unwrap().all().unwrap() {
+            let fact = serde_json::from_str(&receipt.fact).unwrap();
+            let former = contents.receipts.insert(receipt.tag.clone(), fact);
+            assert_eq!(former, None, "{} is there twice", receipt.tag);
+        }
+        contents
+    }
+}
+
+/// What became of every transaction of a device.
+struct History {
+    device: usize,
+    /// By number.
+    accepted: BTreeMap<u64, Fact>,
+    refused: usize,
+    lost: usize,
+    unnoted: usize,
+}
+
+impl History {
+    /// Checks that every number was decided in exactly one way, and that each noted transaction did what was noted.
+    fn of(device: usize, ended: &Ended, store: &Store, contents: &Contents, kills: usize) -> Self {
+        let noted = noted(&ended.notes[device]);
+        let mut rejected = BTreeMap::new();
+        for transaction in store.sync().rejected().unwrap() {
+            let number = transaction.number;
+            assert!(rejected.insert(number, transaction).is_none(), "{number} was rejected twice");
+        }
+        let last = store.sync().login_state().unwrap().last_number;
+        let mut history = History { device, accepted: BTreeMap::new(), refused: 0, lost: 0, unnoted: 0 };
+        for number in 1..=last {
+            let name = tag(device, number);
+            let receipt = contents.receipts.get(&name);
+            let rejection = rejected.remove(&number);
+            let refusal = rejection.as_ref().filter(|rejected| rejected.code != 0);
+            let fact = match (receipt, refusal) {
+                (Some(fact), None) => {
+                    history.accepted.insert(number, fact.clone());
+                    fact.clone()
+                }
+                (None, Some(refusal)) => {
+                    history.refused += 1;
+                    refused_fact(&name, refusal)
+                }
+                (Some(_), Some(refusal)) => panic!("{name} was both accepted and refused: {refusal:?}"),
+                (None, None) => panic!("{name} has vanished; noted: {:?}", noted.get(&number)),
+            };
+            match noted.get(&number) {
+                Some(noted) => assert_eq!(*noted, fact, "{name} is not what was noted"),
+                None => history.unnoted += 1,
+            }
+            if let Some(rejected) = rejection.filter(|rejected| rejected.code == 0) {
+                history.lost += 1;
+                check_lost(&fact, &rejected, contents);
+            }
+        }
+        assert!(rejected.is_empty(), "rejected, and never committed: {rejected:?}");
+        assert!(noted.keys().all(|number| *number <= last), "noted commits of {device} are gone");
+        assert!(history.unnoted <= kills, "{} commits were not noted after {kills} kills", history.unnoted);
+        history
+    }
+}
+
+/// What a device noted, by number.
+fn noted(notes: &[Note]) -> BTreeMap<u64, Fact> {
+    let mut noted = BTreeMap::new();
+    let mut last = 0;
+    for note in notes {
+        if let Note::Committed(fact) = note {
+            assert!(last < fact.number, "{} was given after {last}", fact.number);
+            last = fact.number;
+            noted.insert(last, fact.clone());
+        }
+    }
+    noted
+}
+
+/// The fact of a refused transaction, whose receipt must have come back with everything else that it wrote.
+fn refused_fact(name: &str, refusal: &Rejected) -> Fact {
+    let mut fact = None;
+    let (mut inserted, mut others) = (BTreeSet::new(), 0);
+    for op in &refusal.ops {
+        match (op.entity.as_str(), op.kind) {
+            ("Receipt", OpKind::Insert) => {
+                assert_eq!(text(&op.values, "tag"), name);
+                fact = Some(serde_json::from_str::<Fact>(text(&op.values, "fact")).unwrap());
+            }
+            ("Item", OpKind::Insert) => assert!(inserted.insert(text(&op.values, "name").to_owned())),
+            ("Item", OpKind::Update) => {
+                assert_eq!(text(&op.values, "by"), name);
+                others += 1;
+            }
+            ("Item", OpKind::Remove) => others += 1,
+            _ => panic!("{name} never did {op:?}"),
+        }
+    }
+    let fact = fact.unwrap_or_else(|| panic!("{name} came back without its receipt: {refusal:?}"));
+    assert_eq!(inserted, fact.inserted.iter().cloned().collect(), "{name} came back with other inserts");
+    assert_eq!(others, fact.updated.len() + fact.removed.len(), "{name} did not come back whole");
+    fact
+}
+
+/// Only updates of items that somebody removed may be lost.
+fn check_lost(fact: &Fact, rejected: &Rejected, contents: &Contents) {
+    assert!(rejected.ops.iter().all(|op| op.entity == "Item" && op.kind == OpKind::Update), "{rejected:?}");
+    let gone = fact.updated.iter().filter(|name| !contents.items.contains_key(*name)).count();
+    assert!((1..=gone).contains(&rejected.ops.len()), "{rejected:?} of {fact:?}");
+}
+
+fn text<'a>(values: &'a [(String, Value)], name: &str) -> &'a str {
+    match values.iter().find(|(property, _)| property == name) {
+        Some((_, Value::String(text))) => text,
+        other => panic!("{name} came back as {other:?}"),
+    }
+}
+
+/// Checks that the items are those that were inserted and not removed, and that each was written last by a transaction which
+/// was the last one of its device to write it.
+fn check_items(contents: &Contents, histories: &[History]) {
+    let mut alive = BTreeSet::new();
+    let mut writers: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for history in histories {
+        let mut last = BTreeMap::new();
+        for (number, fact) in &history.accepted {
+            for name in &fact.inserted {
+                assert!(alive.insert(name.as_str()), "{name} was inserted twice");
+            }
+            last.extend(fact.inserted.iter().chain(&fact.updated).map(|name| (name.as_str(), *number)));
+        }
+        for (name, number) in last {
+            writers.entry(name).or_default().insert(tag(history.device, number));
+        }
+    }
+    for fact in histories.iter().flat_map(|history| history.accepted.values()) {
+        for name in &fact.removed {
+            alive.remove(name.as_str());
+        }
+    }
+    let found: BTreeSet<&str> = contents.items.keys().map(String::as_str).collect();
+    assert_eq!(found, alive, "the items are not those that were inserted and not removed");
+    for (name, (by, _)) in &contents.items {
+        assert!(
+            writers[name.as_str()].contains(by),
+            "{name} was written by {by}, expected {:?}",
+            writers[name.as_str()]
+        );
+    }
+}
