@@ -2,6 +2,9 @@
 //!
 //! Numbers in keys are big-endian, so that byte order is numeric order.
 
+#[cfg(test)]
+mod golden;
+
 use reconvene_model::{EntityId, IndexId, ObjectId, PeerId, Seq, TxNumber};
 
 use crate::error::{Result, StoreError};

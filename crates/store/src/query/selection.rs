@@ -20,6 +20,9 @@ const DROP_FROM: usize = 1024;
 /// Takes a result; the record, where it was read already.
 type Visit<'f> = &'f mut dyn FnMut(ObjectId, Option<&[u8]>) -> Result<ControlFlow<()>>;
 
+/// As [`Visit`], of results that are all wanted.
+type Take<'f> = &'f mut dyn FnMut(ObjectId, Option<&[u8]>) -> Result<()>;
+
 /// Objects of one entity, in an order, or a part of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Selection {
@@ -115,11 +118,7 @@ impl Selection {
         Ok(format!("{} {plan}", self.entity.def.name))
     }
 
-    fn visit(
-        &self,
-        view: &View<'_>,
-        take: &mut dyn FnMut(ObjectId, Option<&[u8]>) -> Result<()>,
-    ) -> Result<()> {
+    fn visit(&self, view: &View<'_>, take: Take<'_>) -> Result<()> {
         let order = self.order_terms()?;
         let plan = Plan::new(&self.entity, self.predicate()?, &order, view)?;
         if self.limit == Some(0) {
