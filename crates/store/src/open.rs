@@ -228,6 +228,7 @@ impl StoreBuilder {
             writer: Mutex::new(()),
             time: self.time.clone(),
             directory,
+            handed_out: Mutex::default(),
             structs: RwLock::new(HashMap::new()),
             _lock: lock,
             _registration: registration,

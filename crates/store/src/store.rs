@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use reconvene_model::Schema;
+use reconvene_model::{EntityId, ObjectId, Schema};
 use reconvene_model::model_file::ModelFile;
 
 use crate::boxes::EntityBox;
@@ -64,6 +64,8 @@ pub(crate) struct Inner {
     pub(crate) writer: Mutex<()>,
     pub(crate) time: Arc<dyn TimeSource>,
     pub(crate) directory: Option<PathBuf>,
+    /// The largest ids that were handed out since the store was opened, in transactions that were undone as well.
+    pub(crate) handed_out: Mutex<HashMap<EntityId, ObjectId>>,
     pub(crate) structs: RwLock<HashMap<TypeId, Arc<StructRuntime>>>,
     pub(crate) _lock: Option<DirectoryLock>,
     pub(crate) _registration: Option<Registration>,
@@ -81,6 +83,20 @@ pub struct StructRuntime {
 impl Inner {
     pub(crate) fn now_ms(&self) -> u64 {
         self.time.now_ms()
+    }
+
+    /// The largest id that was handed out since the store was opened.
+    pub(crate) fn handed_out(&self, entity: EntityId) -> ObjectId {
+        let handed_out = self.handed_out.lock().unwrap_or_else(PoisonError::into_inner);
+        handed_out.get(&entity).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn note_handed_out(&self, ids: impl Iterator<Item = (EntityId, ObjectId)>) {
+        let mut handed_out = self.handed_out.lock().unwrap_or_else(PoisonError::into_inner);
+        for (entity, last) in ids.filter(|&(_, last)| last > 0) {
+            let known = handed_out.entry(entity).or_default();
+            *known = last.max(*known);
+        }
     }
 
     /// How the struct `T` lies in this store.

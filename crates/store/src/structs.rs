@@ -226,8 +226,8 @@ reads!(WriteTxn);
 impl WriteTxn<'_> {
     /// Puts an object: inserts it if its id is 0, and sets its id; otherwise changes the object of its id.
     ///
-    /// If the transaction is undone afterwards, an id that the object got is void and may go to another: set it back to 0
-    /// before another try.
+    /// If the transaction is undone afterwards, an id that the object got is void and no other object gets it while the store
+    /// is open: set it back to 0 before another try.
     ///
     /// # Errors
     ///

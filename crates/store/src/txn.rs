@@ -55,11 +55,33 @@ pub struct WriteTxn<'s> {
     engine: seam::WriteTx<'s>,
     pub(crate) sync: SyncTx,
     /// The largest ids that were read or raised, and whether they are to be stored.
-    last_ids: HashMap<EntityId, (ObjectId, bool)>,
+    last_ids: LastIds<'s>,
     index_changes: IndexChanges,
     changes: ChangeLog,
     outcome: Arc<Outcome>,
     key: Vec<u8>,
+}
+
+/// The largest ids of a transaction. What it handed out is noted when it ends, however it ends: an object of an undone
+/// transaction may still carry such an id, and must not find another object under it.
+struct LastIds<'s> {
+    inner: &'s Inner,
+    ids: HashMap<EntityId, LastId>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct LastId {
+    last: ObjectId,
+    /// Whether it is to be stored.
+    changed: bool,
+    /// The largest that the store chose itself; 0 if it chose none.
+    handed_out: ObjectId,
+}
+
+impl Drop for LastIds<'_> {
+    fn drop(&mut self) {
+        self.inner.note_handed_out(self.ids.iter().map(|(&entity, id)| (entity, id.handed_out)));
+    }
 }
 
 /// Marks the thread as writing, until it is dropped.
@@ -97,7 +119,7 @@ impl<'s> WriteTxn<'s> {
             inner,
             engine: inner.engine.write()?,
             sync: SyncTx::default(),
-            last_ids: HashMap::new(),
+            last_ids: LastIds { inner, ids: HashMap::new() },
             index_changes: IndexChanges::default(),
             changes: ChangeLog::default(),
             outcome: Arc::default(),
@@ -207,31 +229,34 @@ impl<'s> WriteTxn<'s> {
         let next = last
             .checked_add(1)
             .ok_or_else(|| StoreError::IdsExhausted { entity: entity.def.name.clone() })?;
-        self.last_ids.insert(entity.def.id, (next, true));
+        let id = self.last_ids.ids.entry(entity.def.id).or_default();
+        *id = LastId { last: next, changed: true, handed_out: next };
         Ok(next)
     }
 
     /// Keeps all ids up to this one from being handed out.
     pub(crate) fn raise_high_water(&mut self, entity: &EntityRuntime, id: ObjectId) -> Result<()> {
         if id > self.last_id(entity)? {
-            self.last_ids.insert(entity.def.id, (id, true));
+            let last = self.last_ids.ids.entry(entity.def.id).or_default();
+            (last.last, last.changed) = (id, true);
         }
         Ok(())
     }
 
     /// The largest id that an object of the entity ever had.
     pub(crate) fn last_id(&mut self, entity: &EntityRuntime) -> Result<ObjectId> {
-        if let Some(&(last, _)) = self.last_ids.get(&entity.def.id) {
-            return Ok(last);
+        if let Some(id) = self.last_ids.ids.get(&entity.def.id) {
+            return Ok(id.last);
         }
         let stored = self.engine.get(self.inner.meta, keys::last_id_key(entity.def.id).as_bytes())?;
-        let last = stored.map(keys::object_id).transpose()?.unwrap_or(0);
-        self.last_ids.insert(entity.def.id, (last, false));
+        let stored = stored.map(keys::object_id).transpose()?.unwrap_or(0);
+        let last = stored.max(self.inner.handed_out(entity.def.id));
+        self.last_ids.ids.insert(entity.def.id, LastId { last, changed: false, handed_out: 0 });
         Ok(last)
     }
 
     fn store_last_ids(&mut self) -> Result<()> {
-        for (&entity, &(last, changed)) in &self.last_ids {
+        for (&entity, &LastId { last, changed, .. }) in &self.last_ids.ids {
             if changed {
                 self.engine.put(
                     self.inner.meta,

@@ -75,7 +75,7 @@ fn each_commit_is_told_once_with_its_net_changes() {
             })
             .unwrap();
         let changes = receiver.try_recv().unwrap();
-        assert_eq!(told(&changes), (vec![5], vec![3], vec![1]));
+        assert_eq!(told(&changes), (vec![6], vec![3], vec![1]));
         assert_eq!(changes.of("Log").unwrap().inserted, [1]);
         assert_eq!((changes.entities.len(), changes.of("Nothing")), (2, None));
     });
