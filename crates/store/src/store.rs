@@ -6,8 +6,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use reconvene_model::{EntityId, ObjectId, Schema};
 use reconvene_model::model_file::ModelFile;
+use reconvene_model::{EntityId, ObjectId, Schema};
 
 use crate::boxes::EntityBox;
 use crate::catalog::{Catalog, EntityRuntime};
