@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{FuturesOrdered, SplitStream};
-use reconvene_model::{PeerId, Seq};
+use reconvene_model::{PeerId, Seq, TxNumber};
 use reconvene_protocol::{Closed, Code, LoginRequest, SendError, ServerEvent, ServerSession, UploadedTx};
 use reconvene_socket::{FRAMES_OUT_MAX, Meter, Socket};
 use reconvene_store::{Break, Chunk, ChunkStart, Decision, StoreError};
@@ -50,6 +50,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, socket: Socket, name: SessionName
         replies: FuturesOrdered::new(),
         task: None,
         following: Following::Nothing,
+        told: 0,
         head: shared.ring.head(),
         draining: shared.draining.subscribe(),
         registration: None,
@@ -106,6 +107,8 @@ struct Connection {
     replies: FuturesOrdered<oneshot::Receiver<Reply>>,
     task: Option<Task>,
     following: Following,
+    /// The highest own transaction of whose verdict the client was told.
+    told: TxNumber,
     head: watch::Receiver<Seq>,
     draining: watch::Receiver<bool>,
     registration: Option<Registration>,
@@ -238,8 +241,11 @@ impl Connection {
         let mut verdicts = Vec::with_capacity(decided.len());
         for decided in decided {
             match decided.decision {
-                Decision::Verdict { number, verdict } => verdicts.push(login::verdict((number, verdict))),
-                Decision::Known { .. } => {}
+                Decision::Verdict { number, verdict } => {
+                    self.told = self.told.max(number);
+                    verdicts.push(login::verdict((number, verdict)));
+                }
+                Decision::Known { number } => self.told = self.told.max(number),
                 Decision::Broken { what, reason } => {
                     tracing::warn!(peer = %decided.peer, reason, "a client uploaded what is no transaction of its own");
                     let code = match what {
@@ -265,6 +271,7 @@ impl Connection {
                 let SessionName { number, address } = self.name;
                 tracing::info!(session = number, %peer, %address, seq = %answer.catch_up_from, "a device logged in");
                 self.following = Following::CatchUp(ChunkStart::after(answer.catch_up_from));
+                self.told = answer.decided_number;
                 self.meter.lift_limit();
                 self.registration = Some(self.shared.register(peer));
                 self.session.accept_login(answer, self.start.elapsed());
@@ -335,6 +342,9 @@ impl Connection {
                     match self.shared.ring.next(sent) {
                         Next::UpToDate => return Fed::Empty,
                         Next::FallenBehind => self.following = Following::CatchUp(ChunkStart::after(sent)),
+                        // With its own transaction confirmed, a client forgets what it wrote; the verdict, which may name
+                        // ops that were lost, has to come before. It is on its way and wakes the session.
+                        Next::Run(run) if run.last_number_of(peer) > Some(self.told) => return Fed::Empty,
                         Next::Run(run) => {
                             for frame in run.frames_for(peer, sent) {
                                 if let Err(error) = self.session.send_push(&frame) {

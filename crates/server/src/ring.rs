@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use reconvene_model::{PeerId, Seq};
+use reconvene_model::{PeerId, Seq, TxNumber};
 use reconvene_protocol::{PushFrame, PushedContent, PushedTx};
 use reconvene_store::PushedTx as StoredTx;
 use tokio::sync::watch;
@@ -43,6 +43,11 @@ impl Run {
     /// The position of its last transaction.
     pub(crate) fn last(&self) -> Seq {
         self.frame.last_seq()
+    }
+
+    /// The highest number of a transaction that `peer` wrote.
+    pub(crate) fn last_number_of(&self, peer: PeerId) -> Option<TxNumber> {
+        self.txs.iter().filter(|tx| tx.origin == peer).map(|tx| tx.number).max()
     }
 
     /// The frames for a session of `peer` that has everything up to `after`.
@@ -195,6 +200,7 @@ mod tests {
         let late = run.frames_for(PeerId(9), Seq(3));
         assert!(bytes(&late) < bytes(&author), "what a session has is not sent again");
         assert_eq!(late[0].first_seq(), Seq(4));
+        assert_eq!([1, 2, 9].map(|peer| run.last_number_of(PeerId(peer))), [Some(4), Some(3), None]);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! What happens to writes that did not know of each other.
 
+use reconvene_sim::Direction;
 use reconvene_store::ToOne;
 
-use crate::world::{Device, Shop, Town, World};
+use crate::world::{Device, PATIENCE, Shop, Town, World};
 
 /// Two devices that have one shop in one town and are cut off from each other.
 fn apart() -> (World, Device, Device) {
@@ -195,4 +196,33 @@ fn many_objects_arrive_by_push_and_by_catch_up() {
     late.online();
     world.converge(&[&a, &b, &late]);
     assert_eq!(late.shops.count().unwrap(), 10_000);
+}
+
+#[test]
+fn what_a_remove_swallowed_comes_back_however_the_answers_hurry() {
+    let mut world = World::new();
+    let (mut a, mut b) = (world.device(), world.device());
+    a.online();
+    b.online();
+    for round in 1..=30 {
+        let id = a.shops.put(&mut Shop { stock: round, ..Shop::default() }).unwrap();
+        world.converge(&[&a, &b]);
+        let at_b = b.shops.all().unwrap().iter().find(|shop| shop.stock == round).unwrap().id;
+        // With its download stalled, a knows nothing of the remove, and then gets everything at once: the remove, the verdict
+        // on its own transaction and the place of that in the history.
+        a.network.stall(Direction::Down, true);
+        b.shops.remove(at_b).unwrap();
+        b.client().wait_uploaded(PATIENCE).unwrap();
+        a.store
+            .write(|tx| {
+                tx.update::<Shop, _>(id, |shop| shop.name = format!("name {round}"))?;
+                tx.put(&mut Town { name: format!("town {round}"), ..Town::default() })
+            })
+            .unwrap();
+        a.network.stall(Direction::Down, false);
+        world.converge(&[&a, &b]);
+        let rejected = a.store.sync().rejected().unwrap();
+        assert_eq!(rejected.len(), round as usize, "the update of round {round} has vanished");
+        assert_eq!(b.towns.count().unwrap(), round as u64);
+    }
 }
