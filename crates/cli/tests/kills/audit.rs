@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use reconvene::model::Value;
 use reconvene::model::change::OpKind;
-use reconvene::{Rejected, Role, Store};
+use reconvene::{Rejected, RejectedOp, Role, Store};
 
 use crate::device;
 use crate::processes::Ended;
@@ -27,6 +27,7 @@ pub(crate) fn check(ended: &Ended, kills: usize) -> String {
     let histories: Vec<_> =
         [0, 1].map(|device| History::of(device, ended, &stores[device], &contents, kills)).into();
     check_items(&contents, &histories);
+    check_lost(&server, &histories);
     let accepted: usize = histories.iter().map(|history| history.accepted.len()).sum();
     assert_eq!(contents.receipts.len(), accepted, "there are receipts of nobody");
     let sum = |of: fn(&History) -> usize| histories.iter().map(of).sum::<usize>();
@@ -35,7 +36,7 @@ pub(crate) fn check(ended: &Ended, kills: usize) -> String {
          were noted; {} items are left",
         3 * kills,
         sum(|history| history.refused),
-        sum(|history| history.lost),
+        sum(|history| history.lost.len()),
         sum(|history| history.unnoted),
         contents.items.len(),
     )
@@ -74,7 +75,8 @@ struct History {
     /// By number.
     accepted: BTreeMap<u64, Fact>,
     refused: usize,
-    lost: usize,
+    /// How many updates of accepted transactions came back as lost, by tag.
+    lost: BTreeMap<String, usize>,
     unnoted: usize,
 }
 
@@ -88,7 +90,8 @@ impl History {
             assert!(rejected.insert(number, transaction).is_none(), "{number} was rejected twice");
         }
         let last = store.sync().login_state().unwrap().last_number;
-        let mut history = History { device, accepted: BTreeMap::new(), refused: 0, lost: 0, unnoted: 0 };
+        let mut history =
+            History { device, accepted: BTreeMap::new(), refused: 0, lost: BTreeMap::new(), unnoted: 0 };
         for number in 1..=last {
             let name = tag(device, number);
             let receipt = contents.receipts.get(&name);
@@ -111,8 +114,9 @@ impl History {
                 None => history.unnoted += 1,
             }
             if let Some(rejected) = rejection.filter(|rejected| rejected.code == 0) {
-                history.lost += 1;
-                check_lost(&fact, &rejected, contents);
+                let update = |op: &RejectedOp| op.entity == "Item" && op.kind == OpKind::Update;
+                assert!(rejected.ops.iter().all(update), "only updates can be lost: {rejected:?}");
+                history.lost.insert(name, rejected.ops.len());
             }
         }
         assert!(rejected.is_empty(), "rejected, and never committed: {rejected:?}");
@@ -161,13 +165,6 @@ fn refused_fact(name: &str, refusal: &Rejected) -> Fact {
     fact
 }
 
-/// Only updates of items that somebody removed may be lost.
-fn check_lost(fact: &Fact, rejected: &Rejected, contents: &Contents) {
-    assert!(rejected.ops.iter().all(|op| op.entity == "Item" && op.kind == OpKind::Update), "{rejected:?}");
-    let gone = fact.updated.iter().filter(|name| !contents.items.contains_key(*name)).count();
-    assert!((1..=gone).contains(&rejected.ops.len()), "{rejected:?} of {fact:?}");
-}
-
 fn text<'a>(values: &'a [(String, Value)], name: &str) -> &'a str {
     match values.iter().find(|(property, _)| property == name) {
         Some((_, Value::String(text))) => text,
@@ -205,5 +202,20 @@ fn check_items(contents: &Contents, histories: &[History]) {
             "{name} was written by {by}, expected {:?}",
             writers[name.as_str()]
         );
+    }
+}
+
+/// Checks that exactly those updates came back as lost which the server met after the remove of their item.
+fn check_lost(server: &Store, histories: &[History]) {
+    let mut receipts = server.boxed::<Receipt>().unwrap().all().unwrap();
+    // The server gives its own ids in the order in which it accepts.
+    receipts.sort_by_key(|receipt| receipt.id);
+    let mut removed = BTreeSet::new();
+    for receipt in receipts {
+        let fact: Fact = serde_json::from_str(&receipt.fact).unwrap();
+        let expected = fact.updated.iter().filter(|name| removed.contains(*name)).count();
+        let lost = histories.iter().find_map(|history| history.lost.get(&receipt.tag)).copied().unwrap_or(0);
+        assert_eq!(lost, expected, "{} did not get back what it lost", receipt.tag);
+        removed.extend(fact.removed);
     }
 }
