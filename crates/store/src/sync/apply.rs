@@ -374,6 +374,11 @@ impl Applier {
                         self.applied.rejected.push(number);
                     }
                     tx.note_decided(number, Some(*seq));
+                    // A catch-up may have brought the transaction before its verdict.
+                    if *seq <= meta::cursor(tx)?.seq {
+                        let dirty = self.leave_outbox(tx, number)?;
+                        overlay::recompute(tx, &dirty)?;
+                    }
                 }
                 Verdict::Refused { code, op, message } => {
                     rejected::put(tx, number, Cause::Refused { code: *code, op: *op, message }, &bytes)?;

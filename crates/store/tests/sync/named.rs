@@ -29,7 +29,7 @@ fn an_object_is_removed_everywhere_although_a_device_edits_it_unsent() {
     world.devices[0].towns().remove(id).unwrap();
     world.devices[1].towns().update(at_other, |town| town.people = 4).unwrap();
     world.upload(0, 9);
-    world.receive(1, 9);
+    world.receive(1, 9, false);
     assert!(
         !world.devices[1].towns().contains(at_other).unwrap(),
         "the remove is visible before the edit is decided on"
@@ -37,4 +37,18 @@ fn an_object_is_removed_everywhere_although_a_device_edits_it_unsent() {
     world.settle();
     world.check();
     assert_eq!(world.devices[1].store().sync().rejected().unwrap().len(), 1);
+}
+
+#[test]
+fn a_transaction_that_a_catch_up_brings_before_its_verdict_leaves_the_outbox_with_the_verdict() {
+    let mut world = World::new(1, false);
+    world.connect(0, false);
+    world.devices[0].towns().put(&mut Town::default()).unwrap();
+    world.upload(0, 9);
+    // The catch-up goes up to the head, which holds the transaction by now.
+    world.receive(0, 9, true);
+    assert_eq!(world.devices[0].store().sync().undecided().unwrap(), 1);
+    world.receive(0, 1, false);
+    assert_eq!(world.devices[0].store().sync().undecided().unwrap(), 0);
+    world.check();
 }

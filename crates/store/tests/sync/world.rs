@@ -246,12 +246,16 @@ impl World {
         }
     }
 
-    /// Delivers what is on its way to a device: verdicts, then `count` steps of the history.
-    pub(crate) fn receive(&mut self, device: usize, count: usize) {
+    /// Delivers what is on its way to a device: verdicts, unless they are `late`, then `count` steps of the history.
+    ///
+    /// An own transaction's place never comes before its verdict, as the protocol has it; whole objects may.
+    pub(crate) fn receive(&mut self, device: usize, count: usize, late: bool) {
         let device = &mut self.devices[device];
         let sync = device.peer.store().sync();
         let Some(session) = &mut device.session else { return };
-        let verdicts = std::mem::take(&mut session.verdicts);
+        let first_waiting = session.verdicts.first().map_or(TxNumber::MAX, |&(number, _)| number);
+        let told = if late { first_waiting } else { TxNumber::MAX };
+        let verdicts = if late { Vec::new() } else { std::mem::take(&mut session.verdicts) };
         if !verdicts.is_empty() {
             let verdicts =
                 verdicts.into_iter().map(|(number, verdict)| Delivery::Verdict { number, verdict });
@@ -276,6 +280,9 @@ impl World {
                     let Some(tx) = self.history.get(usize::try_from(sent.0).unwrap()) else { return };
                     assert_eq!(tx.seq.0, sent.0 + 1, "positions have no gaps");
                     let own = tx.origin == sync.peer();
+                    if own && tx.number >= told {
+                        return;
+                    }
                     let delivery = match own {
                         true => Delivery::Own { seq: tx.seq, number: tx.number },
                         false => Delivery::Push { seq: tx.seq, origin: tx.origin, hlc: tx.hlc, ops: &tx.ops },
@@ -298,9 +305,9 @@ impl World {
                 < self.server.store().sync().head().unwrap()
                 || self.devices[device].store().sync().catching_up().unwrap()
             {
-                self.receive(device, 10);
+                self.receive(device, 10, false);
             }
-            self.receive(device, 1);
+            self.receive(device, 1, false);
         }
     }
 
