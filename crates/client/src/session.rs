@@ -346,6 +346,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let code = match error {
             StoreError::OtherHistory { .. } => Code::HistoryLost,
+            StoreError::Disorder { .. } | StoreError::VerdictMissing { .. } => Code::OrderViolated,
             _ => Code::ClientFailed,
         };
         Problem { code, reason: error.to_string() }

@@ -284,6 +284,14 @@ pub enum StoreError {
         /// The number.
         number: TxNumber,
     },
+    /// A server named the place of a transaction before its verdict.
+    #[error(
+        "the server names the place of transaction {number} before its verdict; the connection is to be made anew"
+    )]
+    VerdictMissing {
+        /// The number.
+        number: TxNumber,
+    },
     /// A peer came with another key than before.
     #[error("{peer} is bound to another key")]
     KeyMismatch {

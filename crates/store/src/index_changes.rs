@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use reconvene_model::ObjectId;
 
 use crate::error::Result;
-use crate::seam::{TableId, WriteTx};
+use crate::seam::{Reader, TableId, WriteTx};
 
 /// How many bytes of keys are collected before they are applied; a very large transaction must not hold all of them.
 const COLLECTED_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -17,7 +17,8 @@ const COLLECTED_BYTES_MAX: usize = 64 * 1024 * 1024;
 #[derive(Default)]
 pub(crate) struct IndexChanges {
     keys: Vec<u8>,
-    changes: Vec<Change>,
+    /// The changes of each index; those of the indexes of one entity come in turns.
+    tables: Vec<(TableId, Vec<Change>)>,
     /// By index and value, what the changes make of unique values; lets uniqueness be judged before they are applied.
     unique: HashMap<UniqueValue, Vec<(ObjectId, bool)>>,
 }
@@ -27,10 +28,19 @@ type UniqueValue = (TableId, Box<[u8]>);
 
 #[derive(Clone, Copy)]
 struct Change {
-    table: TableId,
+    /// The beginning of the key, which mostly decides the order without a look at the rest.
+    beginning: u128,
     start: usize,
     len: u16,
     present: bool,
+}
+
+/// The first bytes of a key as a number that orders as they do; a shorter key is filled up with zeros.
+fn beginning(key: &[u8]) -> u128 {
+    let mut bytes = [0; size_of::<u128>()];
+    let len = key.len().min(bytes.len());
+    bytes[..len].copy_from_slice(&key[..len]);
+    u128::from_be_bytes(bytes)
 }
 
 impl IndexChanges {
@@ -39,7 +49,11 @@ impl IndexChanges {
         let start = self.keys.len();
         self.keys.extend_from_slice(key);
         let len = u16::try_from(key.len()).expect("an index key is at most KEY_BYTES_MAX long");
-        self.changes.push(Change { table, start, len, present });
+        let change = Change { beginning: beginning(key), start, len, present };
+        match self.tables.iter_mut().find(|(known, _)| *known == table) {
+            Some((_, changes)) => changes.push(change),
+            None => self.tables.push((table, vec![change])),
+        }
     }
 
     /// Notes the same for a unique index.
@@ -67,28 +81,37 @@ impl IndexChanges {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.changes.is_empty()
+        self.tables.is_empty()
     }
 
     /// Applies everything in key order and forgets it.
     pub(crate) fn apply(&mut self, tx: &mut WriteTx<'_>) -> Result<()> {
         let keys = &self.keys;
         let key = |change: &Change| &keys[change.start..change.start + change.len as usize];
-        // Of several changes to one entry the last one counts; a stable sort leaves it last.
-        self.changes.sort_by(|a, b| a.table.cmp(&b.table).then_with(|| key(a).cmp(key(b))));
-        for (at, change) in self.changes.iter().enumerate() {
-            let next = self.changes.get(at + 1);
-            if next.is_some_and(|next| next.table == change.table && key(next) == key(change)) {
-                continue;
-            }
-            if change.present {
-                tx.put(change.table, key(change), &[])?;
-            } else {
-                tx.delete(change.table, key(change))?;
+        for (table, changes) in &mut self.tables {
+            let table = *table;
+            // Of several changes to one entry the last one counts; a stable sort leaves it last.
+            changes.sort_by(|a, b| a.beginning.cmp(&b.beginning).then_with(|| key(a).cmp(key(b))));
+            // What comes after all that is there needs no search for its place: the first values of an index, and all that
+            // grow with time.
+            let last = tx.last(table)?.map(|(last, _)| last.to_vec());
+            for (at, change) in changes.iter().enumerate() {
+                let next = changes.get(at + 1);
+                if next.is_some_and(|next| next.beginning == change.beginning && key(next) == key(change)) {
+                    continue;
+                }
+                let key = key(change);
+                if !change.present {
+                    tx.delete(table, key)?;
+                } else if last.as_deref().is_none_or(|last| key > last) {
+                    tx.append(table, key, &[])?;
+                } else {
+                    tx.put(table, key, &[])?;
+                }
             }
         }
         self.keys.clear();
-        self.changes.clear();
+        self.tables.clear();
         self.unique.clear();
         Ok(())
     }
@@ -97,7 +120,7 @@ impl IndexChanges {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seam::{Direction, Engine, KeyRange, Reader};
+    use crate::seam::{Direction, Engine, KeyRange};
 
     #[test]
     fn the_last_change_of_an_entry_counts() {
@@ -114,6 +137,22 @@ mod tests {
         let keys = tx.range(table, KeyRange::all(), Direction::Forward).unwrap();
         let keys: Vec<_> = keys.map(|entry| entry.unwrap().0.to_vec()).collect();
         assert_eq!(keys, [b"a1".to_vec(), b"c1".to_vec()]);
+    }
+
+    #[test]
+    fn entries_stand_in_key_order_among_those_that_were_there() {
+        let engine = Engine::memory();
+        let table = engine.table("i/1").unwrap();
+        let mut tx = engine.write().unwrap();
+        let long = |end: &str| format!("a beginning of sixteen bytes and more {end}").into_bytes();
+        let mut changes = IndexChanges::default();
+        for keys in [[long("m"), long(""), b"a".to_vec()], [long("z"), long("b"), b"a\0".to_vec()]] {
+            keys.iter().for_each(|key| changes.note(table, key, true));
+            changes.apply(&mut tx).unwrap();
+        }
+        let keys = tx.range(table, KeyRange::all(), Direction::Forward).unwrap();
+        let keys: Vec<_> = keys.map(|entry| entry.unwrap().0.to_vec()).collect();
+        assert_eq!(keys, [b"a".to_vec(), b"a\0".to_vec(), long(""), long("b"), long("m"), long("z")]);
     }
 
     #[test]

@@ -46,11 +46,15 @@ impl WriteTxn<'_> {
         let is_written =
             |slot: usize| written.is_none_or(|slots| slots.iter().any(|&other| other as usize == slot));
         self.check_links(entity, &new, &is_written)?;
-        self.check_unique(entity, id, &new, &is_written)?;
+        if entity.unique_indexes().next().is_some() {
+            self.check_unique(entity, id, &new, &is_written)?;
+        }
         if !entity.def.is_synced() {
-            let mut record = Vec::with_capacity(table.len() + 1);
+            let mut record = self.record_room();
             Record::local(table, &mut record);
-            return self.replace_record(entity, id, Some(&record));
+            let written = self.replace_record(entity, id, Some(&record));
+            self.keep_record_room(record);
+            return written;
         }
         let written = match written {
             None => Written::Insert,

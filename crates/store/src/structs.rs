@@ -53,10 +53,8 @@ pub(crate) mod sealed {
             if let Some(old) = old.as_deref().filter(|_| !of.is_whole) {
                 carry_over(of, old, writer)?;
             }
-            let mut table = Vec::with_capacity(128);
-            writer.finish(&mut table);
             let written = old.is_some().then_some(&entity.stored_slots[..]);
-            tx.write_object(entity, id, old.as_deref(), &table, written)?;
+            tx.write_object(entity, id, old.as_deref(), writer.as_bytes(), written)?;
             self.set_id(id);
             Ok(id)
         }

@@ -1,7 +1,6 @@
 //! Transactions: snapshots to read, and the one that writes.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
 use reconvene_model::record::Record;
@@ -23,6 +22,9 @@ use crate::tracked::Outcome;
 
 /// How full the memory map may be when a write begins; beyond it the map grows first.
 const MAP_FILL_MAX_PERCENT: u64 = 75;
+
+/// How much room for a record is kept; one huge object must not hold memory until the end of its transaction.
+const RECORD_ROOM_BYTES_MAX: usize = 64 * 1024;
 
 thread_local! {
     /// The stores that this thread is writing to, by address.
@@ -60,13 +62,27 @@ pub struct WriteTxn<'s> {
     changes: ChangeLog,
     outcome: Arc<Outcome>,
     key: Vec<u8>,
+    /// Room for one record, kept from object to object.
+    record: Vec<u8>,
+    /// The newest id that was handed out, while it is known what is not stored under it.
+    fresh: Option<Fresh>,
+}
+
+/// An id that no object ever had, so that nothing needs to be looked up under it.
+#[derive(Clone, Copy, PartialEq)]
+struct Fresh {
+    entity: EntityId,
+    id: ObjectId,
+    /// Whether the object has a record by now. Nothing else was ever remembered of it.
+    exists: bool,
 }
 
 /// The largest ids of a transaction. What it handed out is noted when it ends, however it ends: an object of an undone
 /// transaction may still carry such an id, and must not find another object under it.
 struct LastIds<'s> {
     inner: &'s Inner,
-    ids: HashMap<EntityId, LastId>,
+    /// The entity that was asked for last comes first: a transaction mostly puts objects of one entity after another.
+    ids: Vec<(EntityId, LastId)>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -80,7 +96,7 @@ struct LastId {
 
 impl Drop for LastIds<'_> {
     fn drop(&mut self) {
-        self.inner.note_handed_out(self.ids.iter().map(|(&entity, id)| (entity, id.handed_out)));
+        self.inner.note_handed_out(self.ids.iter().map(|(entity, id)| (*entity, id.handed_out)));
     }
 }
 
@@ -119,11 +135,13 @@ impl<'s> WriteTxn<'s> {
             inner,
             engine: inner.engine.write()?,
             sync: SyncTx::default(),
-            last_ids: LastIds { inner, ids: HashMap::new() },
+            last_ids: LastIds { inner, ids: Vec::new() },
             index_changes: IndexChanges::default(),
             changes: ChangeLog::default(),
             outcome: Arc::default(),
             key: Vec::new(),
+            record: Vec::new(),
+            fresh: None,
         };
         let result = write(&mut tx)?;
         sync::before_commit(&mut tx)?;
@@ -157,12 +175,16 @@ impl<'s> WriteTxn<'s> {
 
     /// The record of an existing object.
     pub(crate) fn record(&self, entity: &EntityRuntime, id: ObjectId) -> Result<Option<&[u8]>> {
+        if self.fresh(entity, id).is_some_and(|fresh| !fresh.exists) {
+            return Ok(None);
+        }
         Ok(self.engine.get(entity.objects, &keys::object_key(id))?)
     }
 
     /// What is remembered of an object that does not exist.
     pub(crate) fn absent_record(&self, entity: &EntityRuntime, id: ObjectId) -> Result<Option<&[u8]>> {
         match entity.absent {
+            _ if self.fresh(entity, id).is_some() => Ok(None),
             Some(absent) => Ok(self.engine.get(absent, &keys::object_key(id))?),
             None => Ok(None),
         }
@@ -176,7 +198,11 @@ impl<'s> WriteTxn<'s> {
         new: Option<&[u8]>,
     ) -> Result<()> {
         let key = keys::object_key(id);
-        let old = self.engine.get(entity.objects, &key)?;
+        let fresh = self.fresh(entity, id);
+        let old = match fresh {
+            Some(Fresh { exists: false, .. }) => None,
+            _ => self.engine.get(entity.objects, &key)?,
+        };
         let kind = match (&old, new) {
             (None, None) => return Ok(()),
             (None, Some(_)) => ChangeKind::Inserted,
@@ -200,6 +226,9 @@ impl<'s> WriteTxn<'s> {
                 self.engine.delete(entity.objects, &key)?;
             }
         }
+        if let Some(fresh) = fresh {
+            self.fresh = Some(Fresh { exists: new.is_some(), ..fresh });
+        }
         self.changes.note(entity, id, kind);
         if self.index_changes.is_full() { self.apply_index_changes() } else { Ok(()) }
     }
@@ -214,6 +243,9 @@ impl<'s> WriteTxn<'s> {
         let absent = entity
             .absent
             .ok_or_else(|| StoreError::internal("a synced entity has a table of absent objects"))?;
+        if self.fresh(entity, id).is_some() {
+            self.fresh = None;
+        }
         match record {
             Some(record) => self.engine.put(absent, &keys::object_key(id), record)?,
             None => {
@@ -223,21 +255,41 @@ impl<'s> WriteTxn<'s> {
         Ok(())
     }
 
+    /// What is known of an object without a look, if its id is the newest that was handed out.
+    #[inline]
+    fn fresh(&self, entity: &EntityRuntime, id: ObjectId) -> Option<Fresh> {
+        self.fresh.filter(|fresh| fresh.id == id && fresh.entity == entity.def.id)
+    }
+
+    /// An empty buffer for a record; [`WriteTxn::keep_record_room`] takes it back.
+    pub(crate) fn record_room(&mut self) -> Vec<u8> {
+        let mut room = std::mem::take(&mut self.record);
+        room.clear();
+        room
+    }
+
+    pub(crate) fn keep_record_room(&mut self, room: Vec<u8>) {
+        if room.capacity() <= RECORD_ROOM_BYTES_MAX {
+            self.record = room;
+        }
+    }
+
     /// Hands out an id that no object of the entity ever had.
     pub(crate) fn next_id(&mut self, entity: &EntityRuntime) -> Result<ObjectId> {
-        let last = self.last_id(entity)?;
-        let next = last
+        let id = self.last_id_mut(entity)?;
+        let next = id
+            .last
             .checked_add(1)
             .ok_or_else(|| StoreError::IdsExhausted { entity: entity.def.name.clone() })?;
-        let id = self.last_ids.ids.entry(entity.def.id).or_default();
         *id = LastId { last: next, changed: true, handed_out: next };
+        self.fresh = Some(Fresh { entity: entity.def.id, id: next, exists: false });
         Ok(next)
     }
 
     /// Keeps all ids up to this one from being handed out.
     pub(crate) fn raise_high_water(&mut self, entity: &EntityRuntime, id: ObjectId) -> Result<()> {
-        if id > self.last_id(entity)? {
-            let last = self.last_ids.ids.entry(entity.def.id).or_default();
+        let last = self.last_id_mut(entity)?;
+        if id > last.last {
             (last.last, last.changed) = (id, true);
         }
         Ok(())
@@ -245,18 +297,25 @@ impl<'s> WriteTxn<'s> {
 
     /// The largest id that an object of the entity ever had.
     pub(crate) fn last_id(&mut self, entity: &EntityRuntime) -> Result<ObjectId> {
-        if let Some(id) = self.last_ids.ids.get(&entity.def.id) {
-            return Ok(id.last);
+        Ok(self.last_id_mut(entity)?.last)
+    }
+
+    fn last_id_mut(&mut self, entity: &EntityRuntime) -> Result<&mut LastId> {
+        let of = entity.def.id;
+        match self.last_ids.ids.iter().position(|(known, _)| *known == of) {
+            Some(at) => self.last_ids.ids.swap(0, at),
+            None => {
+                let stored = self.engine.get(self.inner.meta, keys::last_id_key(of).as_bytes())?;
+                let stored = stored.map(keys::object_id).transpose()?.unwrap_or(0);
+                let last = stored.max(self.inner.handed_out(of));
+                self.last_ids.ids.insert(0, (of, LastId { last, changed: false, handed_out: 0 }));
+            }
         }
-        let stored = self.engine.get(self.inner.meta, keys::last_id_key(entity.def.id).as_bytes())?;
-        let stored = stored.map(keys::object_id).transpose()?.unwrap_or(0);
-        let last = stored.max(self.inner.handed_out(entity.def.id));
-        self.last_ids.ids.insert(entity.def.id, LastId { last, changed: false, handed_out: 0 });
-        Ok(last)
+        Ok(&mut self.last_ids.ids[0].1)
     }
 
     fn store_last_ids(&mut self) -> Result<()> {
-        for (&entity, &LastId { last, changed, .. }) in &self.last_ids.ids {
+        for &(entity, LastId { last, changed, .. }) in &self.last_ids.ids {
             if changed {
                 self.engine.put(
                     self.inner.meta,

@@ -307,6 +307,13 @@ impl Drop for LmdbEngine {
     }
 }
 
+/// The environment in a directory, made if need be, with the settings of a store and nothing around it: the floor of the
+/// benchmarks.
+pub(crate) fn bare_environment(directory: &Path) -> Result<Env<WithoutTls>> {
+    std::fs::create_dir_all(directory).map_err(|error| SeamError::io("creating a directory", error))?;
+    open_environment(directory, &EngineOptions::default())
+}
+
 fn open_environment(directory: &Path, options: &EngineOptions) -> Result<Env<WithoutTls>> {
     let mut flags = EnvFlags::empty();
     if options.durability == Durability::Relaxed {

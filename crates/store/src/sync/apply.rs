@@ -331,6 +331,10 @@ impl Applier {
         let Some(bytes) = outbox::get(tx, number)? else {
             return Err(StoreError::NotOurs { number });
         };
+        // With the transaction its data goes; the verdict, which may name ops that were lost, must have come before.
+        if number > meta::decided(tx)? {
+            return Err(StoreError::VerdictMissing { number });
+        }
         let (head, block) = decode_tx(&bytes).map_err(|e| StoreError::damaged("outbox", e))?;
         let stamp = Stamp::new(head.hlc, head.origin);
         let mut ops = OpsReader::new(head.origin, block).map_err(|e| StoreError::damaged("outbox", e))?;

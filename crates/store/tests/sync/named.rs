@@ -1,6 +1,7 @@
 //! Histories that once went wrong, or easily would, by name.
 
-use reconvene_store::ToOne;
+use reconvene_model::Seq;
+use reconvene_store::{Delivery, StoreError, ToOne};
 
 use crate::world::{Shop, Town, World};
 
@@ -50,5 +51,18 @@ fn a_transaction_that_a_catch_up_brings_before_its_verdict_leaves_the_outbox_wit
     assert_eq!(world.devices[0].store().sync().undecided().unwrap(), 1);
     world.receive(0, 1, false);
     assert_eq!(world.devices[0].store().sync().undecided().unwrap(), 0);
+    world.check();
+}
+
+#[test]
+fn the_place_of_an_own_transaction_is_refused_before_its_verdict() {
+    let mut world = World::new(1, false);
+    world.settle();
+    world.devices[0].towns().put(&mut Town::default()).unwrap();
+    let sync = world.devices[0].store().sync();
+    let error = sync.apply(&[Delivery::Own { seq: Seq(1), number: 1 }]).unwrap_err();
+    assert!(matches!(error, StoreError::VerdictMissing { number: 1 }), "{error}");
+    assert_eq!(sync.undecided().unwrap(), 1);
+    world.settle();
     world.check();
 }
