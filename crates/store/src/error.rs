@@ -36,6 +36,15 @@ pub enum StoreError {
         /// The other process, if it is known.
         pid: Option<u32>,
     },
+    /// Another process has the directory open for reading, and what was asked for needs it closed.
+    #[error("the store in {path:?} is being read by another process; end that process first")]
+    ReadElsewhere {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A store in memory has no file to copy.
+    #[error("the store lives in memory and has no file to copy; open it in a directory")]
+    NotOnDisk,
     /// The directory holds the data of something else.
     #[error("the files in {path:?} belong to another program; choose another directory")]
     ForeignDirectory {

@@ -13,6 +13,7 @@
 pub mod __private;
 mod boxes;
 mod catalog;
+mod check;
 mod condition;
 mod enroll;
 mod entity;
@@ -22,6 +23,7 @@ mod index;
 mod index_changes;
 mod keys;
 mod lock;
+mod maintenance;
 mod object_box;
 mod objects;
 mod observer;
@@ -40,10 +42,12 @@ mod tracked;
 mod txn;
 
 pub use boxes::EntityBox;
+pub use check::{FINDINGS_MAX, Finding};
 pub use condition::Condition;
 pub use entity::{Entity, ToOne};
 pub use error::{Result, StoreError};
 pub use field::{FieldMap, FieldMapError, FieldReader, FieldWriter};
+pub use maintenance::{Compacted, DirectoryHold};
 pub use object_box::{Object, ObjectBox, ObjectQuery};
 pub use observer::{Changes, EntityChanges, Subscription};
 pub use open::StoreBuilder;

@@ -247,6 +247,20 @@ impl<A: ReadAccess> ObjectQuery<'_, A> {
         self.access.read(|snapshot| collect(&self.selection, &snapshot.0))
     }
 
+    /// Hands each result to a closure, in order, without keeping them all; what the closure returns ends it.
+    ///
+    /// All of it is one read transaction, with what [`Store::read`] says of long ones.
+    ///
+    /// # Errors
+    ///
+    /// As [`ObjectQuery::find`], and what the closure returns.
+    pub fn for_each(&self, mut take: impl FnMut(Object) -> Result<()>) -> Result<()> {
+        let def = &self.selection.entity().def;
+        self.access.read(|snapshot| {
+            self.selection.each(&snapshot.0.view(), |id, record| take(read_object(def, id, record)?))
+        })
+    }
+
     /// The ids of the results; it costs less than the results themselves.
     ///
     /// # Errors

@@ -27,6 +27,21 @@ pub(crate) fn unlock(file: &File) -> io::Result<()> {
     Ok(rustix::fs::flock(file, FlockOperation::Unlock)?)
 }
 
+/// Takes the exclusive lock of a whole file for this process without waiting; `false` when another process has a part of it.
+///
+/// This is the older kind of lock, which LMDB uses: it knows nothing of [`try_lock_exclusive`], and closing any file of this
+/// process by the same name ends it.
+pub(crate) fn try_lock_process_exclusive(file: &File) -> io::Result<bool> {
+    loop {
+        match rustix::fs::fcntl_lock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(true),
+            Err(Errno::AGAIN | Errno::ACCESS) => return Ok(false),
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 /// The number by which the operating system knows this process.
 pub(crate) fn process_id() -> u32 {
     std::process::id()

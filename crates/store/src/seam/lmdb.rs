@@ -22,7 +22,7 @@ use super::{MapUsage, Result, SeamError, TableId, check_table_name};
 use crate::os;
 
 /// Name of the data file in the store directory.
-const DATA_FILE: &str = "data.mdb";
+pub(crate) const DATA_FILE: &str = "data.mdb";
 
 /// Sizes of the memory map are multiples of this, and with it of every page size in use.
 const MAP_BYTES_STEP: u64 = 64 * 1024;

@@ -30,7 +30,7 @@ mod table;
 mod tree;
 
 pub use self::error::SeamError;
-pub(crate) use self::lmdb::bare_environment;
+pub(crate) use self::lmdb::{DATA_FILE, bare_environment};
 pub use self::options::Durability;
 pub(crate) use self::options::EngineOptions;
 pub(crate) use self::range::{Direction, KeyRange, prefix_end};

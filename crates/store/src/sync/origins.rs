@@ -152,7 +152,7 @@ pub(crate) fn unconfirmed<R: Reader>(
     Ok(verdicts)
 }
 
-fn read_verdict(row: &[u8]) -> Result<Verdict> {
+pub(crate) fn read_verdict(row: &[u8]) -> Result<Verdict> {
     let damaged = |e| StoreError::damaged("decisions", e);
     let number = |n: u64| u32::try_from(n).map_err(|e| StoreError::damaged("decisions", e));
     let mut bytes = Bytes::new(row);

@@ -110,7 +110,7 @@ pub(crate) fn all<R: Reader>(
         .collect()
 }
 
-fn read(tx: &impl CatalogLookup, number: TxNumber, row: &[u8]) -> Result<Rejected> {
+pub(crate) fn read(tx: &impl CatalogLookup, number: TxNumber, row: &[u8]) -> Result<Rejected> {
     let damaged = |e| StoreError::damaged("rejected", e);
     let mut bytes = Bytes::new(row);
     let kind = bytes.u8().map_err(damaged)?;
