@@ -5,7 +5,7 @@ use clap::{Arg, ArgAction, Command};
 
 use crate::options::{OptionSpec, SERVE};
 use crate::value::Kind;
-use crate::{demo, exit};
+use crate::{commands, demo, exit};
 
 /// Name of the subcommand that serves.
 pub(crate) const SERVE_COMMAND: &str = "serve";
@@ -23,16 +23,17 @@ pub(crate) const CHECK_CONFIG: &str = "check-config";
 pub(crate) fn command() -> Command {
     Command::new("reconvene")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Offline-first objects that sync: the server, and a demo")
+        .about("Offline-first objects that sync: the server, a demo, and tools for databases")
         .long_about(
             "Applications keep their objects in a local store and work offline; whenever they can, they sync them through a \
-             Reconvene server. This program is that server.",
+             Reconvene server. This program is that server, and holds the tools for looking into databases and caring for them.",
         )
         .after_help("\"reconvene COMMAND --help\" tells everything about a command.")
         .after_long_help(exit::HELP)
         .disable_help_subcommand(true)
         .subcommand(serve())
         .subcommand(demo::command())
+        .subcommands(commands::all())
 }
 
 fn serve() -> Command {

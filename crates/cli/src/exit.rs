@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use reconvene::StoreError;
+
 use crate::error::ConfigError;
 
 /// How the program ends; scripts may rely on the numbers.
@@ -16,6 +18,11 @@ pub(crate) enum Exit {
     /// Nothing was begun: the command line, the environment or the configuration file must be changed first.
     Usage = 2,
 }
+
+/// A mistake in what was asked for: nothing was begun, and the command must be changed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Mistake(pub(crate) String);
 
 /// The exit codes as help texts explain them.
 pub(crate) const HELP: &str = "Exit codes:
@@ -32,7 +39,21 @@ impl From<Exit> for ExitCode {
 /// Tells people why the program ends, and says which exit code that is.
 pub(crate) fn report(error: &anyhow::Error) -> Exit {
     complain(&format!("error: {error:#}"));
-    if error.chain().any(|cause| cause.is::<ConfigError>()) { Exit::Usage } else { Exit::Failure }
+    if error.chain().any(is_mistake) { Exit::Usage } else { Exit::Failure }
+}
+
+fn is_mistake(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let of_store = cause.downcast_ref::<StoreError>().is_some_and(|error| {
+        matches!(
+            error,
+            StoreError::UnknownEntity { .. }
+                | StoreError::UnknownProperty { .. }
+                | StoreError::NotOrdered { .. }
+                | StoreError::Condition(_)
+                | StoreError::ConditionText(_)
+        )
+    });
+    of_store || cause.is::<ConfigError>() || cause.is::<Mistake>()
 }
 
 /// Writes a line to standard error.

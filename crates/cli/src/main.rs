@@ -1,11 +1,12 @@
-//! The one binary of Reconvene: the sync server and the demo.
+//! The one binary of Reconvene: the sync server, the demo, and tools for databases.
 //!
 //! `options` declares every option once. `command` makes the command line of them, `file` reads the configuration file,
 //! `config` brings all sources together and checks the result, `schema` describes the file to editors. `value` and
 //! `secret` say what options take, `error` and `exit` how mistakes are told and what scripts see of them, `logging`
-//! where events go. `serve` runs the server, `demo` is all of the demo.
+//! where events go. `serve` runs the server, `demo` is all of the demo, and `commands` has the tools, one module each.
 
 mod command;
+mod commands;
 mod config;
 mod demo;
 mod error;
@@ -48,7 +49,8 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Exit> {
     match matches.subcommand() {
         Some((command::SERVE_COMMAND, matches)) => serve(matches),
         Some((command::DEMO_COMMAND, matches)) => demo::run(matches),
-        _ => print(&command::command().render_help().to_string()),
+        Some((name, matches)) => commands::run(name, matches),
+        None => print(&command::command().render_help().to_string()),
     }
 }
 

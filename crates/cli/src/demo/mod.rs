@@ -24,7 +24,8 @@ use crate::exit::{self, Exit};
 use check::Checked;
 use import::Import;
 use interrupt::{Interrupt, Interrupted};
-use report::{Screen, grouped};
+use report::Screen;
+pub(crate) use report::grouped;
 use stage::{Directories, Stage};
 
 /// The fewest cities that leave each scene one of its own.

@@ -1,0 +1,37 @@
+//! `reconvene compact`: a database without free pages.
+
+use std::path::PathBuf;
+
+use clap::{ArgMatches, Command};
+use reconvene::Store;
+
+use super::{DIR, dir, directory, required};
+use crate::demo::grouped;
+use crate::exit::{Exit, Mistake};
+
+pub(crate) const NAME: &str = "compact";
+
+pub(crate) fn command() -> Command {
+    Command::new(NAME)
+        .about("Makes the file of a closed database as small as its data")
+        .long_about(
+            "Makes the file of a closed database as small as its data. Space that removed objects leave is used again by \
+             new ones, so this is worth the while only after much was removed for good.\n\n\
+             The data is copied beside the old file, which needs as much free space, and takes its place in one step: a \
+             crash leaves either the old file or the new one. No process may have the database open, not even for reading.",
+        )
+        .arg(dir())
+}
+
+pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
+    let given = required::<PathBuf>(matches, DIR);
+    if !directory::holds_data(given) {
+        return Err(Mistake(format!("there is no database in {}", given.display())).into());
+    }
+    let sizes = Store::compact(directory::absolute(given)?)?;
+    crate::print(&format!(
+        "{} bytes before, {} bytes after\n",
+        grouped(sizes.bytes_before),
+        grouped(sizes.bytes_after)
+    ))
+}

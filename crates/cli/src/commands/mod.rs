@@ -1,0 +1,89 @@
+//! The everyday commands: looking into databases, moving data, keeping it safe. One module each.
+//!
+//! What they share: `directory` opens databases, `format` turns values into text and back, `rows` writes objects out,
+//! `table` is what people see, `file` creates files, `progress` tells how far it is.
+
+mod backup;
+mod backup_file;
+mod check;
+mod compact;
+mod directory;
+mod export;
+mod file;
+mod format;
+mod import;
+mod model;
+mod progress;
+mod query;
+mod restore;
+mod rows;
+mod stats;
+mod table;
+
+use clap::{Arg, ArgMatches, Command, value_parser};
+use std::path::PathBuf;
+
+use crate::exit::{self, Exit};
+
+/// The argument that names the database.
+const DIR: &str = "dir";
+
+/// The argument that names the entity.
+const ENTITY: &str = "entity";
+
+/// The subcommands, in the order in which help lists them.
+pub(crate) fn all() -> Vec<Command> {
+    let commands = [
+        query::command(),
+        stats::command(),
+        model::command(),
+        import::command(),
+        export::command(),
+        backup::command(),
+        restore::command(),
+        check::command(),
+        compact::command(),
+    ];
+    commands.into_iter().map(|command| command.after_long_help(exit::HELP)).collect()
+}
+
+/// Runs the subcommand of this name.
+///
+/// # Errors
+///
+/// Whatever keeps it from doing what was asked.
+pub(crate) fn run(name: &str, matches: &ArgMatches) -> anyhow::Result<Exit> {
+    match name {
+        query::NAME => query::run(matches),
+        stats::NAME => stats::run(matches),
+        model::NAME => model::run(matches),
+        import::NAME => import::run(matches),
+        export::NAME => export::run(matches),
+        backup::NAME => backup::run(matches),
+        restore::NAME => restore::run(matches),
+        check::NAME => check::run(matches),
+        compact::NAME => compact::run(matches),
+        _ => unreachable!("the command line knows no other subcommand"),
+    }
+}
+
+fn path(id: &'static str, value_name: &'static str) -> Arg {
+    Arg::new(id).value_name(value_name).value_parser(value_parser!(PathBuf)).required(true)
+}
+
+fn dir() -> Arg {
+    path(DIR, "DIR").help("The directory of the database")
+}
+
+fn entity() -> Arg {
+    Arg::new(ENTITY).value_name("ENTITY").required(true).help("The entity, by its name in the model")
+}
+
+fn flag(name: &'static str) -> Arg {
+    Arg::new(name).long(name).action(clap::ArgAction::SetTrue)
+}
+
+/// The value of a required argument.
+fn required<'m, T: Clone + Send + Sync + 'static>(matches: &'m ArgMatches, id: &str) -> &'m T {
+    matches.get_one(id).expect("the command line makes sure of required arguments")
+}
