@@ -75,6 +75,7 @@ impl<'a> Record<'a> {
     /// # Errors
     ///
     /// [`RecordError`] if the bytes are no record, or one of a newer release.
+    #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, RecordError> {
         let mut reader = Reader::new(bytes);
         let flags = reader.u8()?;
@@ -89,6 +90,7 @@ impl<'a> Record<'a> {
     }
 
     /// Appends the record of a local-only object.
+    #[inline]
     pub fn local(table: &[u8], out: &mut Vec<u8>) {
         out.push(0);
         out.extend_from_slice(table);

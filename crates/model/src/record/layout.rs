@@ -72,10 +72,12 @@ impl TableLayout {
     }
 
     /// The type of the property in this slot; `None` for the id, for retired properties and beyond the last slot.
+    #[inline]
     pub fn slot_type(&self, slot: usize) -> Option<PropertyType> {
         self.slot(slot).map(|slot| slot.ty)
     }
 
+    #[inline]
     pub(super) fn slot(&self, slot: usize) -> Option<Slot> {
         self.slots.get(slot).copied().flatten()
     }

@@ -23,6 +23,7 @@ impl<'a> Table<'a> {
     /// # Errors
     ///
     /// [`RecordError::Table`] if root, vtable or inline part lie outside the bytes.
+    #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, RecordError> {
         let damaged = |what| RecordError::Table { what };
         let start = u32_at(bytes, 0).ok_or(damaged("no root"))? as usize;
@@ -42,16 +43,19 @@ impl<'a> Table<'a> {
     }
 
     /// The number of slots that the writer knew.
+    #[inline]
     pub fn slots(&self) -> usize {
         self.vtable.len() / 2
     }
 
     /// All bytes of the table.
+    #[inline]
     pub fn as_bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
     /// Whether the property in this slot is null, or was not known to the writer.
+    #[inline]
     pub fn is_null(&self, slot: usize) -> bool {
         self.entry(slot) == 0
     }
@@ -84,6 +88,7 @@ impl<'a> Table<'a> {
     /// # Errors
     ///
     /// [`RecordError::Slot`] if the bytes are damaged or the type is none of these.
+    #[inline]
     pub fn int(&self, slot: usize, ty: PropertyType) -> Result<Option<i64>, RecordError> {
         use PropertyType as T;
         Ok(match ty {
@@ -102,6 +107,7 @@ impl<'a> Table<'a> {
     /// # Errors
     ///
     /// [`RecordError::Slot`] if the bytes are damaged.
+    #[inline]
     pub fn float(&self, slot: usize) -> Result<Option<f32>, RecordError> {
         Ok(self.fixed(slot, PropertyType::Float)?.map(f32::from_le_bytes))
     }
@@ -111,6 +117,7 @@ impl<'a> Table<'a> {
     /// # Errors
     ///
     /// [`RecordError::Slot`] if the bytes are damaged.
+    #[inline]
     pub fn double(&self, slot: usize) -> Result<Option<f64>, RecordError> {
         Ok(self.fixed(slot, PropertyType::Double)?.map(f64::from_le_bytes))
     }
@@ -120,6 +127,7 @@ impl<'a> Table<'a> {
     /// # Errors
     ///
     /// [`RecordError::Slot`] if the bytes are damaged or not UTF-8.
+    #[inline]
     pub fn str(&self, slot: usize) -> Result<Option<&'a str>, RecordError> {
         let ty = PropertyType::String;
         let Some(bytes) = self.bytes(slot, ty)? else { return Ok(None) };
@@ -136,6 +144,7 @@ impl<'a> Table<'a> {
     /// # Errors
     ///
     /// [`RecordError::Slot`] if the bytes are damaged.
+    #[inline]
     pub fn bytes(&self, slot: usize, ty: PropertyType) -> Result<Option<&'a [u8]>, RecordError> {
         let Some(place) = self.place(slot, 4, ty)? else { return Ok(None) };
         let damaged = RecordError::Slot { slot, ty, what: "it lies outside" };
@@ -167,6 +176,7 @@ impl<'a> Table<'a> {
     /// # Errors
     ///
     /// [`RecordError::Slot`] if the bytes are damaged.
+    #[inline]
     pub fn stored(&self, slot: usize, ty: PropertyType) -> Result<Option<Cow<'a, [u8]>>, RecordError> {
         if let Some(width) = ty.scalar_bytes() {
             let place = self.place(slot, width, ty)?;
@@ -209,11 +219,13 @@ impl<'a> Table<'a> {
         Ok(())
     }
 
+    #[inline]
     fn entry(&self, slot: usize) -> usize {
         u16_at(self.vtable, 2 * slot).unwrap_or(0) as usize
     }
 
     /// Where the inline bytes of a slot are; `None` if it is null.
+    #[inline]
     fn place(&self, slot: usize, width: usize, ty: PropertyType) -> Result<Option<usize>, RecordError> {
         match self.entry(slot) {
             0 => Ok(None),
@@ -224,6 +236,7 @@ impl<'a> Table<'a> {
         }
     }
 
+    #[inline]
     fn fixed<const N: usize>(&self, slot: usize, ty: PropertyType) -> Result<Option<[u8; N]>, RecordError> {
         let place = self.place(slot, N, ty)?;
         // The frame was checked to hold the inline part.
@@ -232,21 +245,25 @@ impl<'a> Table<'a> {
 }
 
 /// Follows the offset at `place` to a vector: where its elements begin, and how many there are.
+#[inline]
 fn vector(bytes: &[u8], place: usize) -> Option<(usize, usize)> {
     let target = place.checked_add(u32_at(bytes, place)? as usize)?;
     Some((target.checked_add(4)?, u32_at(bytes, target)? as usize))
 }
 
 /// Follows the offset at `place` to a string's bytes.
+#[inline]
 pub(super) fn follow(bytes: &[u8], place: usize) -> Option<&[u8]> {
     let (start, len) = vector(bytes, place)?;
     bytes.get(start..start.checked_add(len)?)
 }
 
+#[inline]
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..)?.first_chunk().copied().map(u16::from_le_bytes)
 }
 
+#[inline]
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().copied().map(u32::from_le_bytes)
 }

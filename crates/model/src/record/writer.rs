@@ -51,12 +51,14 @@ impl<'l> TableWriter<'l> {
     }
 
     /// Starts a new table whose properties are all null.
+    #[inline]
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.bytes.extend_from_slice(&self.layout.template);
     }
 
     /// Sets a property to null.
+    #[inline]
     pub fn set_null(&mut self, slot: usize) {
         if self.layout.slot(slot).is_some() {
             let entry = vtable_entry(slot);
@@ -69,6 +71,7 @@ impl<'l> TableWriter<'l> {
     /// # Panics
     ///
     /// As all setters: if there is no property in the slot, or it is of another type.
+    #[inline]
     pub fn set_int(&mut self, slot: usize, number: i64) {
         let place = self.present(slot);
         let ty = self.ty(slot);
@@ -85,16 +88,19 @@ impl<'l> TableWriter<'l> {
     }
 
     /// Sets a 32-bit float.
+    #[inline]
     pub fn set_float(&mut self, slot: usize, number: f32) {
         self.set_scalar(slot, PropertyType::Float, &number.to_le_bytes());
     }
 
     /// Sets a 64-bit float.
+    #[inline]
     pub fn set_double(&mut self, slot: usize, number: f64) {
         self.set_scalar(slot, PropertyType::Double, &number.to_le_bytes());
     }
 
     /// Sets a string, a Flex value, or a vector from its elements in little-endian, one after the other.
+    #[inline]
     pub fn set_bytes(&mut self, slot: usize, bytes: &[u8]) {
         let ty = self.ty(slot);
         let width = match ty {
@@ -212,6 +218,12 @@ impl<'l> TableWriter<'l> {
         Ok(())
     }
 
+    /// The table as it is; the writer keeps it until [`TableWriter::clear`].
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Appends the table; the writer keeps it until [`TableWriter::clear`].
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.bytes);
@@ -227,6 +239,7 @@ impl<'l> TableWriter<'l> {
         self.set_bytes(slot, &bytes);
     }
 
+    #[inline]
     fn set_scalar(&mut self, slot: usize, expected: PropertyType, bytes: &[u8]) {
         let ty = self.ty(slot);
         assert!(ty == expected, "slot {slot} holds a {ty}, not a {expected}");
@@ -235,11 +248,13 @@ impl<'l> TableWriter<'l> {
         self.bytes[place..place + bytes.len()].copy_from_slice(bytes);
     }
 
+    #[inline]
     fn ty(&self, slot: usize) -> PropertyType {
         self.layout.slot_type(slot).unwrap_or_else(|| panic!("there is no property in slot {slot}"))
     }
 
     /// Marks the property as present; returns the place of its inline bytes.
+    #[inline]
     fn present(&mut self, slot: usize) -> usize {
         let offset =
             self.layout.slot(slot).unwrap_or_else(|| panic!("there is no property in slot {slot}")).offset;
@@ -249,6 +264,7 @@ impl<'l> TableWriter<'l> {
     }
 
     /// Pads so that a vector's length is aligned to 4 and its elements to their width.
+    #[inline]
     fn align_vector(&mut self, width: usize) {
         let end = self.bytes.len();
         let elements = (end + 4).next_multiple_of(width.max(4));
@@ -256,11 +272,13 @@ impl<'l> TableWriter<'l> {
     }
 
     /// Lets the offset at `place` point to the end of what is written.
+    #[inline]
     fn point(&mut self, place: usize) {
         let offset = u32::try_from(self.bytes.len() - place).expect("a record is far shorter than 4 GiB");
         self.bytes[place..place + 4].copy_from_slice(&offset.to_le_bytes());
     }
 
+    #[inline]
     fn put_len(&mut self, len: usize) {
         let len = u32::try_from(len).expect("a record is far shorter than 4 GiB");
         self.bytes.extend_from_slice(&len.to_le_bytes());
