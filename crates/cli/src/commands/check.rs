@@ -10,8 +10,7 @@ use anyhow::Context;
 use clap::{ArgMatches, Command};
 use reconvene::{FINDINGS_MAX, Store};
 
-use super::{DIR, dir, directory, flag, required};
-use crate::demo::grouped;
+use super::{DIR, dir, directory, flag, required, table};
 use crate::exit::{Exit, complain};
 
 pub(crate) const NAME: &str = "check";
@@ -71,17 +70,17 @@ fn check(directory: &Path) -> anyhow::Result<Exit> {
         objects += store.objects(&entity.name)?.count().unwrap_or(0);
     }
     if findings.is_empty() {
-        return crate::print(&format!("no damage: {} objects read\n", grouped(objects)));
+        return crate::print(&format!("no damage: {} read\n", table::counted(objects, "object")));
     }
     let mut text = String::new();
     for finding in &findings {
-        text += &format!("{}\n", super::table::plain(&finding.to_string()));
+        text += &format!("{}\n", table::plain(&finding.to_string()));
     }
     crate::print(&text)?;
     let more = if findings.len() >= FINDINGS_MAX { " or more; it stopped there" } else { "" };
     complain(&format!(
-        "error: {} findings{more}; restore a backup, or let a device with an empty outbox sync anew",
-        grouped(findings.len() as u64)
+        "error: {}{more}; restore a backup, or let a device with an empty outbox sync anew",
+        table::counted(findings.len() as u64, "finding")
     ));
     Ok(Exit::Failure)
 }

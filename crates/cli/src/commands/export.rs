@@ -10,8 +10,7 @@ use super::file::{self, NewFile};
 use super::format::{self, Format};
 use super::query::{self, Failure, at_place};
 use super::rows::RowWriter;
-use super::{DIR, ENTITY, dir, directory, entity, progress, required};
-use crate::demo::grouped;
+use super::{DIR, ENTITY, dir, directory, entity, progress, required, table};
 use crate::exit::{self, Exit};
 
 pub(crate) const NAME: &str = "export";
@@ -99,7 +98,7 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
     match (count, file) {
         (Ok(count), Some(file)) => {
             file.keep()?;
-            exit::complain(&format!("{} objects written", grouped(count)));
+            exit::complain(&format!("{} written", table::counted(count, "object")));
         }
         (Ok(_), None) => {}
         (Err(Failure::Read(error)), _) => return Err(error.into()),

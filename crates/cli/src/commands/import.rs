@@ -17,8 +17,7 @@ use reconvene::{Object, Store, StoreBuilder, StoreError, TX_OPS_MAX};
 
 use super::export::NULL;
 use super::format::{self, Format};
-use super::{DIR, ENTITY, dir, directory, entity, flag, path, progress, required};
-use crate::demo::grouped;
+use super::{DIR, ENTITY, dir, directory, entity, flag, path, progress, required, table};
 use crate::exit::{Exit, Mistake};
 
 use columns::{Columns, Names};
@@ -153,12 +152,15 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
     let def = target.entity(entity)?;
     let rows = look_through(&mut input, &def, &names)?;
     if is_dry {
-        return crate::print(&format!("{} objects can be read; nothing was written\n", grouped(rows)));
+        return crate::print(&format!(
+            "{} can be read; nothing was written\n",
+            table::counted(rows, "object")
+        ));
     }
     let batch = usize::try_from(*required::<u64>(matches, BATCH)).unwrap_or(TX_OPS_MAX);
     let store = target.open()?;
     put_all(&store, &mut input, &def, &names, rows, batch)?;
-    crate::print(&format!("{} objects imported\n", grouped(rows)))
+    crate::print(&format!("{} imported\n", table::counted(rows, "object")))
 }
 
 fn open(given: &Path) -> anyhow::Result<Store> {
@@ -309,7 +311,8 @@ fn told(file: &str, done: u64, place: Option<Place>, error: StoreError) -> anyho
     let place = place.map(|place| format!(", {place}")).unwrap_or_default();
     let kept = match done {
         0 => "nothing was imported".to_owned(),
-        _ => format!("the first {} objects were imported, the others were not", grouped(done)),
+        1 => "the first object was imported, the others were not".to_owned(),
+        _ => format!("the first {} were imported, the others were not", table::counted(done, "object")),
     };
     anyhow!("{file}{place}: {error}{hint}; {kept}")
 }

@@ -79,9 +79,12 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
             let entities = model.schema().entities();
             let synced = entities.iter().filter(|entity| entity.is_synced()).count();
             crate::print(&format!(
-                "{}: {} entities, {synced} of them synced; the model can be used\n",
+                "{}: {}, {synced} of them synced; the model can be used\n",
                 path.display(),
-                entities.len()
+                match entities.len() {
+                    1 => "1 entity".to_owned(),
+                    number => format!("{number} entities"),
+                }
             ))
         }
         Some((DIFF, matches)) => {

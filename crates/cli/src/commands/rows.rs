@@ -95,8 +95,7 @@ impl<W: Write> RowWriter<W> {
         let to = match self.to {
             Inner::Table(mut to, table) => {
                 writeln!(to, "{table}")?;
-                let noun = if self.rows == 1 { "object" } else { "objects" };
-                writeln!(to, "{} {noun}", self.rows)?;
+                writeln!(to, "{}", table::counted(self.rows, "object"))?;
                 to
             }
             Inner::Json(mut to) => {

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 
+use crate::demo::grouped;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 /// The width where there is no terminal to ask.
@@ -20,6 +21,11 @@ pub(crate) fn new<'h>(headings: impl IntoIterator<Item = &'h str>) -> Table {
         .set_width(if terminal { terminal_width() } else { WIDTH })
         .set_header(headings.into_iter().map(plain));
     table
+}
+
+/// A number of things, with an s where there is not one.
+pub(crate) fn counted(number: u64, thing: &str) -> String {
+    format!("{} {thing}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
 /// Numbers stand to the right.

@@ -10,6 +10,7 @@ use serde::de::{DeserializeSeed, Error as _, SeqAccess, Visitor};
 use serde_json::{Map, Value as Json};
 
 use crate::commands::format::Format;
+use crate::commands::table;
 use crate::exit::Mistake;
 
 /// The longest line of an NDJSON file, in bytes.
@@ -128,8 +129,9 @@ fn each_csv(name: &str, delimiter: u8, text: impl Read, take: Take<'_>) -> anyho
         csv::ErrorKind::UnequalLengths { pos, expected_len, len } => {
             let line = pos.as_ref().map_or(0, csv::Position::line);
             anyhow::anyhow!(
-                "{name}, line {line}: {len} cells instead of {expected_len}; a cell with a delimiter or a line break in it \
-                 stands in quotes"
+                "{name}, line {line}: {} instead of {expected_len}; a cell with a delimiter or a line break in it \
+                 stands in quotes",
+                table::counted(*len, "cell")
             )
         }
         csv::ErrorKind::Utf8 { pos, err } => {

@@ -1,0 +1,137 @@
+//! Query, stats and model.
+
+use reconvene::Role;
+
+use crate::support::{Folder, open, with_notes};
+
+#[test]
+fn queries_order_limit_and_count() {
+    let folder = Folder::new();
+    drop(with_notes(&folder, 10));
+    let ids = |arguments: &[&str]| -> Vec<String> {
+        let out = folder.run(&[&["query", "data", "Note", "--format=csv"], arguments].concat()).ok();
+        out.lines().skip(1).map(|line| line.split(',').next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(ids(&["stars >= 5"]), ["6", "8", "9"]);
+    assert_eq!(ids(&["stars >= 5", "--order", "stars", "--desc", "--limit", "2"]), ["9", "8"]);
+    assert_eq!(ids(&["--order", "weight", "--desc", "--offset", "8"]), ["2", "1"]);
+    assert_eq!(ids(&["false"]).len(), 0);
+    let run = |arguments: &[&str]| folder.run(&[&["query", "data", "Note"], arguments].concat());
+    assert_eq!(run(&["id > 3", "--count"]).ok(), "7\n");
+    assert!(run(&["stars == 5", "--explain"]).ok().contains("stars"), "an index is named");
+    assert_eq!(run(&["false", "--format", "json"]).ok(), "[]\n");
+    let table = run(&["id == 2"]).ok();
+    assert!(
+        table.contains("| note number 000001 in the book |") && table.ends_with("\n1 object\n"),
+        "{table}"
+    );
+}
+
+#[test]
+fn mistakes_in_queries_are_told_with_their_place() {
+    let folder = Folder::new();
+    drop(with_notes(&folder, 1));
+    for (arguments, expected) in [
+        (&["data", "Note", "stars >"][..], "the condition `stars >`: line 1, column 8: expected a value"),
+        (&["data", "Note", "star == 1"], "the condition `star == 1`: "),
+        (&["data", "Note", "--order", "tags"], "Note.tags is of type StringVector, which has no order"),
+        (&["data", "Note", "--order", "star"], "Note has no property \"star\" (did you mean \"stars\"?)"),
+        (&["data", "note"], "there is no entity \"note\"; the model has Note, City"),
+        (&["nowhere", "Note"], "there is no database in nowhere; is it another directory?"),
+    ] {
+        let complaint = folder.run(&[&["query"], arguments].concat()).fails(2);
+        assert!(complaint.starts_with(expected), "{arguments:?}: {complaint}");
+    }
+    let run = folder.run(&["query", "data", "Note", "--desc"]);
+    assert_eq!(run.code, Some(2));
+    assert!(!folder.path("nowhere").exists());
+}
+
+#[test]
+fn what_is_stored_cannot_act_on_a_terminal() {
+    let folder = Folder::new();
+    folder.write("a.ndjson", "{\"text\": \"\\u001b[2J\\u0007red\"}\n");
+    folder.run(&["import", "data", "Note", "a.ndjson", "--create"]).ok();
+    let table = folder.run(&["query", "data", "Note"]).ok();
+    assert!(!table.contains('\u{1b}') && !table.contains('\u{7}') && table.contains("red"), "{table:?}");
+}
+
+#[test]
+fn stats_tell_devices_from_servers() {
+    let folder = Folder::new();
+    let store = with_notes(&folder, 4);
+    let stats = || -> serde_json::Value {
+        serde_json::from_str(&folder.run(&["stats", "data", "--format", "json"]).ok()).unwrap()
+    };
+    let device = stats();
+    assert_eq!(device["role"], "device");
+    assert_eq!(device["peer"], store.sync().peer().to_string());
+    assert_eq!(device["bytes"], std::fs::metadata(folder.path("data/data.mdb")).unwrap().len());
+    assert_eq!((&device["outbox"], &device["cursor"]), (&0.into(), &0.into()));
+    assert_eq!(device["entities"][0]["name"], "Note");
+    assert_eq!(device["entities"][0]["objects"], 4);
+    assert_eq!(device["entities"][1]["synced"], true);
+    let table = folder.run(&["stats", "data"]).ok();
+    assert!(table.contains("none: it has never synced"), "{table}");
+
+    let folder = Folder::new();
+    let server = open(&folder, Role::Server);
+    let stats = folder.run(&["stats", "data", "--format", "json"]).ok();
+    let stats: serde_json::Value = serde_json::from_str(&stats).unwrap();
+    assert_eq!((&stats["role"], &stats["head"]), (&"server".into(), &0.into()));
+    assert_eq!(stats["history"], format!("{:016x}", server.sync().epoch().unwrap()));
+    assert!(stats.get("cursor").is_none());
+}
+
+#[test]
+fn models_are_shown_checked_exported_and_compared() {
+    let folder = Folder::new();
+    drop(with_notes(&folder, 0));
+    folder.run(&["model", "export", "data", "--output", "model.json"]).ok();
+    let model = folder.read("model.json");
+    assert_eq!(folder.run(&["model", "export", "data"]).ok(), model);
+    let said = folder.run(&["model", "check", "model.json"]).ok();
+    assert_eq!(said, "model.json: 2 entities, 1 of them synced; the model can be used\n");
+    let shown = folder.run(&["model", "show", "data"]).ok();
+    assert_eq!(folder.run(&["model", "show", "model.json"]).ok(), shown);
+    assert!(
+        shown.contains("City (id 2, uid ") && shown.contains("), synced, conflicts by property"),
+        "{shown}"
+    );
+    assert!(shown.contains("| unique, indexed |") || shown.contains("unique"), "{shown}");
+
+    let changed = model
+        .replace("\"stars\"", "\"points\"")
+        .replacen("\"type\": 7", "\"type\": 8", 1)
+        .replace("\"City\"", "\"Town\"");
+    assert_ne!(changed, model);
+    folder.write("changed.json", &changed);
+    let run = folder.run(&["model", "diff", "data", "changed.json"]);
+    assert_eq!(run.code, Some(1), "{run:?}");
+    let expected =
+        "~ Note.stars: called points\n! Note.weight: Double instead of Float\n~ City: called Town\n";
+    assert_eq!(run.stdout, expected);
+    assert_eq!(folder.run(&["model", "diff", "model.json", "data"]).ok(), "the same\n");
+
+    folder.write(
+        "wrong.json",
+        model.replacen("\"modelVersionParserMinimum\": 5", "\"modelVersionParserMinimum\": 9", 1),
+    );
+    let complaint = folder.run(&["model", "check", "wrong.json"]).fails(1);
+    assert!(complaint.starts_with("cannot read wrong.json: the model file is of version 9"), "{complaint}");
+    folder.run(&["model", "check", "missing.json"]).fails(2);
+}
+
+#[test]
+fn help_of_every_command_tells_what_it_does() {
+    let folder = Folder::new();
+    let all = folder.run(&["--help"]).ok();
+    for command in ["query", "stats", "model", "import", "export", "backup", "restore", "check", "compact"] {
+        assert!(all.contains(&format!("\n  {command} ")), "{all}");
+        let help = folder.run(&[command, "--help"]).ok();
+        assert!(
+            help.contains("Exit codes:") && help.contains(&format!("Usage: reconvene {command}")),
+            "{help}"
+        );
+    }
+}
