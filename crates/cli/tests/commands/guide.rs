@@ -48,13 +48,16 @@ fn words(line: &str) -> Vec<String> {
 
 /// Whether what was printed is what was expected, where `...` stands for anything.
 fn fits(expected: &str, printed: &str) -> bool {
-    let mut parts = expected.split("...");
-    let Some(mut rest) = parts.next().and_then(|first| printed.strip_prefix(first)) else { return false };
-    let mut last = None;
-    for part in parts {
-        let Some(at) = rest.find(part) else { return false };
-        last = Some(part);
-        rest = &rest[at + part.len()..];
-    }
-    rest.is_empty() || last.is_some_and(str::is_empty)
+    let parts: Vec<_> = expected.split("...").collect();
+    let [first, middle @ .., last] = &parts[..] else { return expected == printed };
+    let Some(mut rest) = printed.strip_prefix(first).and_then(|rest| rest.strip_suffix(last)) else {
+        return false;
+    };
+    middle.iter().all(|part| match rest.find(part) {
+        Some(at) => {
+            rest = &rest[at + part.len()..];
+            true
+        }
+        None => false,
+    })
 }
