@@ -42,12 +42,15 @@ impl WriteTxn<'_> {
         table: &[u8],
         written: Option<&[u16]>,
     ) -> Result<()> {
-        let new = Table::parse(table).map_err(StoreError::bad_record)?;
-        let is_written =
-            |slot: usize| written.is_none_or(|slots| slots.iter().any(|&other| other as usize == slot));
-        self.check_links(entity, &new, &is_written)?;
-        if entity.unique_indexes().next().is_some() {
-            self.check_unique(entity, id, &new, &is_written)?;
+        let is_unique = entity.unique_indexes().next().is_some();
+        if is_unique || !entity.links.is_empty() {
+            let new = Table::parse(table).map_err(StoreError::bad_record)?;
+            let is_written =
+                |slot: usize| written.is_none_or(|slots| slots.iter().any(|&other| other as usize == slot));
+            self.check_links(entity, &new, &is_written)?;
+            if is_unique {
+                self.check_unique(entity, id, &new, &is_written)?;
+            }
         }
         if !entity.def.is_synced() {
             let mut record = self.record_room();
