@@ -10,12 +10,13 @@ use anyhow::Context;
 use clap::{ArgMatches, Command};
 use reconvene::{FINDINGS_MAX, Store};
 
-use super::{DIR, dir, directory, flag, required, table};
+use super::{DIR, dir, directory, required, table};
 use crate::exit::{Exit, complain};
 
 pub(crate) const NAME: &str = "check";
 
-const HERE: &str = "in-this-process";
+/// In the environment of the process that reads, so that it does not start another one.
+const READER: &str = "RECONVENE_CHECK_READER";
 
 pub(crate) fn command() -> Command {
     Command::new(NAME)
@@ -28,21 +29,20 @@ pub(crate) fn command() -> Command {
              a device that has nothing waiting in its outbox can as well sync anew into an empty directory.",
         )
         .arg(dir())
-        .arg(flag(HERE).hide(true))
 }
 
 pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
     let directory = required::<PathBuf>(matches, DIR);
-    if matches.get_flag(HERE) { check(directory) } else { in_child(directory) }
+    if std::env::var_os(READER).is_some() { check(directory) } else { in_child(directory) }
 }
 
 fn in_child(directory: &Path) -> anyhow::Result<Exit> {
     let program = std::env::current_exe().context("this program cannot find itself")?;
     let child = Process::new(program)
         .arg(NAME)
-        .arg(format!("--{HERE}"))
         .arg("--")
         .arg(directory)
+        .env(READER, "1")
         .stdin(Stdio::null())
         .status()
         .context("the process that reads the database cannot be started")?;

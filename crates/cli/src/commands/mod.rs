@@ -7,6 +7,7 @@ mod backup;
 mod backup_file;
 mod check;
 mod compact;
+mod completions;
 mod directory;
 mod export;
 mod file;
@@ -43,6 +44,7 @@ pub(crate) fn all() -> Vec<Command> {
         restore::command(),
         check::command(),
         compact::command(),
+        completions::command(),
     ];
     commands.into_iter().map(|command| command.after_long_help(exit::HELP)).collect()
 }
@@ -63,6 +65,7 @@ pub(crate) fn run(name: &str, matches: &ArgMatches) -> anyhow::Result<Exit> {
         restore::NAME => restore::run(matches),
         check::NAME => check::run(matches),
         compact::NAME => compact::run(matches),
+        completions::NAME => completions::run(matches),
         _ => unreachable!("the command line knows no other subcommand"),
     }
 }

@@ -123,10 +123,38 @@ fn models_are_shown_checked_exported_and_compared() {
 }
 
 #[test]
+fn completions_are_scripts_that_know_the_commands() {
+    let folder = Folder::new();
+    for (shell, beginning) in [("bash", "_reconvene()"), ("zsh", "#compdef reconvene"), ("fish", "# Print")] {
+        let script = folder.run(&["completions", shell]).ok();
+        assert!(script.starts_with(beginning), "{shell}: {}", &script[..200]);
+        for word in ["backup", "compact", "explain", "new-ids", "db-directory"] {
+            assert!(script.contains(word), "{shell} does not know {word}");
+        }
+    }
+    assert_eq!(folder.run(&["completions", "tcsh"]).code, Some(2));
+    // The shell itself says whether it can read the script.
+    folder.write("completions.bash", folder.run(&["completions", "bash"]).ok());
+    let read = std::process::Command::new("bash").arg("-n").arg(folder.path("completions.bash")).status();
+    assert!(read.is_ok_and(|status| status.success()));
+}
+
+#[test]
 fn help_of_every_command_tells_what_it_does() {
     let folder = Folder::new();
     let all = folder.run(&["--help"]).ok();
-    for command in ["query", "stats", "model", "import", "export", "backup", "restore", "check", "compact"] {
+    for command in [
+        "query",
+        "stats",
+        "model",
+        "import",
+        "export",
+        "backup",
+        "restore",
+        "check",
+        "compact",
+        "completions",
+    ] {
         assert!(all.contains(&format!("\n  {command} ")), "{all}");
         let help = folder.run(&[command, "--help"]).ok();
         assert!(
