@@ -152,9 +152,20 @@ fn run(steps: &[Step], on_disk: bool) {
             Step::Tick(ms) => world.tick(*ms),
         }
     }
+    // Before everything has arrived, outboxes and confirmed states are full; whole they are at any time.
+    check_stores(&world);
     world.settle();
     world.check();
     check_indexes(&world);
+    check_stores(&world);
+}
+
+/// What nobody has damaged must not be found damaged.
+fn check_stores(world: &World) {
+    assert_eq!(world.server.store().check().unwrap(), [], "on the server");
+    for device in &world.devices {
+        assert_eq!(device.store().check().unwrap(), [], "on {}", device.id());
+    }
 }
 
 /// An index that is out of step with its objects would let a code be taken twice, or refuse one that is free.

@@ -187,7 +187,11 @@ impl<'a> Plan<'a> {
             let id = match planned.id {
                 Some(id) => id,
                 None if entity.def.has_shared_ids() => key.1.counter,
-                None => global_ids::assign(tx, entity, key.1)?,
+                // A link of an object before it in the transaction may have reserved an id for it meanwhile.
+                None => match global_ids::local(tx, entity, key.1)? {
+                    Some(id) => id,
+                    None => global_ids::assign(tx, entity, key.1)?,
+                },
             };
             overlay::put_visible(tx, entity, id, key.1, Some(seq), &planned.state)?;
             changes::moved(tx, entity.def.id, id, planned.former_seq, seq)?;
