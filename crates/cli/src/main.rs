@@ -21,7 +21,7 @@ mod suggest;
 mod value;
 
 #[cfg(test)]
-mod guide;
+mod guide_tests;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

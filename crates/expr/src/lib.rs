@@ -14,6 +14,7 @@ mod span;
 
 pub use ast::{CompareOp, Expr, Literal, Path};
 pub use check::{CheckError, CheckErrorKind, DEPTH_MAX, check};
+pub use nearest::nearest;
 pub use parse::{ParseError, ParseErrorKind, TEXT_BYTES_MAX, parse};
 pub use predicate::{Conjunct, Place, Predicate, Test};
 pub use span::Span;

@@ -6,7 +6,12 @@ const WORD_CHARS_MAX: usize = 64;
 /// The known name that was most likely meant, if one is near enough to be worth a question.
 ///
 /// Case, dashes and underscores do not count, so that a name in the spelling of another language is found.
-pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+///
+/// ```
+/// assert_eq!(reconvene_expr::nearest("Titel", ["done", "title"]), Some("title"));
+/// assert_eq!(reconvene_expr::nearest("owner", ["done", "title"]), None);
+/// ```
+pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let is_short = |word: &str| word.chars().nth(WORD_CHARS_MAX).is_none();
     if !is_short(word) {
         return None;
@@ -60,5 +65,21 @@ mod tests {
             assert_eq!(nearest(word, known), near, "{word}");
         }
         assert_eq!(nearest(&"done".repeat(1_000_000), known), None);
+    }
+
+    #[test]
+    fn distances_are_counted() {
+        let count = |from, to| distance(&letters(from), &letters(to));
+        for (from, to, expected) in [
+            ("", "", 0),
+            ("", "ab", 2),
+            ("ab", "", 2),
+            ("ab", "ba", 1),
+            ("abc", "axc", 1),
+            ("kitten", "sitting", 3),
+        ] {
+            assert_eq!(count(from, to), expected, "{from} {to}");
+            assert_eq!(count(to, from), expected, "{to} {from}");
+        }
     }
 }

@@ -110,8 +110,8 @@ impl Catalog {
     /// The entity of this name, or an error that names the nearest one.
     pub(crate) fn expect(&self, name: &str) -> Result<&Arc<EntityRuntime>> {
         self.by_name(name).ok_or_else(|| {
-            let near = self.by_name.keys().find(|known| known.eq_ignore_ascii_case(name));
-            StoreError::UnknownEntity { name: name.to_owned(), near: near.cloned() }
+            let near = reconvene_expr::nearest(name, self.by_name.keys().map(String::as_str));
+            StoreError::UnknownEntity { name: name.to_owned(), near: near.map(str::to_owned) }
         })
     }
 }

@@ -3,7 +3,7 @@
 //! Numbers in keys are big-endian, so that byte order is numeric order.
 
 #[cfg(test)]
-mod golden;
+mod golden_tests;
 
 use reconvene_model::{EntityId, IndexId, ObjectId, PeerId, Seq, TxNumber};
 

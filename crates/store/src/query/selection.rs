@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use reconvene_expr::{CheckError, CheckErrorKind, CompareOp, Expr, Literal, Path, Predicate, check};
+use reconvene_expr::{CheckError, Expr, Predicate, check};
 use reconvene_model::record::{Record, Table};
 use reconvene_model::{EntityDef, ObjectId, PropertyDef, PropertyType};
 
@@ -298,12 +298,8 @@ pub(crate) fn order_property<'d>(def: &'d EntityDef, name: &str) -> Result<&'d P
 /// The property of this name, or an error that names the nearest one.
 pub(crate) fn property<'d>(def: &'d EntityDef, name: &str) -> Result<&'d PropertyDef> {
     def.property(name).ok_or_else(|| {
-        // Expressions know the nearest name: they meet the same mistakes.
-        let test = Expr::Compare { path: Path::property(name), op: CompareOp::Eq, value: Literal::Null };
-        let near = check(&test, def).err().and_then(|error| match *error.kind {
-            CheckErrorKind::UnknownProperty { near, .. } => near,
-            _ => None,
-        });
+        let names = def.properties.iter().map(|property| property.name.as_str());
+        let near = reconvene_expr::nearest(name, names).map(str::to_owned);
         StoreError::UnknownProperty { entity: def.name.clone(), name: name.to_owned(), near }
     })
 }

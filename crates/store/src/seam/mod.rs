@@ -18,14 +18,14 @@ mod lmdb;
 mod lmdb_tx;
 mod memory;
 #[cfg(test)]
-mod on_disk;
+mod on_disk_tests;
 mod options;
 #[cfg(test)]
-mod random;
+mod random_tests;
 mod range;
 mod reader;
 #[cfg(test)]
-mod suite;
+mod suite_tests;
 mod table;
 mod tree;
 

@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use proptest::prelude::*;
 
-use super::suite::{collect, on_disk};
+use super::suite_tests::{collect, on_disk};
 use super::*;
 
 /// One step of a random history.

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use super::suite::{fill, keys, on_disk};
+use super::suite_tests::{fill, keys, on_disk};
 use super::*;
 
 const MIB: u64 = 1024 * 1024;
@@ -300,7 +300,7 @@ fn hear() -> String {
 /// This test program again, running only the named test of this module.
 fn child(mut command: Command, test: &str, role: &str, directory: &Path) -> (Child, BufReader<ChildStdout>) {
     let mut child = command
-        .args(["--exact", &format!("seam::on_disk::{test}"), "--nocapture"])
+        .args(["--exact", &format!("seam::on_disk_tests::{test}"), "--nocapture"])
         .env(CHILD_ROLE, role)
         .env(CHILD_DIRECTORY, directory)
         .stdin(Stdio::piped())
