@@ -3,9 +3,10 @@
 //! ```no_run
 //! use std::time::Duration;
 //! use reconvene_server::{Authentication, Secret, Server};
-//! # fn open() -> reconvene_store::Store { unimplemented!("see reconvene_store::Store") }
+//! use reconvene_store::{Role, Store};
 //!
-//! let server = Server::builder(&open())
+//! let store = Store::builder("server-data").role(Role::Server).open()?;
+//! let server = Server::builder(&store)
 //!     .bind("127.0.0.1:9999".parse()?)
 //!     .authentication(Authentication::SharedSecret(Secret::new("open sesame")))
 //!     .start()?;
