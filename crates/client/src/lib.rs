@@ -6,9 +6,11 @@
 //! - [`options`]: where to, with which credentials, with which limits
 //! - [`status`]: what the client is doing, and waiting for it to have done something
 //! - [`event`]: what listeners are told
+//! - [`driver`]: what a client does on one connection, without socket and clock, for this crate's engine and for others
 //! - `engine`: the thread; `session`: one connection; `delivery`: from the protocol's words to the store's
 
 mod delivery;
+pub mod driver;
 mod engine;
 pub mod event;
 pub mod options;
@@ -21,6 +23,7 @@ use std::time::Duration;
 
 use reconvene_store::{OutboxListener, Store};
 
+pub use driver::{Driver, Progress};
 pub use event::SyncEvent;
 pub use options::{ClientError, SyncClientBuilder};
 pub use reconvene_protocol::{ClientConfig, Closed, ClosedBy, Code, Secret};

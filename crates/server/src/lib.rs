@@ -15,15 +15,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Threads: one accepts and drives all connections (`connection`), a few more do what may block for them, and one writes
+//! What the server does for its sessions is in [`conversation`], [`committing`], [`login`] and [`ring`], without sockets, threads
+//! and clocks. Around it, the engine: one thread accepts and drives all connections (`connection`), a few more do what may block for them, and one writes
 //! (`committer`). What was accepted goes out through the `ring`; who falls behind reads from the store.
 
 mod accept;
 mod committer;
+pub mod committing;
 mod connection;
-mod login;
+pub mod conversation;
+pub mod login;
 pub mod options;
-mod ring;
+pub mod ring;
 mod shared;
 
 use std::net::SocketAddr;

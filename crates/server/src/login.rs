@@ -10,9 +10,11 @@ use crate::options::Authentication;
 
 /// Why someone was not let in.
 #[derive(Debug)]
-pub(crate) struct Refusal {
-    pub(crate) code: Code,
-    pub(crate) message: String,
+pub struct Refusal {
+    /// The reason in a word that programs understand.
+    pub code: Code,
+    /// The reason for people.
+    pub message: String,
 }
 
 impl Refusal {
@@ -37,7 +39,11 @@ impl From<StoreError> for Refusal {
 }
 
 /// Judges a login; reads the store, and writes it when a peer comes for the first time.
-pub(crate) fn judge(
+///
+/// # Errors
+///
+/// The reason why the peer may not come in.
+pub fn judge(
     sync: &SyncHandle,
     authentication: &Authentication,
     request: &LoginRequest,

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 /// Accepted transactions that share a frame.
 #[derive(Debug)]
-pub(crate) struct Run {
+pub struct Run {
     txs: Vec<StoredTx>,
     /// For everyone who wrote none of it.
     frame: PushFrame,
@@ -22,7 +22,7 @@ pub(crate) struct Run {
 
 impl Run {
     /// Encodes the transactions of a commit, as many runs as frames are needed.
-    pub(crate) fn encode(txs: Vec<StoredTx>, frame_bytes_max: usize) -> Vec<Run> {
+    pub fn encode(txs: Vec<StoredTx>, frame_bytes_max: usize) -> Vec<Run> {
         let frames = PushFrame::encode(txs.iter().map(whole).collect(), frame_bytes_max);
         let mut txs = txs.into_iter().peekable();
         let run = |frame: PushFrame| {
@@ -36,22 +36,22 @@ impl Run {
     }
 
     /// The position of its first transaction.
-    pub(crate) fn first(&self) -> Seq {
+    pub fn first(&self) -> Seq {
         self.frame.first_seq()
     }
 
     /// The position of its last transaction.
-    pub(crate) fn last(&self) -> Seq {
+    pub fn last(&self) -> Seq {
         self.frame.last_seq()
     }
 
     /// The highest number of a transaction that `peer` wrote.
-    pub(crate) fn last_number_of(&self, peer: PeerId) -> Option<TxNumber> {
+    pub fn last_number_of(&self, peer: PeerId) -> Option<TxNumber> {
         self.txs.iter().filter(|tx| tx.origin == peer).map(|tx| tx.number).max()
     }
 
     /// The frames for a session of `peer` that has everything up to `after`.
-    pub(crate) fn frames_for(&self, peer: PeerId, after: Seq) -> Vec<PushFrame> {
+    pub fn frames_for(&self, peer: PeerId, after: Seq) -> Vec<PushFrame> {
         if after < self.first() && self.txs.iter().all(|tx| tx.origin != peer) {
             return vec![self.frame.clone()];
         }
@@ -77,7 +77,7 @@ fn whole(tx: &StoredTx) -> PushedTx {
 
 /// Where a session that has everything up to some position goes on.
 #[derive(Debug)]
-pub(crate) enum Next {
+pub enum Next {
     /// This run follows.
     Run(Arc<Run>),
     /// There is nothing newer.
@@ -88,7 +88,7 @@ pub(crate) enum Next {
 
 /// Recent runs, up to a number of bytes.
 #[derive(Debug)]
-pub(crate) struct Ring {
+pub struct Ring {
     runs: Mutex<Runs>,
     head: watch::Sender<Seq>,
     bytes_max: usize,
@@ -104,13 +104,13 @@ struct Runs {
 
 impl Ring {
     /// An empty ring of a history that stands at `head`.
-    pub(crate) fn new(head: Seq, bytes_max: usize) -> Self {
+    pub fn new(head: Seq, bytes_max: usize) -> Self {
         let runs = Runs { floor: head, ..Runs::default() };
         Ring { runs: Mutex::new(runs), head: watch::Sender::new(head), bytes_max }
     }
 
     /// Adds the run of a commit and wakes the sessions; the oldest runs make room.
-    pub(crate) fn push(&self, run: Run) {
+    pub fn push(&self, run: Run) {
         let last = run.last();
         {
             let mut ring = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
@@ -133,7 +133,7 @@ impl Ring {
     }
 
     /// What follows for a session that has everything up to `after`.
-    pub(crate) fn next(&self, after: Seq) -> Next {
+    pub fn next(&self, after: Seq) -> Next {
         let ring = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         if after < ring.floor {
             return Next::FallenBehind;

@@ -9,6 +9,7 @@ use reconvene_model::model_file::ModelFile;
 use reconvene_model::schema::SchemaError;
 use reconvene_model::{EntityDef, IndexId, PropertyFlags, Schema, Uid};
 
+use crate::__private::Image;
 use crate::catalog::{Catalog, EntityTables};
 use crate::enroll;
 use crate::entity::Entity;
@@ -43,6 +44,7 @@ pub struct StoreBuilder {
     time: Arc<dyn TimeSource>,
     identity_secret: Option<[u8; 32]>,
     engine: EngineOptions,
+    image: Option<Image>,
 }
 
 impl StoreBuilder {
@@ -55,7 +57,15 @@ impl StoreBuilder {
             time: Arc::new(SystemTimeSource),
             identity_secret: None,
             engine: EngineOptions::default(),
+            image: None,
         }
+    }
+
+    /// Opens a store in memory with what another one had committed, as a restart opens a directory.
+    #[doc(hidden)]
+    pub fn image(mut self, image: &Image) -> Self {
+        self.image = Some(image.clone());
+        self
     }
 
     /// Stores objects of this struct; the schema is brought up to date with it.
@@ -133,7 +143,13 @@ impl StoreBuilder {
     pub fn open(self) -> Result<Store> {
         let memory = self.directory.to_str().and_then(|directory| directory.strip_prefix(MEMORY));
         if memory == Some("") {
-            return Ok(Store::from_inner(Arc::new(self.open_in(None, None, None, Engine::memory())?)));
+            let engine = self.image.as_ref().map_or_else(Engine::memory, |image| image.0.engine());
+            let inner = Arc::new(self.open_in(None, None, None, engine)?);
+            if self.image.is_some() {
+                adopt::run(&inner)?;
+                enroll::run(&inner)?;
+            }
+            return Ok(Store::from_inner(inner));
         }
         let name = match memory {
             Some(_) => self.directory.clone(),

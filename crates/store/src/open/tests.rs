@@ -59,3 +59,26 @@ fn the_data_of_another_program_is_refused_with_nothing_changed() {
         check_refused(directory.path(), |error| matches!(error, StoreError::ForeignDirectory { .. }));
     }
 }
+
+#[test]
+fn an_image_of_a_store_in_memory_opens_as_a_directory_would() {
+    let open = |image: Option<&Image>| {
+        let builder = Store::builder("memory:").description(description());
+        match image {
+            Some(image) => builder.image(image).open().unwrap(),
+            None => builder.open().unwrap(),
+        }
+    };
+    let put = |store: &Store| store.objects("Task").unwrap().put(&mut crate::Object::new()).unwrap();
+    let store = open(None);
+    assert_eq!(put(&store), 1);
+    let image = Image::of(&store).unwrap();
+    assert_eq!(put(&store), 2);
+    let copy = open(Some(&image));
+    assert_eq!(
+        (copy.sync().peer(), copy.objects("Task").unwrap().count().unwrap()),
+        (store.sync().peer(), 1)
+    );
+    assert_eq!(put(&copy), 2, "the copy goes its own way");
+    assert_eq!(open(Some(&image)).objects("Task").unwrap().count().unwrap(), 1, "an image stays what it is");
+}

@@ -55,6 +55,11 @@ enum Until {
 }
 
 impl MemoryEngine {
+    /// An engine that begins with this content.
+    pub(super) fn of(version: Version) -> Self {
+        MemoryEngine { published: RwLock::new(version), writer: Mutex::default() }
+    }
+
     pub(super) fn read(&self) -> Version {
         self.published.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

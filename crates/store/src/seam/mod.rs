@@ -76,6 +76,14 @@ impl Engine {
         Engine::Memory(MemoryEngine::default())
     }
 
+    /// What a memory engine has committed; `None` on disk.
+    pub(crate) fn image(&self) -> Option<MemoryImage> {
+        match self {
+            Engine::Lmdb(_) => None,
+            Engine::Memory(engine) => Some(MemoryImage(engine.read())),
+        }
+    }
+
     /// Opens the table of this name, creating it if need be, in a write transaction of its own.
     ///
     /// # Errors
@@ -222,6 +230,17 @@ impl Engine {
             Engine::Lmdb(engine) => engine.is_read_only(),
             Engine::Memory(_) => false,
         }
+    }
+}
+
+/// What a memory engine has committed at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct MemoryImage(Version);
+
+impl MemoryImage {
+    /// A new engine that begins with this content.
+    pub(crate) fn engine(&self) -> Engine {
+        Engine::Memory(MemoryEngine::of(self.0.clone()))
     }
 }
 

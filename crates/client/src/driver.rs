@@ -1,0 +1,249 @@
+//! One connection without its socket: frames in, deliveries to the store, frames out.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use reconvene_model::{Seq, TxHash, TxNumber};
+use reconvene_protocol::{
+    ClientConfig, ClientEvent, ClientLogin, ClientSession, Closed, ClosedBy, Code, Credential, Cursor,
+    LoginAccepted, SchemaHashes,
+};
+use reconvene_store::{Store, StoreError};
+
+use crate::delivery::Inbox;
+
+/// The bytes of received messages after which they are applied, although more may be ready.
+pub const APPLY_BYTES: usize = 8 * 1024 * 1024;
+
+/// The frames after which they are applied, although more may be ready.
+pub const APPLY_FRAMES: usize = 256;
+
+/// What became durable in the store; told right after the commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Progress {
+    /// The server took the login, and what it said about this store's transactions is stored.
+    LoggedIn,
+    /// What the server sent since the last commit is stored.
+    Applied {
+        /// How many objects it concerned.
+        objects: u64,
+        /// The transactions that the server did not take, or not whole.
+        rejected: Vec<TxNumber>,
+    },
+    /// A catch-up ended here.
+    CaughtUp(Seq),
+}
+
+/// A session with the store that it serves: everything a client does on a connection except for moving bytes and waiting.
+///
+/// Whoever owns the connection hands in what happens, calls [`carry_out`](Self::carry_out), sends what
+/// [`poll_message`](Self::poll_message) gives, and waits until [`poll_timeout`](Self::poll_timeout) at most. Time is a
+/// `Duration` since any start that stays the same for the connection.
+pub struct Driver {
+    store: Store,
+    session: ClientSession,
+    inbox: Inbox,
+    closed: Option<Closed>,
+}
+
+impl Driver {
+    /// The driver of a connection that has just been opened.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read.
+    pub fn new(
+        store: &Store,
+        config: ClientConfig,
+        credentials: Vec<Credential>,
+        now: Duration,
+    ) -> Result<Driver, StoreError> {
+        let sync = store.sync();
+        let state = sync.login_state()?;
+        let schema = store.schema();
+        let login = ClientLogin {
+            key: sync.key().clone(),
+            credentials,
+            schema: SchemaHashes { base: schema.base_hash(), full: schema.full_hash() },
+            cursor: Cursor { epoch: state.cursor.epoch, view: state.cursor.view, seq: state.cursor.seq },
+            last_number: state.last_number,
+            last_hash: state.last_hash,
+            confirmed: state.decided,
+            capabilities: Vec::new(),
+        };
+        Ok(Driver {
+            store: store.clone(),
+            session: ClientSession::new(config, login, now),
+            inbox: Inbox::default(),
+            closed: None,
+        })
+    }
+
+    /// The session, to hand in frames, deadlines, local commits and the end of the connection.
+    pub fn session(&mut self) -> &mut ClientSession {
+        &mut self.session
+    }
+
+    /// How the session ended, once it has.
+    pub fn closed(&self) -> Option<&Closed> {
+        self.closed.as_ref()
+    }
+
+    /// The next frame to send.
+    pub fn poll_message(&mut self) -> Option<Bytes> {
+        self.session.poll_message()
+    }
+
+    /// When to call [`ClientSession::handle_timeout`].
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        self.session.poll_timeout()
+    }
+
+    /// Carries out what the session asks for; everything that came together is applied together.
+    pub fn carry_out(&mut self, tell: &mut dyn FnMut(Progress)) {
+        while let Some(event) = self.session.poll_event() {
+            let done = match event {
+                ClientEvent::LoggedIn(accepted) => self.logged_in(accepted, tell),
+                ClientEvent::Verdicts(verdicts) => {
+                    self.inbox.verdicts(verdicts);
+                    Ok(())
+                }
+                ClientEvent::CatchUp { states, upto_seq } => {
+                    self.inbox.states(states, upto_seq);
+                    Ok(())
+                }
+                ClientEvent::CatchUpDone(seq) => {
+                    self.inbox.catch_up_done(seq);
+                    self.apply(tell).map(|()| tell(Progress::CaughtUp(seq)))
+                }
+                ClientEvent::Pushed(txs) => {
+                    self.inbox.pushed(txs);
+                    Ok(())
+                }
+                ClientEvent::SendTxs { from, txs_max, bytes_max, .. } => {
+                    self.send_txs(from, txs_max, bytes_max)
+                }
+                ClientEvent::Closed(closed) => {
+                    self.closed = Some(closed);
+                    Ok(())
+                }
+            };
+            let done = done.and_then(|()| match self.inbox.bytes() >= APPLY_BYTES {
+                true => self.apply(tell),
+                false => Ok(()),
+            });
+            if let Err(problem) = done {
+                self.end(problem);
+                return;
+            }
+        }
+        if let Err(problem) = self.apply(tell) {
+            self.end(problem);
+        }
+    }
+
+    /// Ends the session from this side and keeps the reason.
+    fn end(&mut self, problem: Problem) {
+        self.inbox.clear();
+        tracing::error!(code = problem.code.name(), reason = problem.reason, "sync cannot go on");
+        self.session.close(problem.code, &problem.reason);
+        self.closed = Some(Closed { by: ClosedBy::Us, code: problem.code, reason: problem.reason });
+    }
+
+    fn logged_in(
+        &mut self,
+        accepted: Box<LoginAccepted>,
+        tell: &mut dyn FnMut(Progress),
+    ) -> Result<(), Problem> {
+        let sync = self.store.sync();
+        if accepted.decided_number > 0 {
+            match sync.hash_of(accepted.decided_number)? {
+                Some(hash) if hash == accepted.decided_hash => {}
+                Some(_) => {
+                    return Err(Problem::copied(
+                        "the server has decided on other writes under this identity",
+                    ));
+                }
+                None if accepted.decided_number > sync.login_state()?.last_number => {
+                    return Err(Problem::copied(
+                        "the server has decided on writes that this directory does not hold",
+                    ));
+                }
+                None => {
+                    return Err(Problem::server_lost(
+                        "the server has forgotten writes of this device that it had acknowledged",
+                    ));
+                }
+            }
+        } else if sync.outbox(0, 1, 0)?.first().is_some_and(|first| !follows_nothing(first)) {
+            return Err(Problem::server_lost(
+                "the server does not know this device's earlier writes any more",
+            ));
+        }
+        self.inbox.login(accepted);
+        self.apply(tell)?;
+        tell(Progress::LoggedIn);
+        Ok(())
+    }
+
+    fn send_txs(&mut self, from: TxNumber, txs_max: usize, bytes_max: usize) -> Result<(), Problem> {
+        let txs = self.store.sync().outbox(from.saturating_sub(1), txs_max, bytes_max)?;
+        let txs = txs.into_iter().map(|tx| (tx.number, Bytes::from(tx.bytes))).collect();
+        self.session
+            .handle_txs(txs)
+            .map_err(|error| Problem { code: Code::ClientFailed, reason: error.to_string() })
+    }
+
+    fn apply(&mut self, tell: &mut dyn FnMut(Progress)) -> Result<(), Problem> {
+        if self.inbox.is_empty() {
+            return Ok(());
+        }
+        let applied = self.store.sync().apply(&self.inbox.deliveries())?;
+        self.inbox.clear();
+        self.session.handle_durable(applied.decided);
+        tell(Progress::Applied { objects: applied.objects, rejected: applied.rejected });
+        Ok(())
+    }
+}
+
+/// Whether a transaction is the first of its origin.
+fn follows_nothing(tx: &reconvene_store::OutboxTx) -> bool {
+    reconvene_model::change::decode_tx(&tx.bytes).is_ok_and(|(head, _)| head.previous == TxHash::NONE)
+}
+
+/// Why the session cannot go on, seen from this side.
+struct Problem {
+    code: Code,
+    reason: String,
+}
+
+impl Problem {
+    fn copied(what: &str) -> Self {
+        Problem {
+            code: Code::IdentityForked,
+            reason: format!(
+                "{what}: the directory is a copy, or was restored from a backup; nothing was changed, its unsent writes \
+                 are kept in it"
+            ),
+        }
+    }
+
+    fn server_lost(what: &str) -> Self {
+        Problem {
+            code: Code::HistoryLost,
+            reason: format!("{what}: it was restored from a backup or replaced; nothing was changed here"),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let code = match error {
+            StoreError::OtherHistory { .. } => Code::HistoryLost,
+            StoreError::Disorder { .. } | StoreError::VerdictMissing { .. } => Code::OrderViolated,
+            _ => Code::ClientFailed,
+        };
+        Problem { code, reason: error.to_string() }
+    }
+}

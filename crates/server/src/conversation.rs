@@ -1,0 +1,276 @@
+//! One session without its socket: what it asks of the server, and how it follows the history.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use reconvene_model::{PeerId, TxNumber};
+use reconvene_protocol::{
+    Closed, Code, LoginAnswer, LoginRequest, Nonce, SendError, ServerConfig, ServerEvent, ServerSession,
+};
+use reconvene_store::{Break, Chunk, ChunkStart, Decision, StoreError};
+
+use crate::committing::Reply;
+use crate::login::{self, Refusal};
+use crate::ring::{Next, Ring};
+
+/// The bytes that may wait in a session before the next part of the history is fetched for it.
+const QUEUE_BYTES: usize = 512 * 1024;
+
+/// A session with what the server has to do for it: everything but moving bytes, waiting, and reading and writing the store.
+///
+/// Whoever owns the connection hands in what happens, carries out what [`poll_wanted`](Self::poll_wanted) gives, lets it
+/// [`follow`](Self::follow) the history, and sends what [`poll_message`](Self::poll_message) gives. Time is a `Duration` since
+/// any start that stays the same for the connection.
+pub struct Conversation {
+    session: ServerSession,
+    following: Following,
+    /// Whether a chunk of the history is being read for it.
+    reading: bool,
+    /// Uploads without answer.
+    undecided: usize,
+    /// The highest own transaction of whose verdict the client was told.
+    told: TxNumber,
+    queue_bytes_max: usize,
+    verdicts: u64,
+}
+
+/// Something that the server has to do for a session.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Wanted {
+    /// To judge a login and answer with [`Conversation::handle_login`].
+    Login(Box<LoginRequest>),
+    /// To decide on transactions and answer with [`Conversation::handle_decided`]; answers come in the order of the questions.
+    Decide {
+        /// Who sent them.
+        peer: PeerId,
+        /// The transactions as they came.
+        txs: Vec<Bytes>,
+    },
+    /// To forget verdicts up to this number; that it happens late, or not at all, does no harm.
+    Confirmed {
+        /// Who holds them.
+        peer: PeerId,
+        /// Up to which number.
+        number: TxNumber,
+    },
+    /// Nothing more: the session is over. What [`Conversation::poll_message`] still gives is the farewell.
+    Closed(Closed),
+}
+
+/// How a session follows the history.
+#[derive(Clone, Copy)]
+enum Following {
+    /// Not logged in.
+    Nothing,
+    /// Reading from the store, from here on.
+    CatchUp(ChunkStart),
+    /// Reading from the ring.
+    Live,
+}
+
+/// Why no more of the history was fetched for a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fed {
+    /// What was fetched before has to leave first.
+    Full,
+    /// There is nothing more at this moment; something will wake the session when there is.
+    Empty,
+    /// To read a chunk from here and answer with [`Conversation::handle_chunk`].
+    Chunk(ChunkStart),
+}
+
+impl Conversation {
+    /// The session of a connection that has just been opened; see [`ServerSession::new`].
+    pub fn new(config: ServerConfig, nonce: Nonce, server_time_ms: u64, now: Duration) -> Conversation {
+        Conversation {
+            queue_bytes_max: QUEUE_BYTES.min(config.queue_bytes_max),
+            session: ServerSession::new(config, nonce, server_time_ms, now),
+            following: Following::Nothing,
+            reading: false,
+            undecided: 0,
+            told: 0,
+            verdicts: 0,
+        }
+    }
+
+    /// The session, to hand in frames, deadlines and the end of the connection.
+    pub fn session(&mut self) -> &mut ServerSession {
+        &mut self.session
+    }
+
+    /// The next thing to do.
+    pub fn poll_wanted(&mut self) -> Option<Wanted> {
+        while let Some(event) = self.session.poll_event() {
+            match event {
+                ServerEvent::LoginRequested(request) => return Some(Wanted::Login(request)),
+                ServerEvent::Uploaded(txs) => {
+                    let Some(peer) = self.session.peer() else { continue };
+                    self.undecided += 1;
+                    return Some(Wanted::Decide { peer, txs: txs.into_iter().map(|tx| tx.bytes).collect() });
+                }
+                ServerEvent::Confirmed(number) => {
+                    let Some(peer) = self.session.peer() else { continue };
+                    return Some(Wanted::Confirmed { peer, number });
+                }
+                ServerEvent::Closed(closed) => return Some(Wanted::Closed(closed)),
+            }
+        }
+        None
+    }
+
+    /// The next frame to send.
+    pub fn poll_message(&mut self) -> Option<Bytes> {
+        self.session.poll_message()
+    }
+
+    /// When to call [`ServerSession::handle_timeout`].
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        self.session.poll_timeout()
+    }
+
+    /// Whether some upload has no answer yet.
+    pub fn is_waiting_for_decisions(&self) -> bool {
+        self.undecided > 0
+    }
+
+    /// Whether the session follows what is committed, so that a commit wakes it.
+    pub fn is_live(&self) -> bool {
+        matches!(self.following, Following::Live)
+    }
+
+    /// How many verdicts were sent.
+    pub fn verdicts(&self) -> u64 {
+        self.verdicts
+    }
+
+    /// Takes the answer to [`Wanted::Login`].
+    pub fn handle_login(&mut self, answer: Result<LoginAnswer, Refusal>, now: Duration) {
+        match answer {
+            Ok(answer) => {
+                self.following = Following::CatchUp(ChunkStart::after(answer.catch_up_from));
+                self.told = answer.decided_number;
+                self.session.accept_login(answer, now);
+            }
+            Err(refusal) => self.session.refuse_login(refusal.code, &refusal.message),
+        }
+    }
+
+    /// Takes the answer to [`Wanted::Decide`].
+    pub fn handle_decided(&mut self, reply: Reply) {
+        self.undecided = self.undecided.saturating_sub(1);
+        let decided = match reply {
+            Ok(decided) => decided,
+            Err(_) => {
+                let reason = "the server could not store what was uploaded; nothing of it was taken, send it again later";
+                self.session.close(Code::ServerFailed, reason);
+                return;
+            }
+        };
+        let mut verdicts = Vec::with_capacity(decided.len());
+        for decided in decided {
+            match decided.decision {
+                Decision::Verdict { number, verdict } => {
+                    self.told = self.told.max(number);
+                    verdicts.push(login::verdict((number, verdict)));
+                }
+                Decision::Known { number } => self.told = self.told.max(number),
+                Decision::Broken { what, reason } => {
+                    tracing::warn!(peer = %decided.peer, reason, "a client uploaded what is no transaction of its own");
+                    let code = match what {
+                        Break::Chain => Code::TxChainBroken,
+                        Break::Gap => Code::TxGap,
+                        Break::Content => Code::TxInvalid,
+                    };
+                    self.session.close(code, &reason);
+                    return;
+                }
+            }
+        }
+        self.verdicts += verdicts.len() as u64;
+        if let Err(error) = self.session.send_verdicts(verdicts) {
+            self.send_failed(error);
+        }
+    }
+
+    /// Takes the answer to [`Fed::Chunk`].
+    pub fn handle_chunk(&mut self, chunk: Result<Chunk, StoreError>) {
+        self.reading = false;
+        let chunk = match chunk {
+            Ok(chunk) => chunk,
+            Err(error) => {
+                tracing::error!(%error, "the history could not be read");
+                self.session
+                    .close(Code::ServerFailed, "the server could not read its history; its log says why");
+                return;
+            }
+        };
+        self.following = Following::CatchUp(chunk.next);
+        if let Some(block) = chunk.block
+            && let Err(error) = self.session.send_catch_up(block.into(), chunk.upto)
+        {
+            self.send_failed(error);
+            return;
+        }
+        if chunk.last {
+            match self.session.send_catch_up_done(chunk.upto) {
+                Ok(()) => self.following = Following::Live,
+                Err(error) => self.send_failed(error),
+            }
+        }
+    }
+
+    /// Whether more of the history may be fetched for it.
+    pub fn has_room(&self) -> bool {
+        self.session.queue_bytes() < self.queue_bytes_max
+    }
+
+    /// Fetches what comes next in the history, as long as what was fetched before is on its way.
+    pub fn follow(&mut self, ring: &Ring) -> Fed {
+        while self.session.is_logged_in() {
+            if !self.has_room() {
+                return Fed::Full;
+            }
+            match self.following {
+                Following::Nothing => return Fed::Empty,
+                Following::CatchUp(_) if self.reading => return Fed::Empty,
+                Following::CatchUp(start) => {
+                    self.reading = true;
+                    return Fed::Chunk(start);
+                }
+                Following::Live => {
+                    let (Some(peer), Some(sent)) = (self.session.peer(), self.session.sent_seq()) else {
+                        return Fed::Empty;
+                    };
+                    match ring.next(sent) {
+                        Next::UpToDate => return Fed::Empty,
+                        Next::FallenBehind => self.following = Following::CatchUp(ChunkStart::after(sent)),
+                        // With its own transaction confirmed, a client forgets what it wrote; the verdict, which may name
+                        // ops that were lost, has to come before. It is on its way and wakes the session.
+                        Next::Run(run) if run.last_number_of(peer) > Some(self.told) => return Fed::Empty,
+                        Next::Run(run) => {
+                            for frame in run.frames_for(peer, sent) {
+                                if let Err(error) = self.session.send_push(&frame) {
+                                    self.send_failed(error);
+                                    return Fed::Empty;
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        Fed::Empty
+    }
+
+    fn send_failed(&mut self, error: SendError) {
+        match error {
+            // The session is over; what it missed it gets at the next login.
+            SendError::NotLoggedIn => {}
+            error => {
+                tracing::error!(%error, "the server could not send what it should have");
+                self.session.close(Code::ServerFailed, &error.to_string());
+            }
+        }
+    }
+}
