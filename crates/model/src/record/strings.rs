@@ -27,17 +27,27 @@ impl<'a> StringVector<'a> {
         self.len == 0
     }
 
-    /// The strings in order; an error for one that is damaged.
+    /// The strings in order; an error for one that is damaged, and for those that have more bytes together than the table.
+    ///
+    /// Whoever collects the strings takes no more memory than the table does, even if damage lets them share their bytes.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Result<&'a str, RecordError>> + use<'a> {
         let vector = *self;
-        (0..self.len).map(move |at| vector.get(at))
+        let mut left = self.bytes.len();
+        (0..self.len).map(move |at| {
+            let string = vector.get(at)?;
+            left = left.checked_sub(string.len()).ok_or(vector.damaged("its strings share their bytes"))?;
+            Ok(string)
+        })
     }
 
     fn get(&self, at: usize) -> Result<&'a str, RecordError> {
-        let damaged = |what| RecordError::Slot { slot: self.slot, ty: PropertyType::StringVector, what };
         let place = self.start + 4 * at;
-        let string = super::table::follow(self.bytes, place).ok_or(damaged("a string lies outside"))?;
-        std::str::from_utf8(string).map_err(|_| damaged("a string is not UTF-8"))
+        let string = super::table::follow(self.bytes, place).ok_or(self.damaged("a string lies outside"))?;
+        std::str::from_utf8(string).map_err(|_| self.damaged("a string is not UTF-8"))
+    }
+
+    fn damaged(&self, what: &'static str) -> RecordError {
+        RecordError::Slot { slot: self.slot, ty: PropertyType::StringVector, what }
     }
 }
 

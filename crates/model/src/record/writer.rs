@@ -206,12 +206,18 @@ impl<'l> TableWriter<'l> {
     ///
     /// # Errors
     ///
-    /// [`RecordError`] if that table is damaged.
+    /// [`RecordError`] if that table is damaged; also if its properties share their bytes, of which copies would be far longer.
     pub fn copy_from(&mut self, table: &Table<'_>) -> Result<(), RecordError> {
+        let mut left = table.as_bytes().len();
         for slot in 0..self.layout.slots() {
             let Some(ty) = self.layout.slot_type(slot) else { continue };
             match table.stored(slot, ty)? {
-                Some(bytes) => self.set_stored(slot, &bytes),
+                Some(bytes) => {
+                    left = left
+                        .checked_sub(bytes.len())
+                        .ok_or(RecordError::Table { what: "its properties share their bytes" })?;
+                    self.set_stored(slot, &bytes);
+                }
                 None => self.set_null(slot),
             }
         }
