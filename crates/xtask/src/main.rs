@@ -1,7 +1,7 @@
 //! The project's own chores: `cargo xtask help` lists them.
 //!
 //! `whole` is everything that must hold before a commit, `tidy` what no compiler checks, `codegen` the code written
-//! from the protocol's definition, `soak` the tests that take long; `steps` runs programs and says how it goes.
+//! from the protocol's definition, `soak` the tests that take long, `fuzz` the search for bad inputs; `steps` runs programs and says how it goes.
 
 #![allow(
     clippy::print_stdout,
@@ -10,6 +10,7 @@
 )]
 
 mod codegen;
+mod fuzz;
 mod soak;
 mod steps;
 mod tidy;
@@ -33,6 +34,8 @@ Commands:
   codegen [--check]  Writes crates/protocol/src/generated.rs from crates/protocol/proto/reconvene.proto;
                      with --check only tells whether the file is what would be written.
   soak [--kills N]   The kill test, with N kills of each process (100 unless told) in a release build.
+  fuzz <target> [--minutes N]
+                     Searches for N minutes (60 unless told) for inputs that break a target of crates/fuzz.
   help               This text.
 
 Exit codes: 0 all is well, 1 something failed, 2 the command was not understood.
@@ -45,6 +48,7 @@ enum Chore {
     Tidy,
     Codegen { check: bool },
     Soak { kills: u32 },
+    Fuzz { target: String, minutes: u32 },
     Help,
 }
 
@@ -75,6 +79,7 @@ fn run(chore: &Chore) -> anyhow::Result<()> {
         Chore::Codegen { check: true } => codegen::check(&root),
         Chore::Codegen { check: false } => codegen::write(&root),
         Chore::Soak { kills } => soak::run(&root, *kills),
+        Chore::Fuzz { target, minutes } => fuzz::run(&root, target, *minutes),
         Chore::Help => {
             print!("{HELP}");
             Ok(())
@@ -93,9 +98,17 @@ fn parse(arguments: &[&str]) -> Result<Chore, String> {
             Ok(kills) if kills > 0 => Ok(Chore::Soak { kills }),
             _ => Err(format!("`{kills}` is not a number of kills: give 1 or more")),
         },
+        ["fuzz", target] if !target.starts_with('-') => {
+            Ok(Chore::Fuzz { target: (*target).to_owned(), minutes: fuzz::MINUTES })
+        }
+        ["fuzz", target, "--minutes", minutes] => match minutes.parse() {
+            Ok(minutes) if minutes > 0 => Ok(Chore::Fuzz { target: (*target).to_owned(), minutes }),
+            _ => Err(format!("`{minutes}` is not a number of minutes: give 1 or more")),
+        },
+        ["fuzz"] => Err("`fuzz` needs the name of a target, such as `frame`".to_owned()),
         ["help" | "--help" | "-h"] => Ok(Chore::Help),
         [] => Err("a command is missing".to_owned()),
-        [command @ ("test" | "tidy" | "codegen" | "soak" | "help"), rest @ ..] => {
+        [command @ ("test" | "tidy" | "codegen" | "soak" | "fuzz" | "help"), rest @ ..] => {
             Err(format!("`{command}` does not take `{}`", rest.join(" ")))
         }
         [command, ..] => Err(format!("there is no command `{command}`")),
@@ -124,6 +137,8 @@ mod tests {
             ("codegen --check", Chore::Codegen { check: true }),
             ("soak", Chore::Soak { kills: 100 }),
             ("soak --kills 7", Chore::Soak { kills: 7 }),
+            ("fuzz frame", Chore::Fuzz { target: "frame".to_owned(), minutes: 60 }),
+            ("fuzz tx --minutes 5", Chore::Fuzz { target: "tx".to_owned(), minutes: 5 }),
             ("help", Chore::Help),
             ("--help", Chore::Help),
         ] {
@@ -140,6 +155,9 @@ mod tests {
             (&["tidy", "--fix"], "`tidy` does not take `--fix`"),
             (&["soak", "--kills"], "`soak` does not take `--kills`"),
             (&["soak", "--kills", "0"], "`0` is not a number of kills: give 1 or more"),
+            (&["fuzz"], "`fuzz` needs the name of a target, such as `frame`"),
+            (&["fuzz", "--minutes", "5"], "`fuzz` does not take `--minutes 5`"),
+            (&["fuzz", "tx", "--minutes", "0"], "`0` is not a number of minutes: give 1 or more"),
             (&["soak", "--kills", "-1"], "`-1` is not a number of kills: give 1 or more"),
         ] {
             assert_eq!(parse(arguments), Err(reason.to_owned()));
