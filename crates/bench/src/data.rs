@@ -79,14 +79,6 @@ seven_fields!(
     Synced
 );
 
-/// One property of [`Indexed`], for those who want no other.
-#[derive(Entity, Clone, Debug, Default, PartialEq)]
-#[entity(name = "Indexed", crate = "reconvene_store")]
-pub(crate) struct IntOnly {
-    pub(crate) id: u64,
-    pub(crate) int: i32,
-}
-
 /// This many objects that were never put.
 pub(crate) fn objects<T: SevenFields>(count: usize) -> Vec<T> {
     (0..count).map(|place| T::of(Values::at(place))).collect()

@@ -8,7 +8,7 @@ use reconvene_store::Store;
 use tempfile::TempDir;
 
 use crate::Settings;
-use crate::data::{Indexed, IntOnly, Plain, SevenFields, Synced, Values, objects, shuffled_ids};
+use crate::data::{Indexed, Plain, SevenFields, Synced, Values, objects, shuffled_ids};
 use crate::floor::{FloorBox, LOCAL_HEAD, synced_head};
 use crate::measure::{Row, Subject, cost, nanos_each, pairs};
 
@@ -135,6 +135,7 @@ fn reads(settings: &Settings) -> anyhow::Result<Vec<Row>> {
         },
     )?;
 
+    let ints = of.column(Indexed::int())?;
     let one = pairs(
         settings.pairs,
         || {
@@ -142,7 +143,7 @@ fn reads(settings: &Settings) -> anyhow::Result<Vec<Row>> {
                 Ok(store.read(|tx| {
                     let mut sum = 0_i64;
                     for &id in &ids {
-                        sum += tx.get::<IntOnly>(id)?.map_or(0, |object| i64::from(object.int));
+                        sum += ints.get(tx, id)?.map_or(0, i64::from);
                     }
                     Ok(black_box(sum))
                 })?)
@@ -171,8 +172,12 @@ fn reads(settings: &Settings) -> anyhow::Result<Vec<Row>> {
             let run = || {
                 let mut sum = 0_i64;
                 for _ in 0..rounds {
-                    let all = store.read(|tx| tx.all::<IntOnly>())?;
-                    sum += all.iter().map(|object| i64::from(object.int)).sum::<i64>();
+                    store.read(|tx| {
+                        ints.each(tx, |_, int| {
+                            sum += i64::from(int);
+                            Ok(())
+                        })
+                    })?;
                 }
                 Ok(black_box(sum))
             };

@@ -91,6 +91,13 @@ impl FieldMap {
         self.fields.is_empty()
     }
 
+    /// The ordinal of the property of this name, in the description that the map was made for.
+    pub(crate) fn ordinal(&self, description: &EntityDescription, name: &str) -> Option<usize> {
+        let mut stored =
+            description.properties.iter().filter(|property| !property.flags.has(PropertyFlags::ID));
+        stored.position(|property| property.name == name).filter(|&ordinal| ordinal < self.fields.len())
+    }
+
     /// The slot of the property at this ordinal.
     ///
     /// # Panics

@@ -14,6 +14,7 @@ pub mod __private;
 mod boxes;
 mod catalog;
 mod check;
+mod column;
 mod condition;
 mod enroll;
 mod entity;
@@ -43,6 +44,7 @@ mod txn;
 
 pub use boxes::EntityBox;
 pub use check::{FINDINGS_MAX, Finding};
+pub use column::Column;
 pub use condition::Condition;
 pub use entity::{Entity, ToOne};
 pub use error::{Result, StoreError};

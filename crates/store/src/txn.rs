@@ -261,6 +261,11 @@ impl<'s> WriteTxn<'s> {
         self.fresh.filter(|fresh| fresh.id == id && fresh.entity == entity.def.id)
     }
 
+    /// Whether the id is the newest that was handed out, so that only this transaction can have written an object under it.
+    pub(crate) fn is_fresh(&self, entity: &EntityRuntime, id: ObjectId) -> bool {
+        self.fresh(entity, id).is_some()
+    }
+
     /// An empty buffer for a record; [`WriteTxn::keep_record_room`] takes it back.
     pub(crate) fn record_room(&mut self) -> Vec<u8> {
         let mut room = std::mem::take(&mut self.record);

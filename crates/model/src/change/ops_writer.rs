@@ -72,7 +72,35 @@ impl OpsWriter {
         shape: &[(Uid, u8)],
         cells: impl Iterator<Item = Option<&'c [u8]>>,
     ) {
-        self.put(entity, gid, generation, kind, shape.iter().copied(), cells);
+        let mut op = self.begin(entity, gid, generation, kind, shape);
+        if kind != OpKind::Remove {
+            cells.for_each(|cell| op.push(cell));
+        }
+        op.finish();
+    }
+
+    /// Begins an op whose cells are appended one by one, where collecting them first would cost an allocation.
+    ///
+    /// The op counts once [`OpCells::finish`] was called; dropped before that, it leaves no trace in the block.
+    ///
+    /// # Panics
+    ///
+    /// If the generation is beyond [`GENERATION_MAX`].
+    pub fn begin<'w>(
+        &'w mut self,
+        entity: Uid,
+        gid: GlobalId,
+        generation: Generation,
+        kind: OpKind,
+        shape: &'w [(Uid, u8)],
+    ) -> OpCells<'w> {
+        assert!(generation <= GENERATION_MAX, "generation {generation} leaves no room for a remove");
+        let shape = if kind == OpKind::Remove { &[] } else { shape };
+        let (start, last_counter) = (self.ops.len(), self.last_counter);
+        let shape_index = self.tables.shape(entity, shape.iter().copied()) as u64;
+        self.put_tag(gid, generation, kind, shape_index);
+        let bitmap = put_bitmap(&mut self.ops, shape.len());
+        OpCells { writer: self, shape, bitmap, written: 0, start, last_counter }
     }
 
     /// The number of ops.
@@ -104,10 +132,15 @@ impl OpsWriter {
     /// The block.
     pub fn finish(self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.bytes_len());
-        self.tables.put(&mut out);
-        put_varint(&mut out, self.len as u64);
-        out.extend_from_slice(&self.ops);
+        self.finish_into(&mut out);
         out
+    }
+
+    /// Appends the block to `out`.
+    pub fn finish_into(self, out: &mut Vec<u8>) {
+        self.tables.put(out);
+        put_varint(out, self.len as u64);
+        out.extend_from_slice(&self.ops);
     }
 
     fn put<'c>(
@@ -161,5 +194,58 @@ impl OpsWriter {
         if generation != 0 {
             put_varint(&mut self.ops, generation);
         }
+    }
+}
+
+/// The cells of an op that is being written; made by [`OpsWriter::begin`].
+#[derive(Debug)]
+pub struct OpCells<'w> {
+    writer: &'w mut OpsWriter,
+    shape: &'w [ShapeProperty],
+    bitmap: usize,
+    written: usize,
+    /// Where the op begins, and the number before it, so that an unfinished op can be taken back.
+    start: usize,
+    last_counter: u64,
+}
+
+impl OpCells<'_> {
+    /// Appends the next cell.
+    ///
+    /// # Panics
+    ///
+    /// If the op has all its cells, or a cell of a type with a fixed width has another one.
+    #[inline]
+    pub fn push(&mut self, cell: Option<&[u8]>) {
+        let (_, ty) = self.shape[self.written];
+        let OpsWriter { tables, ops, .. } = &mut *self.writer;
+        match cell {
+            Some(bytes) => put_cell(ty, bytes, |peer| tables.peer(peer) as u64, ops),
+            None => set_null(ops, self.bitmap, self.written),
+        }
+        self.written += 1;
+    }
+
+    /// Counts the op.
+    ///
+    /// # Panics
+    ///
+    /// If cells are missing.
+    pub fn finish(mut self) {
+        assert_eq!(
+            self.written,
+            self.shape.len(),
+            "an op has a cell, maybe null, for each property that it writes"
+        );
+        self.writer.len += 1;
+        self.start = self.writer.ops.len();
+        self.last_counter = self.writer.last_counter;
+    }
+}
+
+impl Drop for OpCells<'_> {
+    fn drop(&mut self) {
+        self.writer.ops.truncate(self.start);
+        self.writer.last_counter = self.last_counter;
     }
 }

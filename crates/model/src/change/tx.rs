@@ -1,6 +1,6 @@
 //! The bytes of a transaction: its head, then its ops.
 
-use crate::change::TxHead;
+use crate::change::{OpsWriter, TxHead};
 use crate::codec::{DecodeError, Reader, put_varint};
 use crate::ids::{PeerId, TxHash};
 
@@ -16,18 +16,34 @@ pub const TX_HEAD_BYTES_MAX: usize = 1 + 8 + 10 + 16 + 8;
 ///
 /// If the origin is nobody or the number is 0: whoever commits has an identity and counts from 1.
 pub fn encode_tx(head: &TxHead, ops: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(TX_HEAD_BYTES_MAX + ops.len());
+    put_head(head, &mut out);
+    out.extend_from_slice(ops);
+    out
+}
+
+/// As [`encode_tx`], with the ops as their writer has them, which saves a copy of a large transaction.
+///
+/// # Panics
+///
+/// As [`encode_tx`].
+pub fn encode_tx_of(head: &TxHead, ops: OpsWriter) -> Vec<u8> {
+    let mut out = Vec::with_capacity(TX_HEAD_BYTES_MAX + ops.bytes_len());
+    put_head(head, &mut out);
+    ops.finish_into(&mut out);
+    out
+}
+
+fn put_head(head: &TxHead, out: &mut Vec<u8>) {
     assert!(
         head.origin != PeerId::SHARED && head.number != 0,
         "a transaction has an author and a number from 1"
     );
-    let mut out = Vec::with_capacity(TX_HEAD_BYTES_MAX + ops.len());
     out.push(TX_VERSION);
     out.extend_from_slice(&head.origin.0.to_le_bytes());
-    put_varint(&mut out, head.number);
+    put_varint(out, head.number);
     out.extend_from_slice(&head.previous.0);
     out.extend_from_slice(&head.hlc.to_le_bytes());
-    out.extend_from_slice(ops);
-    out
 }
 
 /// Parts a transaction into its head and its block of ops, which an [`OpsReader`](crate::change::OpsReader) checks.

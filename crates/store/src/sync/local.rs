@@ -1,18 +1,17 @@
 //! Local writes: stamped, noted for the outbox, and at the end of the transaction turned into one outbox transaction.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use reconvene_model::change::{OpKind, OpsWriter, TxHead, encode_tx};
+use reconvene_model::change::{OpCells, OpKind, OpsWriter, TxHead, encode_tx_of};
 use reconvene_model::record::{Record, SyncHeader, Table};
-use reconvene_model::{EntityId, Generation, GlobalId, ObjectId, PropertyType, Stamp, TxHash, Uid};
+use reconvene_model::{Generation, GlobalId, ObjectId, PropertyType, Stamp, TxHash, Uid};
 
 use crate::catalog::EntityRuntime;
 use crate::error::{Result, StoreError};
 use crate::keys;
 use crate::sync::columns::{Column, SyncEntity};
 use crate::sync::global_ids::{self, Lookup};
+use crate::sync::touches::{Touch, TouchWritten, Touches};
 use crate::sync::{Role, TX_BYTES_MAX, TX_OPS_MAX, convert, meta};
 use crate::txn::WriteTxn;
 
@@ -23,31 +22,6 @@ pub(crate) enum Written<'a> {
     Insert,
     /// These slots of an existing object.
     Slots(&'a [u16]),
-}
-
-/// The objects that a transaction touched, in order of first touch, with what became of each.
-#[derive(Default)]
-pub(crate) struct Touches {
-    /// The one stamp of the transaction, once it wrote something.
-    stamp: Option<Stamp>,
-    list: Vec<Touch>,
-    by_object: HashMap<(EntityId, ObjectId), usize>,
-    /// The ops as they were written; void once an object was touched again, when the final records are read instead.
-    ops: Option<OpsWriter>,
-    again: bool,
-}
-
-struct Touch {
-    entity: Arc<EntityRuntime>,
-    id: ObjectId,
-    /// The generation that was removed, if the object existed before and was removed.
-    removed: Option<Generation>,
-    written: Option<TouchWritten>,
-}
-
-enum TouchWritten {
-    Insert,
-    Slots(Vec<u16>),
 }
 
 /// Writes an object of a synced entity; `old` is the record that it replaces.
@@ -61,9 +35,10 @@ pub(crate) fn put(
 ) -> Result<()> {
     let stamp = stamp(tx)?;
     let columns = tx.sync_entity(entity)?;
+    let is_fresh = tx.is_fresh(entity, id);
     let table = Table::parse(new_table).map_err(StoreError::bad_record)?;
     let header = match (old, written) {
-        (Some(old), Written::Slots(slots)) => restamped(old, &columns, slots, stamp)?,
+        (Some(old), Written::Slots(slots)) => restamped(old, columns, slots, stamp)?,
         (None, Written::Insert) => {
             let absent = tx.absent_record(entity, id)?.map(<[u8]>::to_vec);
             let (gid, generation) = match &absent {
@@ -83,14 +58,22 @@ pub(crate) fn put(
     if old.is_some() {
         save_confirmed(tx, entity, id, old)?;
     }
-    let mut record = Vec::with_capacity(new_table.len() + 48);
+    let mut record = tx.record_room();
     header.write_record(new_table, &mut record);
-    tx.replace_record(entity, id, Some(&record))?;
+    let replaced = tx.replace_record(entity, id, Some(&record));
+    tx.keep_record_room(record);
+    replaced?;
     if old.is_none() && tx.absent_record(entity, id)?.is_some() {
         tx.put_absent(entity, id, None)?;
     }
     let gid = own_gid(tx, entity, id, header.gid);
-    note_put(tx, entity, &columns, id, gid, header.generation, &table, written)
+    let object = Noted { entity, columns, id, gid, generation: header.generation };
+    if is_fresh && !tx.sync.touches.contains(entity.def.id, id) {
+        note_op(tx, &object, &table, &TouchWritten::Insert)?;
+        tx.sync.touches.inserts.add(entity.def.id, id, ());
+        return Ok(());
+    }
+    note_put(tx, &object, &table, written)
 }
 
 /// Removes an object of a synced entity; `old` is its record.
@@ -104,29 +87,19 @@ pub(crate) fn remove(
     let header = parse_header(old)?;
     save_confirmed(tx, entity, id, Some(old))?;
     tx.replace_record(entity, id, None)?;
-    let key = (entity.def.id, id);
-    let touches = &mut tx.sync.touches;
     let mut tombstone = Some(header.generation + 1);
-    match touches.by_object.get(&key).copied() {
+    let gid = own_gid(tx, entity, id, header.gid);
+    let origin = tx.own_peer();
+    let touches = &mut tx.sync.touches;
+    match touches.touch_again(entity, id) {
         None => {
-            let gid = own_gid(tx, entity, id, header.gid);
-            let origin = tx.own_peer();
-            let touches = &mut tx.sync.touches;
-            touches.writer(origin).push_cells(
-                entity.def.uid,
-                gid,
-                header.generation,
-                OpKind::Remove,
-                &[],
-                std::iter::empty::<Option<&[u8]>>(),
-            );
-            touches.by_object.insert(key, touches.list.len());
+            let mut ops = touches.take_ops(origin);
+            ops.begin(entity.def.uid, gid, header.generation, OpKind::Remove, &[]).finish();
+            touches.ops = Some(ops);
             let removed = Some(header.generation);
-            touches.list.push(Touch { entity: entity.clone(), id, removed, written: None });
+            touches.first_touch(Touch { entity: entity.clone(), id, removed, written: None });
         }
-        Some(at) => {
-            touches.again = true;
-            let touch = &mut touches.list[at];
+        Some(touch) => {
             if matches!(touch.written, Some(TouchWritten::Insert)) {
                 // Nobody else ever hears of an object that one transaction inserts and removes: what was before stands.
                 let untouched = touch.removed.is_none() && header.generation == 0 && header.gid.is_none();
@@ -171,7 +144,7 @@ fn save_confirmed(
     before: Option<&[u8]>,
 ) -> Result<()> {
     let Some(before) = before else { return Ok(()) };
-    if tx.sync.touches.by_object.contains_key(&(entity.def.id, id)) {
+    if tx.sync.touches.contains(entity.def.id, id) {
         return Ok(());
     }
     if tx.sync_writer()?.pending.contains(entity.def.id, id) {
@@ -208,22 +181,22 @@ fn own_gid(tx: &WriteTxn<'_>, entity: &EntityRuntime, id: ObjectId, foreign: Opt
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "one object's write in all its parts, from its only caller")]
-fn note_put(
-    tx: &mut WriteTxn<'_>,
-    entity: &Arc<EntityRuntime>,
-    columns: &SyncEntity,
+/// An object whose write is noted.
+struct Noted<'a> {
+    entity: &'a Arc<EntityRuntime>,
+    columns: &'a SyncEntity,
     id: ObjectId,
     gid: GlobalId,
     generation: Generation,
+}
+
+fn note_put(
+    tx: &mut WriteTxn<'_>,
+    object: &Noted<'_>,
     table: &Table<'_>,
     written: Written<'_>,
 ) -> Result<()> {
-    let key = (entity.def.id, id);
-    if let Some(at) = tx.sync.touches.by_object.get(&key).copied() {
-        let touches = &mut tx.sync.touches;
-        touches.again = true;
-        let touch = &mut touches.list[at];
+    if let Some(touch) = tx.sync.touches.touch_again(object.entity, object.id) {
         match (&mut touch.written, written) {
             (Some(TouchWritten::Insert), _) => {}
             (Some(TouchWritten::Slots(all)), Written::Slots(more)) => {
@@ -240,62 +213,62 @@ fn note_put(
         Written::Insert => TouchWritten::Insert,
         Written::Slots(slots) => TouchWritten::Slots(slots.to_vec()),
     };
-    if !tx.sync.touches.again {
-        let mut ops = tx.sync.touches.take_writer(tx.own_peer());
-        write_op(tx, &mut ops, entity, columns, gid, generation, table, &written)?;
-        tx.sync.touches.ops = Some(ops);
-    }
-    let touches = &mut tx.sync.touches;
-    touches.by_object.insert(key, touches.list.len());
-    touches.list.push(Touch { entity: entity.clone(), id, removed: None, written: Some(written) });
+    note_op(tx, object, table, &written)?;
+    let entity = object.entity.clone();
+    tx.sync.touches.first_touch(Touch { entity, id: object.id, removed: None, written: Some(written) });
     Ok(())
 }
 
-#[expect(clippy::too_many_arguments, reason = "one op in all its parts, from two callers in this module")]
-fn write_op(
-    tx: &WriteTxn<'_>,
-    ops: &mut OpsWriter,
-    entity: &EntityRuntime,
-    columns: &SyncEntity,
-    gid: GlobalId,
-    generation: Generation,
+/// Adds an op to those written so far, unless they are void anyway.
+fn note_op(
+    tx: &mut WriteTxn<'_>,
+    object: &Noted<'_>,
     table: &Table<'_>,
     written: &TouchWritten,
 ) -> Result<()> {
-    let cell = |column: &Column| -> Result<Option<Cow<'_, [u8]>>> {
-        let stored = table.stored(column.slot as usize, column.ty).map_err(StoreError::bad_record)?;
-        match stored {
-            Some(bytes) if column.ty == PropertyType::Relation => {
-                Ok(convert::link_cell(tx, column, &bytes)?.map(|gid| Cow::Owned(gid.to_vec())))
-            }
-            other => Ok(other),
-        }
-    };
+    if tx.sync.touches.again {
+        return Ok(());
+    }
+    let mut ops = tx.sync.touches.take_ops(tx.own_peer());
+    let wrote = write_op(tx, &mut ops, object, table, written);
+    tx.sync.touches.ops = Some(ops);
+    wrote
+}
+
+fn write_op(
+    tx: &WriteTxn<'_>,
+    ops: &mut OpsWriter,
+    object: &Noted<'_>,
+    table: &Table<'_>,
+    written: &TouchWritten,
+) -> Result<()> {
+    let &Noted { entity, columns, gid, generation, .. } = object;
     match written {
         TouchWritten::Insert => {
-            let cells = columns.by_slot.iter().map(cell).collect::<Result<Vec<_>>>()?;
-            let cells = cells.iter().map(|cell| cell.as_deref());
-            ops.push_cells(entity.def.uid, gid, generation, OpKind::Insert, &columns.shape, cells);
+            let mut op = ops.begin(entity.def.uid, gid, generation, OpKind::Insert, &columns.shape);
+            columns.by_slot.iter().try_for_each(|column| push_cell(tx, &mut op, table, column))?;
+            op.finish();
         }
         TouchWritten::Slots(slots) => {
             let written: Vec<&Column> = slots.iter().filter_map(|&slot| columns.at_slot(slot)).collect();
             let shape: Vec<(Uid, u8)> = written.iter().map(|column| (column.uid, column.ty as u8)).collect();
-            let cells = written.into_iter().map(cell).collect::<Result<Vec<_>>>()?;
-            let cells = cells.iter().map(|cell| cell.as_deref());
-            ops.push_cells(entity.def.uid, gid, generation, OpKind::Update, &shape, cells);
+            let mut op = ops.begin(entity.def.uid, gid, generation, OpKind::Update, &shape);
+            written.into_iter().try_for_each(|column| push_cell(tx, &mut op, table, column))?;
+            op.finish();
         }
     }
     Ok(())
 }
 
-impl Touches {
-    fn take_writer(&mut self, origin: reconvene_model::PeerId) -> OpsWriter {
-        self.ops.take().unwrap_or_else(|| OpsWriter::new(origin))
+#[inline]
+fn push_cell(tx: &WriteTxn<'_>, op: &mut OpCells<'_>, table: &Table<'_>, column: &Column) -> Result<()> {
+    match table.stored(column.slot as usize, column.ty).map_err(StoreError::bad_record)? {
+        Some(bytes) if column.ty == PropertyType::Relation => {
+            op.push(convert::link_cell(tx, column, &bytes)?.as_ref().map(|gid| gid.as_slice()));
+        }
+        cell => op.push(cell.as_deref()),
     }
-
-    fn writer(&mut self, origin: reconvene_model::PeerId) -> &mut OpsWriter {
-        self.ops.get_or_insert_with(|| OpsWriter::new(origin))
-    }
+    Ok(())
 }
 
 /// Puts the transaction into the outbox, if it touched anything that travels.
@@ -303,14 +276,13 @@ pub(crate) fn finish(tx: &mut WriteTxn<'_>) -> Result<()> {
     let Some(stamp) = tx.sync.touches.stamp else { return Ok(()) };
     let mut touches = std::mem::take(&mut tx.sync.touches);
     if touches.again {
-        touches.ops = Some(ops_of_final_records(tx, &touches.list)?);
+        touches.ops = Some(ops_of_final_records(tx, &mut touches)?);
     }
     meta::put_clock(tx, stamp.hlc)?;
     let Some(ops) = touches.ops.filter(|ops| !ops.is_empty()) else { return Ok(()) };
     ops.check_limits()?;
-    let (op_count, ops) = (ops.len(), ops.finish());
-    if op_count > TX_OPS_MAX {
-        return Err(StoreError::TooManyOperations { operations: op_count, max: TX_OPS_MAX });
+    if ops.len() > TX_OPS_MAX {
+        return Err(StoreError::TooManyOperations { operations: ops.len(), max: TX_OPS_MAX });
     }
     let (last_number, last_hash) = {
         let writer = tx.sync_writer()?;
@@ -318,7 +290,7 @@ pub(crate) fn finish(tx: &mut WriteTxn<'_>) -> Result<()> {
     };
     let number = last_number + 1;
     let head = TxHead { origin: stamp.peer, number, previous: last_hash, hlc: stamp.hlc };
-    let bytes = encode_tx(&head, &ops);
+    let bytes = encode_tx_of(&head, ops);
     if bytes.len() > TX_BYTES_MAX {
         return Err(StoreError::TransactionTooLarge { bytes: bytes.len(), max: TX_BYTES_MAX });
     }
@@ -329,6 +301,7 @@ pub(crate) fn finish(tx: &mut WriteTxn<'_>) -> Result<()> {
     tx.sync_writer_mut(|writer| {
         writer.last_number = number;
         writer.last_hash = hash;
+        touches.inserts.runs().for_each(|run| writer.pending.add_inserts(run, number));
         for touch in touches.list.iter().filter(|touch| touch.removed.is_some() || touch.written.is_some()) {
             writer.pending.add(touch.entity.def.id, touch.id, number);
         }
@@ -338,25 +311,43 @@ pub(crate) fn finish(tx: &mut WriteTxn<'_>) -> Result<()> {
 }
 
 /// Writes the ops from what the objects are at the end: one op per register, however often each was written.
-fn ops_of_final_records(tx: &WriteTxn<'_>, touches: &[Touch]) -> Result<OpsWriter> {
+fn ops_of_final_records(tx: &WriteTxn<'_>, touches: &mut Touches) -> Result<OpsWriter> {
     let mut ops = OpsWriter::new(tx.own_peer());
-    for touch in touches {
+    for run in touches.inserts.runs() {
+        let entity = tx.inner().catalog.by_id(run.entity);
+        let entity =
+            entity.ok_or_else(|| StoreError::internal("a written object's entity is in the catalog"))?;
+        for id in run.first..=run.last {
+            write_final(tx, &mut ops, entity, id, &TouchWritten::Insert)?;
+        }
+    }
+    for touch in &touches.list {
         let entity = &touch.entity;
         if let Some(generation) = touch.removed {
             let gid = global_ids::global(tx, entity, touch.id)?;
-            let none = std::iter::empty::<Option<&[u8]>>();
-            ops.push_cells(entity.def.uid, gid, generation, OpKind::Remove, &[], none);
+            ops.begin(entity.def.uid, gid, generation, OpKind::Remove, &[]).finish();
         }
         if let Some(written) = &touch.written {
-            let record = tx.record(entity, touch.id)?.ok_or_else(|| {
-                StoreError::internal("an object that a transaction wrote exists at its end")
-            })?;
-            let header = parse_header(record)?;
-            let gid = own_gid(tx, entity, touch.id, header.gid);
-            let table = Record::parse(record).map_err(|e| StoreError::damaged("record", e))?.table;
-            let columns = tx.sync_entity(entity)?;
-            write_op(tx, &mut ops, entity, &columns, gid, header.generation, &table, written)?;
+            write_final(tx, &mut ops, entity, touch.id, written)?;
         }
     }
     Ok(ops)
+}
+
+fn write_final(
+    tx: &WriteTxn<'_>,
+    ops: &mut OpsWriter,
+    entity: &Arc<EntityRuntime>,
+    id: ObjectId,
+    written: &TouchWritten,
+) -> Result<()> {
+    let record = tx
+        .record(entity, id)?
+        .ok_or_else(|| StoreError::internal("an object that a transaction wrote exists at its end"))?;
+    let header = parse_header(record)?;
+    let gid = own_gid(tx, entity, id, header.gid);
+    let table = Record::parse(record).map_err(|e| StoreError::damaged("record", e))?.table;
+    let columns = tx.sync_entity(entity)?;
+    let object = Noted { entity, columns, id, gid, generation: header.generation };
+    write_op(tx, ops, &object, &table, written)
 }

@@ -24,6 +24,7 @@ pub(crate) mod convert;
 pub(crate) mod digest;
 pub(crate) mod global_ids;
 pub(crate) mod handle;
+mod id_runs;
 pub(crate) mod ledger;
 pub(crate) mod local;
 pub(crate) mod meta;
@@ -32,6 +33,7 @@ pub(crate) mod outbox;
 pub(crate) mod overlay;
 pub(crate) mod pending;
 pub(crate) mod rejected;
+mod touches;
 
 pub use apply::{Applied, Delivery, LostOp, Verdict};
 pub use changes::{Chunk, ChunkStart};
@@ -43,8 +45,8 @@ pub use outbox::OutboxTx;
 pub use rejected::{Rejected, RejectedOp};
 
 use columns::SyncEntity;
-use local::Touches;
 use pending::Pending;
+use touches::Touches;
 
 /// What a store is to its peers; fixed when the directory is created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,7 +82,7 @@ pub(crate) struct SyncState {
     pub(crate) key: PeerKey,
     pub(crate) peer: PeerId,
     /// By entity id less one; `None` for local-only entities.
-    entities: Vec<Option<Arc<SyncEntity>>>,
+    entities: Vec<Option<SyncEntity>>,
     writer: Mutex<SyncWriter>,
     /// Accepted transactions that stay in the outbox until the cursor reaches their position. No table holds this: after a
     /// restart the next login tells it again.
@@ -148,9 +150,9 @@ impl SyncState {
             meta::put_epoch(tx, epoch.max(1))?;
         }
         let last = options.catalog.entities().map(|e| e.def.id.0).max().unwrap_or(0) as usize;
-        let mut entities = vec![None; last];
+        let mut entities: Vec<Option<SyncEntity>> = (0..last).map(|_| None).collect();
         for entity in options.catalog.entities().filter(|e| e.def.is_synced()) {
-            entities[entity.def.id.0 as usize - 1] = Some(Arc::new(SyncEntity::new(entity, options.catalog)));
+            entities[entity.def.id.0 as usize - 1] = Some(SyncEntity::new(entity, options.catalog));
         }
         Ok(SyncState {
             role,
@@ -172,10 +174,10 @@ impl SyncState {
     }
 
     /// The columns of a synced entity.
-    pub(crate) fn entity(&self, id: EntityId) -> Result<Arc<SyncEntity>> {
+    pub(crate) fn entity(&self, id: EntityId) -> Result<&SyncEntity> {
         self.entities
             .get((id.0 as usize).wrapping_sub(1))
-            .and_then(Clone::clone)
+            .and_then(Option::as_ref)
             .ok_or_else(|| StoreError::internal("a change names an entity that is not synced"))
     }
 }
@@ -201,7 +203,7 @@ fn random_bytes<const N: usize>() -> Result<[u8; N]> {
     Ok(bytes)
 }
 
-impl WriteTxn<'_> {
+impl<'s> WriteTxn<'s> {
     /// The sync writer, rebuilt from the tables if an earlier transaction changed it and was aborted.
     pub(crate) fn sync_writer(&self) -> Result<MutexGuard<'_, SyncWriter>> {
         let mut writer = self.inner().sync.writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -250,7 +252,7 @@ impl WriteTxn<'_> {
     }
 
     /// The columns of a synced entity.
-    pub(crate) fn sync_entity(&self, entity: &EntityRuntime) -> Result<Arc<SyncEntity>> {
+    pub(crate) fn sync_entity(&self, entity: &EntityRuntime) -> Result<&'s SyncEntity> {
         self.inner().sync.entity(entity.def.id)
     }
 }

@@ -1,0 +1,181 @@
+//! Columns: one property of an entity's objects, read where it lies.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use reconvene_model::ObjectId;
+use reconvene_model::record::Record;
+
+use crate::boxes::EntityBox;
+use crate::entity::Entity;
+use crate::error::{Result, StoreError};
+use crate::field::FieldReader;
+use crate::keys;
+use crate::property::{Property, Text};
+use crate::property_value::PropertyValue;
+use crate::seam::{Direction, KeyRange, Reader};
+use crate::store::StructRuntime;
+use crate::txn::ReadTxn;
+
+/// One property of the objects of a box, found once; made by [`EntityBox::column`].
+///
+/// It reads the property from the record as it lies in the store, without the other properties: cheaper than the object by
+/// what those would cost. It reads in transactions of the store that it was made for.
+///
+/// ```
+/// # use reconvene_store::{Entity, Store};
+/// # #[derive(Entity, Debug, Default)] #[entity(crate = "reconvene_store")]
+/// # struct City { id: u64, name: String, population: u32 }
+/// # let store = Store::builder("memory:").entity::<City>().open()?;
+/// let cities = store.boxed::<City>()?;
+/// let id = cities.put(&mut City { name: "Vila".into(), population: 1418, ..City::default() })?;
+/// cities.put(&mut City { name: "Ordino".into(), population: 3066, ..City::default() })?;
+///
+/// let (names, populations) = (cities.column(City::name())?, cities.column(City::population())?);
+/// store.read(|tx| {
+///     assert_eq!(names.text(tx, id)?, Some("Vila"));
+///     assert_eq!(populations.get(tx, id)?, Some(1418));
+///     let mut sum = 0;
+///     populations.each(tx, |_, population| {
+///         sum += population;
+///         Ok(())
+///     })?;
+///     assert_eq!(sum, 4484);
+///     Ok(())
+/// })?;
+/// # Ok::<(), reconvene_store::StoreError>(())
+/// ```
+pub struct Column<T, V> {
+    of: Arc<StructRuntime>,
+    ordinal: usize,
+    values: PhantomData<fn() -> (T, V)>,
+}
+
+impl<T: Entity> EntityBox<T> {
+    /// One property of the objects, to be read without the others.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::IdAmongValues`] for the id, which every reader has at hand, and [`StoreError::UnknownProperty`] for a
+    /// property that a hand-written [`Entity`] names and does not describe.
+    pub fn column<V: PropertyValue>(&self, property: Property<T, V>) -> Result<Column<T, V>> {
+        let of = self.of().clone();
+        let name = || (of.entity.def.name.clone(), property.name().to_owned());
+        if of.entity.def.property(property.name()).is_some_and(|property| property.is_id()) {
+            let (entity, property) = name();
+            return Err(StoreError::IdAmongValues { entity, property });
+        }
+        let ordinal = of.fields.ordinal(&T::description(), property.name()).ok_or_else(|| {
+            let (entity, name) = name();
+            StoreError::UnknownProperty { entity, name, near: None }
+        })?;
+        Ok(Column { of, ordinal, values: PhantomData })
+    }
+}
+
+impl<T: Entity, V: PropertyValue> Column<T, V> {
+    /// The value of an object; none if there is no such object.
+    ///
+    /// # Errors
+    ///
+    /// If the store is damaged, or is not the one that the column was made for.
+    pub fn get(&self, tx: &ReadTxn<'_>, id: ObjectId) -> Result<Option<V>> {
+        let Some(record) = tx.engine_tx().get(self.of.entity.objects, &keys::object_key(id))? else {
+            return Ok(None);
+        };
+        self.value(record).map(Some)
+    }
+
+    /// Calls `take` with the id and the value of each object, in order of id, until it returns an error.
+    ///
+    /// # Errors
+    ///
+    /// That error, and those of [`Column::get`].
+    pub fn each(&self, tx: &ReadTxn<'_>, mut take: impl FnMut(ObjectId, V) -> Result<()>) -> Result<()> {
+        for row in tx.engine_tx().range(self.of.entity.objects, KeyRange::all(), Direction::Forward)? {
+            let (key, record) = row?;
+            take(keys::object_id(key)?, self.value(record)?)?;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn value(&self, record: &[u8]) -> Result<V> {
+        let table = Record::parse(record).map_err(|e| StoreError::damaged("record", e))?.table;
+        let fields = FieldReader::new(table, &self.of.fields);
+        V::read(self.ordinal, &fields).map_err(|e| StoreError::damaged("record", e))
+    }
+}
+
+impl<T: Entity, V: Text> Column<T, V> {
+    /// The text of an object, as it lies in the store; none if there is no such object, or it has no text.
+    ///
+    /// # Errors
+    ///
+    /// As [`Column::get`].
+    pub fn text<'t>(&self, tx: &'t ReadTxn<'_>, id: ObjectId) -> Result<Option<&'t str>> {
+        let Some(record) = tx.engine_tx().get(self.of.entity.objects, &keys::object_key(id))? else {
+            return Ok(None);
+        };
+        let table = Record::parse(record).map_err(|e| StoreError::damaged("record", e))?.table;
+        table.str(self.of.fields.slot(self.ordinal)).map_err(|e| StoreError::damaged("record", e))
+    }
+}
+
+impl<T, V> Clone for Column<T, V> {
+    fn clone(&self) -> Self {
+        Column { of: self.of.clone(), ordinal: self.ordinal, values: PhantomData }
+    }
+}
+
+impl<T: Entity, V> fmt::Debug for Column<T, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Column").field("entity", &T::NAME).field("ordinal", &self.ordinal).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Entity, Store, StoreError};
+
+    #[derive(Entity, Debug, Default)]
+    #[entity(crate = "crate")]
+    struct Note {
+        id: u64,
+        text: Option<String>,
+        weight: i64,
+    }
+
+    #[test]
+    fn a_column_reads_what_objects_have() {
+        let store = Store::builder("memory:").entity::<Note>().open().unwrap();
+        let notes = store.boxed::<Note>().unwrap();
+        notes.put(&mut Note { text: Some("heavy".into()), weight: 9, ..Note::default() }).unwrap();
+        notes.put(&mut Note { weight: -1, ..Note::default() }).unwrap();
+        let (texts, weights) = (notes.column(Note::text()).unwrap(), notes.column(Note::weight()).unwrap());
+        let read = store.read(|tx| {
+            let mut all = Vec::new();
+            weights.each(tx, |id, weight| {
+                all.push((id, weight, texts.text(tx, id)?.map(str::to_owned)));
+                Ok(())
+            })?;
+            assert_eq!(
+                (weights.get(tx, 2)?, weights.get(tx, 3)?, texts.text(tx, 3)?),
+                (Some(-1), None, None)
+            );
+            Ok(all)
+        });
+        assert_eq!(read.unwrap(), [(1, 9, Some("heavy".to_owned())), (2, -1, None)]);
+    }
+
+    #[test]
+    fn a_column_stays_with_its_store() {
+        let open = || Store::builder("memory:").entity::<Note>().open().unwrap();
+        let (one, other) = (open(), open());
+        let weights = one.boxed::<Note>().unwrap().column(Note::weight()).unwrap();
+        assert!(other.read(|tx| weights.get(tx, 1)).is_err());
+        let id = one.boxed::<Note>().unwrap().column(Note::id());
+        assert!(matches!(id, Err(StoreError::IdAmongValues { .. })));
+    }
+}

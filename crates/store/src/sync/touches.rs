@@ -1,0 +1,69 @@
+//! What a local transaction did to each object, as far as its ops need to know.
+
+use std::sync::Arc;
+
+use reconvene_model::change::OpsWriter;
+use reconvene_model::{EntityId, Generation, ObjectId, PeerId, Stamp};
+
+use crate::catalog::EntityRuntime;
+use crate::sync::id_runs::{ByObject, IdRuns};
+
+/// The objects that a transaction touched, with what became of each.
+#[derive(Default)]
+pub(crate) struct Touches {
+    /// The one stamp of the transaction, once it wrote something.
+    pub(super) stamp: Option<Stamp>,
+    /// New objects under ids that the store handed out, put once and not touched again.
+    pub(super) inserts: IdRuns<()>,
+    /// All other objects, in order of first touch.
+    pub(super) list: Vec<Touch>,
+    by_object: ByObject<usize>,
+    /// The ops as they were written; void once an object was touched again, when the final records are read instead.
+    pub(super) ops: Option<OpsWriter>,
+    pub(super) again: bool,
+}
+
+/// One touched object.
+pub(super) struct Touch {
+    pub(super) entity: Arc<EntityRuntime>,
+    pub(super) id: ObjectId,
+    /// The generation that was removed, if the object existed before and was removed.
+    pub(super) removed: Option<Generation>,
+    pub(super) written: Option<TouchWritten>,
+}
+
+/// What was written to a touched object.
+pub(super) enum TouchWritten {
+    Insert,
+    Slots(Vec<u16>),
+}
+
+impl Touches {
+    /// Whether the transaction touched the object.
+    pub(super) fn contains(&self, entity: EntityId, id: ObjectId) -> bool {
+        self.inserts.get(entity, id).is_some() || self.by_object.contains_key(&(entity, id))
+    }
+
+    /// The object's touch, if there was one; it is about to be touched again, so the ops that were written are void.
+    pub(super) fn touch_again(&mut self, entity: &Arc<EntityRuntime>, id: ObjectId) -> Option<&mut Touch> {
+        let of = entity.def.id;
+        if self.inserts.remove(of, id).is_some() {
+            let written = Some(TouchWritten::Insert);
+            self.first_touch(Touch { entity: entity.clone(), id, removed: None, written });
+        }
+        let at = *self.by_object.get(&(of, id))?;
+        self.again = true;
+        Some(&mut self.list[at])
+    }
+
+    /// Notes the first touch of an object.
+    pub(super) fn first_touch(&mut self, touch: Touch) {
+        self.by_object.insert((touch.entity.def.id, touch.id), self.list.len());
+        self.list.push(touch);
+    }
+
+    /// The ops so far, to add to them; given back by assigning to [`Touches::ops`].
+    pub(super) fn take_ops(&mut self, origin: PeerId) -> OpsWriter {
+        self.ops.take().unwrap_or_else(|| OpsWriter::new(origin))
+    }
+}
