@@ -81,7 +81,7 @@ impl OpsWriter {
 
     /// Begins an op whose cells are appended one by one, where collecting them first would cost an allocation.
     ///
-    /// The op counts once [`OpCells::finish`] was called; dropped before that, it leaves no trace in the block.
+    /// The op counts once [`OpCells::finish`] was called; dropped before that, its bytes are taken back.
     ///
     /// # Panics
     ///

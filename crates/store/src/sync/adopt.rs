@@ -42,7 +42,7 @@ pub(crate) fn run(inner: &Arc<Inner>) -> Result<()> {
             let Some(table) = table else { continue };
             let mut from = Some(first.to_vec());
             while let Some(start) = from {
-                from = WriteTxn::run(inner, |tx| adopt_some(tx, &entity, &columns, table, &start))?;
+                from = WriteTxn::run(inner, |tx| adopt_some(tx, &entity, columns, table, &start))?;
             }
         }
     }

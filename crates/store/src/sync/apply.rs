@@ -277,7 +277,7 @@ impl Applier {
         let columns = tx.sync_entity(entity)?;
         let record = overlay::confirmed_record(tx, entity, id, pending)?;
         let mut state = match &record {
-            Some(record) => convert::state_of_record(tx, &columns, record)?.0,
+            Some(record) => convert::state_of_record(tx, columns, record)?.0,
             None => ObjectState::default(),
         };
         merge_op(&mut state, op, stamp);
@@ -353,7 +353,7 @@ impl Applier {
             let columns = tx.sync_entity(&entity)?;
             let record = overlay::confirmed_record(tx, &entity, id, true)?;
             let mut state = match &record {
-                Some(record) => convert::state_of_record(tx, &columns, record)?.0,
+                Some(record) => convert::state_of_record(tx, columns, record)?.0,
                 None => ObjectState::default(),
             };
             merge_op(&mut state, &op, stamp);
@@ -417,7 +417,7 @@ impl Applier {
             let columns = tx.sync_entity(&entity)?;
             let record = overlay::confirmed_record(tx, &entity, id, true)?;
             let generation = match &record {
-                Some(record) => convert::state_of_record(tx, &columns, record)?.0.generation,
+                Some(record) => convert::state_of_record(tx, columns, record)?.0.generation,
                 None => 0,
             };
             if generation < lost.generation {

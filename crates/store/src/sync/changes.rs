@@ -108,7 +108,7 @@ pub(crate) fn chunk<R: Reader>(
             }
         };
         let columns = sync.entity(entity_id)?;
-        let (state, header) = convert::state_of_record(tx, &columns, record)?;
+        let (state, header) = convert::state_of_record(tx, columns, record)?;
         let gid = match header.gid {
             Some(gid) => gid,
             None if entity.def.has_shared_ids() => GlobalId::new(reconvene_model::PeerId::SHARED, id),

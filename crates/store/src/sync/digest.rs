@@ -32,7 +32,7 @@ pub(crate) fn content_hash<R: Reader>(
         hasher.number(objects.len() as u64);
         for (gid, id) in objects {
             let Some(record) = reader.get(entity.objects, &crate::keys::object_key(id))? else { continue };
-            let (state, _) = convert::state_of_record(tx, &columns, record)?;
+            let (state, _) = convert::state_of_record(tx, columns, record)?;
             hasher.bytes(&gid.to_bytes());
             hasher.number(state.generation);
             for register in &state.registers {

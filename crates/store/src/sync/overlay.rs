@@ -59,7 +59,7 @@ pub(crate) fn put_confirmed(
     let columns = tx.sync_entity(entity)?;
     let mut record = Vec::new();
     let foreign = foreign_gid(tx, entity, gid);
-    convert::record_of_state(tx, entity, &columns, foreign, None, state, &mut record)?;
+    convert::record_of_state(tx, entity, columns, foreign, None, state, &mut record)?;
     let table = tx.inner().sync.tables.confirmed;
     tx.put_raw(table, &keys::entity_object_key(entity.def.id, id), &record)
 }
@@ -81,7 +81,7 @@ pub(crate) fn put_visible(
     let foreign = foreign_gid(tx, entity, gid);
     let columns = tx.sync_entity(entity)?;
     let mut record = Vec::new();
-    convert::record_of_state(tx, entity, &columns, foreign, seq, state, &mut record)?;
+    convert::record_of_state(tx, entity, columns, foreign, seq, state, &mut record)?;
     if state.exists {
         tx.raise_high_water(entity, id)?;
         tx.replace_record(entity, id, Some(&record))?;
@@ -137,7 +137,7 @@ pub(crate) fn recompute(tx: &mut WriteTxn<'_>, dirty: &BTreeSet<Place>) -> Resul
     for (&place, (_, row)) in dirty.iter().zip(&rows) {
         let columns = tx.inner().sync.entity(place.0)?;
         let state = match row {
-            Some(record) => convert::state_of_record(tx, &columns, record)?.0,
+            Some(record) => convert::state_of_record(tx, columns, record)?.0,
             None => ObjectState::default(),
         };
         states.insert(place, state);

@@ -88,7 +88,7 @@ impl<'a> Plan<'a> {
             return refused(RefusalReason::NotSynced { entity: name() });
         }
         let columns = tx.sync_entity(entity)?;
-        check_cells(entity, &columns, op)?;
+        check_cells(entity, columns, op)?;
         if entity.def.has_shared_ids() != (op.gid.origin == PeerId::SHARED) {
             return refused(RefusalReason::ForeignId { entity: name() });
         }
@@ -97,7 +97,7 @@ impl<'a> Plan<'a> {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
                 self.order.push(*entry.key());
-                entry.insert(Planned::load(tx, entity, &columns, op.gid)?)
+                entry.insert(Planned::load(tx, entity, columns, op.gid)?)
             }
         };
         let state = &mut planned.state;
