@@ -20,7 +20,9 @@ impl fmt::Display for Expr {
                 f.write_str(")")
             }
             Expr::And(parts) => joined(f, parts, " AND ", "true"),
-            Expr::Or(parts) => joined(f, parts, " OR ", "NOT true"),
+            Expr::Or(parts) => joined(f, parts, " OR ", "false"),
+            // One word, so that the text nests no deeper than what it was read from.
+            Expr::Not(part) if prints_true(part) => f.write_str("false"),
             Expr::Not(part) => {
                 f.write_str("NOT ")?;
                 grouped(f, part, binding(part) <= Binding::And)
@@ -43,6 +45,15 @@ fn binding(expr: &Expr) -> Binding {
         Expr::Or(parts) if parts.len() > 1 => Binding::Or,
         Expr::And(parts) if parts.len() > 1 => Binding::And,
         _ => Binding::Tight,
+    }
+}
+
+fn prints_true(expr: &Expr) -> bool {
+    match expr {
+        Expr::All => true,
+        Expr::And(parts) if parts.is_empty() => true,
+        Expr::And(parts) | Expr::Or(parts) if parts.len() == 1 => prints_true(&parts[0]),
+        _ => false,
     }
 }
 
