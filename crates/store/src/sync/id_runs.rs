@@ -125,6 +125,8 @@ impl<V: Copy + Eq> IdRuns<V> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::btree_map::Entry;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -160,9 +162,9 @@ mod tests {
                 let entity = EntityId(entity);
                 if !add {
                     prop_assert_eq!(runs.remove(entity, id), map.remove(&(entity, id)));
-                } else if !map.contains_key(&(entity, id)) {
+                } else if let Entry::Vacant(entry) = map.entry((entity, id)) {
                     runs.add(entity, id, value);
-                    map.insert((entity, id), value);
+                    entry.insert(value);
                 }
                 for entity in [EntityId(1), EntityId(2)] {
                     for id in 0..25 {
