@@ -24,6 +24,8 @@ pub const APPLY_FRAMES: usize = 256;
 pub enum Progress {
     /// The server took the login, and what it said about this store's transactions is stored.
     LoggedIn,
+    /// The session leads somewhere: the store's cursor has moved, or verdicts became durable in it.
+    Advanced,
     /// What the server sent since the last commit is stored.
     Applied {
         /// How many objects it concerned.
@@ -44,6 +46,8 @@ pub struct Driver {
     store: Store,
     session: ClientSession,
     inbox: Inbox,
+    /// The cursor's position, and the highest number whose verdict is durable here.
+    reached: (Seq, TxNumber),
     closed: Option<Closed>,
 }
 
@@ -76,6 +80,7 @@ impl Driver {
             store: store.clone(),
             session: ClientSession::new(config, login, now),
             inbox: Inbox::default(),
+            reached: (state.cursor.seq, state.decided),
             closed: None,
         })
     }
@@ -199,9 +204,15 @@ impl Driver {
         if self.inbox.is_empty() {
             return Ok(());
         }
-        let applied = self.store.sync().apply(&self.inbox.deliveries())?;
+        let sync = self.store.sync();
+        let applied = sync.apply(&self.inbox.deliveries())?;
         self.inbox.clear();
         self.session.handle_durable(applied.decided);
+        let reached = (sync.cursor()?.seq, applied.decided);
+        if reached.0 > self.reached.0 || reached.1 > self.reached.1 {
+            tell(Progress::Advanced);
+        }
+        self.reached = reached;
         tell(Progress::Applied { objects: applied.objects, rejected: applied.rejected });
         Ok(())
     }

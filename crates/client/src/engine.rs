@@ -22,6 +22,9 @@ use crate::status::{State, StatusCell};
 /// The WebSocket's buffers, in bytes each: messages are handed over whole, so little is gained by more.
 const SOCKET_BUFFER_BYTES: usize = 64 * 1024;
 
+/// Names of servers that are looked up at a time: a resolver may hang for longer than an attempt lasts.
+const LOOKUPS_MAX: usize = 2;
+
 /// What the thread and the application's handle share.
 pub(crate) struct Shared {
     pub(crate) store: Store,
@@ -87,11 +90,17 @@ pub(crate) fn spawn(
     address: Address,
     builder: SyncClientBuilder,
 ) -> Result<JoinHandle<()>, ClientError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    let connect_timeout = builder.connect_timeout;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .max_blocking_threads(LOOKUPS_MAX)
+        .build()?;
+    let (connect_timeout, pauses) = (builder.connect_timeout, builder.retry_pauses);
     let thread = std::thread::Builder::new().name("reconvene-client".to_owned()).spawn(move || {
         let ended = Ended(shared.clone());
-        runtime.block_on(run(&shared, &address, connect_timeout));
+        runtime.block_on(run(&shared, &address, connect_timeout, Backoff::with_steps(&pauses)));
+        // A name that is still being looked up must not hold up who stops the client.
+        runtime.shutdown_background();
         drop(ended);
     })?;
     Ok(thread)
@@ -110,9 +119,8 @@ impl Drop for Ended {
     }
 }
 
-async fn run(shared: &Arc<Shared>, address: &Address, connect_timeout: Duration) {
+async fn run(shared: &Arc<Shared>, address: &Address, connect_timeout: Duration, mut backoff: Backoff) {
     let start = Instant::now();
-    let mut backoff = Backoff::default();
     while !shared.is_stopping() {
         shared.status.update(|status| {
             status.state = State::Connecting;
@@ -120,7 +128,7 @@ async fn run(shared: &Arc<Shared>, address: &Address, connect_timeout: Duration)
         });
         shared.tell(&SyncEvent::Connecting);
         let closed = match connect(shared, address, connect_timeout).await {
-            Ok(socket) => session::drive(shared, socket, &mut backoff).await,
+            Ok(socket) => session::drive(shared, socket, &mut backoff, start).await,
             Err(Some(closed)) => closed,
             Err(None) => break,
         };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reconvene_protocol::{ClientConfig, Credential, Secret};
+use reconvene_protocol::{ClientConfig, Credential, Secret, backoff};
 use reconvene_store::{Role, Store, StoreError};
 
 use crate::SyncClient;
@@ -40,6 +40,7 @@ pub struct SyncClientBuilder {
     pub(crate) credentials: Vec<Credential>,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) connect_timeout: Duration,
+    pub(crate) retry_pauses: Vec<Duration>,
     pub(crate) protocol: ClientConfig,
 }
 
@@ -51,6 +52,7 @@ impl SyncClientBuilder {
             credentials: Vec::new(),
             listeners: Vec::new(),
             connect_timeout: Duration::from_secs(15),
+            retry_pauses: backoff::STEPS.to_vec(),
             protocol: ClientConfig::default(),
         }
     }
@@ -77,6 +79,18 @@ impl SyncClientBuilder {
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
+        self
+    }
+
+    /// The pauses between attempts to connect, the last one repeated; without any, the default ones hold: 0.5, 1, 2, 4, 8,
+    /// 15, 30, 30 and 60 s.
+    ///
+    /// Each is the most that is waited, and half of it the least, by chance. They start over when a session has brought the
+    /// store forward or has held for as long as the longest of them. Short pauses suit tests and a server on the same
+    /// machine; many devices with short pauses keep a server that comes back from coming up.
+    #[must_use]
+    pub fn retry_pauses(mut self, pauses: &[Duration]) -> Self {
+        self.retry_pauses = pauses.to_vec();
         self
     }
 

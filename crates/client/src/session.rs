@@ -24,9 +24,13 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the farewell may take to leave.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Drives a session until it ends; returns how.
-pub(crate) async fn drive(shared: &Arc<Shared>, socket: Socket, backoff: &mut Backoff) -> Closed {
-    let start = Instant::now();
+/// Drives a session until it ends; returns how. Times are counted from `start`.
+pub(crate) async fn drive(
+    shared: &Arc<Shared>,
+    socket: Socket,
+    backoff: &mut Backoff,
+    start: Instant,
+) -> Closed {
     let driver =
         Driver::new(&shared.store, shared.protocol.clone(), shared.credentials.clone(), start.elapsed());
     let driver = match driver {
@@ -41,7 +45,7 @@ pub(crate) async fn drive(shared: &Arc<Shared>, socket: Socket, backoff: &mut Ba
         driver,
         start,
         stream,
-        moved: meter.moved(),
+        signs_of_life: meter.signs_of_life(),
         meter,
         frames: Some(frames),
         backoff,
@@ -68,7 +72,7 @@ struct Connection<'a> {
     stream: SplitStream<Socket>,
     meter: Arc<Meter>,
     /// What the meter showed when it was last looked at.
-    moved: u64,
+    signs_of_life: u64,
     /// `None` once the farewell is on its way.
     frames: Option<mpsc::Sender<Bytes>>,
     backoff: &'a mut Backoff,
@@ -113,8 +117,8 @@ impl Connection<'_> {
 
     /// Acts on deadlines; a connection on which bytes still move is slow, not dead.
     fn time_is_up(&mut self) {
-        let moved = self.meter.moved();
-        if std::mem::replace(&mut self.moved, moved) != moved {
+        let signs = self.meter.signs_of_life();
+        if std::mem::replace(&mut self.signs_of_life, signs) != signs {
             self.driver.session().handle_progress(self.start.elapsed());
         }
         self.driver.session().handle_timeout(self.start.elapsed());
@@ -154,13 +158,14 @@ impl Connection<'_> {
 
     /// Carries out what the session asks for and passes on what came of it.
     fn carry_out(&mut self) {
-        let (shared, backoff) = (self.shared, &mut *self.backoff);
+        let (shared, backoff, now) = (self.shared, &mut *self.backoff, self.start.elapsed());
         self.driver.carry_out(&mut |progress| match progress {
             Progress::LoggedIn => {
-                backoff.handle_login();
+                backoff.handle_login(now);
                 shared.status.update(|status| status.state = State::CatchingUp);
                 shared.tell(&SyncEvent::LoggedIn);
             }
+            Progress::Advanced => backoff.handle_progress(),
             Progress::CaughtUp(seq) => {
                 shared.status.update(|status| status.state = State::Live);
                 shared.tell(&SyncEvent::CaughtUp { seq });

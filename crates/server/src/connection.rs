@@ -42,7 +42,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, socket: Socket, name: SessionName
         name,
         start,
         stream,
-        moved: meter.moved(),
+        signs_of_life: meter.signs_of_life(),
         meter,
         frames: Some(frames),
         replies: FuturesOrdered::new(),
@@ -77,7 +77,7 @@ struct Connection {
     stream: SplitStream<Socket>,
     meter: Arc<Meter>,
     /// What the meter showed when it was last looked at.
-    moved: u64,
+    signs_of_life: u64,
     /// `None` once the farewell is on its way.
     frames: Option<mpsc::Sender<Bytes>>,
     /// What the committer will answer, in the order of the uploads.
@@ -144,8 +144,8 @@ impl Connection {
 
     /// Acts on deadlines; a connection on which bytes still move is slow, not dead.
     fn time_is_up(&mut self) {
-        let moved = self.meter.moved();
-        if std::mem::replace(&mut self.moved, moved) != moved {
+        let signs = self.meter.signs_of_life();
+        if std::mem::replace(&mut self.signs_of_life, signs) != signs {
             self.talk.session().handle_progress(self.start.elapsed());
         }
         self.talk.session().handle_timeout(self.start.elapsed());

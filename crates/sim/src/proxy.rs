@@ -140,6 +140,14 @@ impl ProxyHandle {
         self.shared.arm(direction, bytes);
     }
 
+    /// Cuts each connection, an open one or a later one, when it has passed on `bytes` in `direction`; 0 lifts the limit.
+    ///
+    /// Unlike [`cut_after`](Self::cut_after) this is no single event: no connection ever carries more. The receiver may see
+    /// fewer bytes, for a reset discards what is still under way.
+    pub fn cut_each_after(&self, direction: Direction, bytes: u64) {
+        self.shared.change_faults(direction, |faults| faults.bytes_each_max = bytes);
+    }
+
     /// Refuses connections (`true`), as if nothing listened on the port, or accepts them again (`false`).
     ///
     /// Open connections stay. When this returns, the change holds.
@@ -181,7 +189,7 @@ impl ProxyHandle {
         self.shared.change_faults(direction, |faults| faults.delay = delay);
     }
 
-    /// Switches off every fault: refusing, half-open, stall, throttle, delay and an armed cut.
+    /// Switches off every fault: refusing, half-open, stall, throttle, delay, the limit of each connection and an armed cut.
     ///
     /// # Errors
     ///

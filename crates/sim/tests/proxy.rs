@@ -391,3 +391,21 @@ fn wait_for_gives_up_and_handles_work_from_other_threads() {
     });
     assert_eq!(handle.counters().open, 0);
 }
+
+#[test]
+fn no_connection_carries_more_than_its_share() {
+    for direction in [Direction::Up, Direction::Down] {
+        let mut bench = Bench::new();
+        bench.proxy.handle().cut_each_after(direction, 5);
+        bench.expect_passes(direction, b"fives");
+        bench.expect_passes(direction.opposite(), b"the other way is free");
+        let (from, to) = bench.ends(direction);
+        from.write_all(b"x").unwrap();
+        assert_eq!(read_all(to), (vec![], true));
+        // The next one has a share of its own, until the limit is lifted.
+        (bench.near, bench.far) = connect(&bench.proxy, &bench.target);
+        bench.expect_passes(direction, b"again");
+        bench.proxy.handle().heal().unwrap();
+        bench.expect_passes(direction, b"and more than that");
+    }
+}

@@ -1,9 +1,12 @@
 //! A stream that counts its bytes, so that a slow message is told from a dead connection, and an uninvited flood is cut.
+//!
+//! A byte that the system takes from us proves nothing: it may lie in a buffer for ever. Only when that buffer was full, and
+//! then has room again, has the other side taken something.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -13,6 +16,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub struct Meter {
     received: AtomicU64,
     sent: AtomicU64,
+    /// How often the system took bytes again after it had taken none.
+    drained: AtomicU64,
+    /// Whether the last attempt to write had to wait.
+    is_full: AtomicBool,
     received_max: AtomicU64,
 }
 
@@ -24,8 +31,13 @@ impl Meter {
 
     /// A meter of a stream that ends with an error once it has brought more than this many bytes.
     pub fn with_limit(received_max: u64) -> Arc<Self> {
-        let (received, sent) = (AtomicU64::new(0), AtomicU64::new(0));
-        Arc::new(Meter { received, sent, received_max: AtomicU64::new(received_max) })
+        Arc::new(Meter {
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            drained: AtomicU64::new(0),
+            is_full: AtomicBool::new(false),
+            received_max: AtomicU64::new(received_max),
+        })
     }
 
     /// Lets the stream bring any number of bytes from here on.
@@ -43,9 +55,21 @@ impl Meter {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// The bytes that moved in either direction: it has grown if the connection is alive.
-    pub fn moved(&self) -> u64 {
-        self.received().wrapping_add(self.sent())
+    /// A number that grows with every sign of life of the other side: bytes that came from it, and bytes that it took.
+    pub fn signs_of_life(&self) -> u64 {
+        self.received().wrapping_add(self.drained.load(Ordering::Relaxed))
+    }
+
+    /// Notes that the system takes no bytes at this moment.
+    fn note_full(&self) {
+        self.is_full.store(true, Ordering::Relaxed);
+    }
+
+    fn note_sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+        if self.is_full.swap(false, Ordering::Relaxed) {
+            self.drained.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -88,8 +112,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
-        self.meter.sent.fetch_add(written as u64, Ordering::Relaxed);
+        let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write(cx, buf) else {
+            self.meter.note_full();
+            return Poll::Pending;
+        };
+        let written = written?;
+        self.meter.note_sent(written);
         Poll::Ready(Ok(written))
     }
 
@@ -115,7 +143,25 @@ mod tests {
         metered.write_all(b"hello").await.unwrap();
         far.write_all(b"hi").await.unwrap();
         metered.read_exact(&mut [0; 2]).await.unwrap();
-        assert_eq!((meter.sent(), meter.received(), meter.moved()), (5, 2, 7));
+        assert_eq!((meter.sent(), meter.received()), (5, 2));
+    }
+
+    #[tokio::test]
+    async fn bytes_that_only_fill_a_buffer_are_no_sign_of_life() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let meter = Meter::new();
+        let mut metered = Metered::new(near, meter.clone());
+        metered.write_all(&[0; 64]).await.unwrap();
+        assert_eq!(meter.signs_of_life(), 0);
+        let blocked = tokio::time::timeout(std::time::Duration::ZERO, metered.write_all(&[0; 64]));
+        blocked.await.unwrap_err();
+        assert_eq!(meter.signs_of_life(), 0, "nobody has read");
+        far.read_exact(&mut [0; 32]).await.unwrap();
+        metered.write_all(&[0; 32]).await.unwrap();
+        assert_eq!(meter.signs_of_life(), 1, "what was read made room");
+        far.write_all(b"hi").await.unwrap();
+        metered.read_exact(&mut [0; 2]).await.unwrap();
+        assert_eq!(meter.signs_of_life(), 3);
     }
 
     #[tokio::test]

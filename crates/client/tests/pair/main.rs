@@ -3,7 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
 
 mod conflicts;
+mod copies;
 mod faults;
+mod limits;
 mod logins;
+mod pauses;
+mod servers;
+mod silence;
 mod strangers;
 mod world;

@@ -1,9 +1,11 @@
 //! A server, devices, and a faulty proxy before each.
 
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use reconvene_client::{Secret, SyncClient};
-use reconvene_server::{Authentication, Server, ServerConfig};
+use reconvene_client::{ClientConfig, Closed, Code, Secret, SyncClient, SyncEvent};
+use reconvene_server::{Authentication, Server, ServerConfig, ServerLimits};
 use reconvene_sim::{Proxy, ProxyHandle};
 use reconvene_store::{Entity, EntityBox, Role, Store, ToOne};
 
@@ -36,6 +38,9 @@ pub(crate) struct World {
     pub(crate) server_store: Store,
     server: Option<Server>,
     authentication: Authentication,
+    /// For servers that are started from here on.
+    pub(crate) protocol: ServerConfig,
+    pub(crate) limits: ServerLimits,
     proxies: Vec<Proxy>,
 }
 
@@ -44,12 +49,90 @@ pub(crate) struct Device {
     pub(crate) shops: EntityBox<Shop>,
     pub(crate) towns: EntityBox<Town>,
     pub(crate) network: ProxyHandle,
+    /// What the client told since it was connected last.
+    pub(crate) events: Events,
+    /// For clients that are connected from here on.
+    pub(crate) protocol: ClientConfig,
+    pub(crate) pauses: Vec<Duration>,
+    pub(crate) connect_timeout: Duration,
     client: Option<SyncClient>,
     secret: Option<Secret>,
 }
 
+/// What a client told, with the time.
+#[derive(Clone, Default)]
+pub(crate) struct Events(Arc<(Mutex<Log>, Condvar)>);
+
+type Log = Vec<(Instant, SyncEvent)>;
+
+impl Events {
+    fn push(&self, event: SyncEvent) {
+        self.0.0.lock().unwrap().push((Instant::now(), event));
+        self.0.1.notify_all();
+    }
+
+    pub(crate) fn all(&self) -> Log {
+        self.0.0.lock().unwrap().clone()
+    }
+
+    /// How many connections were tried.
+    pub(crate) fn attempts(&self) -> usize {
+        self.all().iter().filter(|(_, event)| matches!(event, SyncEvent::Connecting)).count()
+    }
+
+    /// How the connections ended, each with the pause that followed.
+    pub(crate) fn ends(&self) -> Vec<(Closed, Duration)> {
+        let end = |(_, event)| match event {
+            SyncEvent::Disconnected { closed, retry_in } => retry_in.map(|pause| (closed, pause)),
+            _ => None,
+        };
+        self.all().into_iter().filter_map(end).collect()
+    }
+
+    /// Waits for an event.
+    pub(crate) fn wait(&self, what: &str, is_it: impl Fn(&SyncEvent) -> bool) {
+        self.wait_many(what, 1, is_it);
+    }
+
+    /// Waits for some number of events.
+    pub(crate) fn wait_many(&self, what: &str, count: usize, is_it: impl Fn(&SyncEvent) -> bool) {
+        let events = self.0.0.lock().unwrap();
+        let missing = |events: &mut Log| events.iter().filter(|(_, event)| is_it(event)).count() < count;
+        let (events, waited) = self.0.1.wait_timeout_while(events, PATIENCE, missing).unwrap();
+        assert!(!waited.timed_out(), "{what} never came: {events:?}");
+    }
+
+    /// Waits until a connection ended with this code.
+    pub(crate) fn wait_closed(&self, code: Code) {
+        let is_it = |event: &SyncEvent| match event {
+            SyncEvent::Disconnected { closed, .. } | SyncEvent::GaveUp { closed } => closed.code == code,
+            _ => false,
+        };
+        self.wait(code.name(), is_it);
+    }
+}
+
 fn open(role: Role) -> Store {
-    Store::builder("memory:").entity::<Shop>().entity::<Town>().role(role).open().unwrap()
+    open_at("memory:".as_ref(), role)
+}
+
+/// A server's store in memory.
+pub(crate) fn server_store() -> Store {
+    open(Role::Server)
+}
+
+/// Opens a directory with the entities of these tests.
+pub(crate) fn open_at(directory: &Path, role: Role) -> Store {
+    Store::builder(directory).entity::<Shop>().entity::<Town>().role(role).open().unwrap()
+}
+
+/// Waits for what no event tells.
+pub(crate) fn wait_until(what: &str, mut reached: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !reached() {
+        assert!(Instant::now() < deadline, "this never came: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 impl World {
@@ -58,8 +141,20 @@ impl World {
     }
 
     pub(crate) fn with(authentication: Authentication) -> World {
-        let server_store = open(Role::Server);
-        let mut world = World { server_store, server: None, authentication, proxies: Vec::new() };
+        World::build(open(Role::Server), |world| world.authentication = authentication)
+    }
+
+    /// A world whose server is set up otherwise.
+    pub(crate) fn build(server_store: Store, set_up: impl FnOnce(&mut World)) -> World {
+        let mut world = World {
+            server_store,
+            server: None,
+            authentication: Authentication::None,
+            protocol: ServerConfig { heartbeat: HEARTBEAT, ..ServerConfig::default() },
+            limits: ServerLimits::default(),
+            proxies: Vec::new(),
+        };
+        set_up(&mut world);
         world.start_server();
         world
     }
@@ -68,7 +163,8 @@ impl World {
         let server = Server::builder(&self.server_store)
             .bind("127.0.0.1:0".parse().unwrap())
             .authentication(self.authentication.clone())
-            .protocol(ServerConfig { heartbeat: HEARTBEAT, ..ServerConfig::default() })
+            .protocol(self.protocol.clone())
+            .limits(self.limits.clone())
             .start()
             .unwrap();
         for proxy in &self.proxies {
@@ -87,12 +183,27 @@ impl World {
 
     /// A new device that is not connected yet.
     pub(crate) fn device(&mut self) -> Device {
+        self.device_of(open(Role::Device))
+    }
+
+    /// A device with this store that is not connected yet.
+    pub(crate) fn device_of(&mut self, store: Store) -> Device {
         let proxy = Proxy::start(self.server().local_addr()).unwrap();
         let network = proxy.handle().clone();
         self.proxies.push(proxy);
-        let store = open(Role::Device);
         let (shops, towns) = (store.boxed().unwrap(), store.boxed().unwrap());
-        Device { store, shops, towns, network, client: None, secret: None }
+        Device {
+            store,
+            shops,
+            towns,
+            network,
+            events: Events::default(),
+            protocol: ClientConfig::default(),
+            pauses: Vec::new(),
+            connect_timeout: Duration::from_secs(15),
+            client: None,
+            secret: None,
+        }
     }
 
     /// Waits until all devices have sent and received everything, and checks that all agree.
@@ -134,7 +245,17 @@ impl Device {
 
     pub(crate) fn connect(&mut self) {
         let url = format!("ws://{}", self.network.address());
-        let mut builder = SyncClient::builder(&self.store, url);
+        self.connect_to(&url);
+    }
+
+    pub(crate) fn connect_to(&mut self, url: &str) {
+        self.events = Events::default();
+        let events = self.events.clone();
+        let mut builder = SyncClient::builder(&self.store, url)
+            .on_event(move |event| events.push(event.clone()))
+            .protocol(self.protocol.clone())
+            .retry_pauses(&self.pauses)
+            .connect_timeout(self.connect_timeout);
         if let Some(secret) = &self.secret {
             builder = builder.shared_secret(secret.clone());
         }

@@ -111,6 +111,7 @@ async fn pump(
         shared,
         faults: shared.faults(),
         lost_something: false,
+        passed: 0,
         next_write: Instant::now(),
     };
     tokio::select! {
@@ -144,6 +145,8 @@ struct Writer<'a> {
     faults: watch::Receiver<AllFaults>,
     /// Half-open, this direction swallowed bytes or an end: it can never go on.
     lost_something: bool,
+    /// The bytes that this direction has carried.
+    passed: u64,
     /// When a throttled direction may write again.
     next_write: Instant,
 }
@@ -204,10 +207,19 @@ impl Writer<'_> {
                 // A reader that takes nothing must not keep the writer from noticing another fault.
                 () = changed(&mut self.faults) => continue,
             }
+            let left = match faults.bytes_each_max {
+                0 => u64::MAX,
+                max => max.saturating_sub(self.passed),
+            };
+            if left == 0 {
+                return Err(Broken);
+            }
             let wanted = bytes.len().min(write_bytes_max(faults.bytes_per_second));
+            let wanted = usize::try_from(left).map_or(wanted, |left| wanted.min(left));
             match self.shared.pass(self.direction, wanted, |allowed| self.sink.try_write(&bytes[..allowed])) {
                 Ok(Ok(written)) => {
                     bytes = &bytes[written..];
+                    self.passed += written as u64;
                     self.next_write = Instant::now() + time_for(written, faults.bytes_per_second);
                 }
                 Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}

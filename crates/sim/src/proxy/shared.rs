@@ -45,6 +45,8 @@ pub(super) struct Faults {
     /// 0 is no limit.
     pub(super) bytes_per_second: u64,
     pub(super) delay: Duration,
+    /// 0 is no limit.
+    pub(super) bytes_each_max: u64,
 }
 
 /// The faults of both directions.

@@ -16,7 +16,8 @@ impl Pair {
         while let Some(event) = client.poll_event() {
             match event {
                 ClientEvent::LoggedIn(answer) => {
-                    self.backoff.handle_login();
+                    self.backoff.handle_login(self.now);
+                    self.backoff.handle_progress();
                     if answer.decided_hash != device.hashes[&answer.decided_number] {
                         client.close(
                             Code::IdentityForked,

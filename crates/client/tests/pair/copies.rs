@@ -1,0 +1,1 @@
+//! Directories that were copied, and databases that were restored.
