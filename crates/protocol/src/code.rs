@@ -131,7 +131,7 @@ codes! {
     TxGap = 601, "tx.gap", true;
     /// The transaction does not follow the one that the server has before it.
     TxChainBroken = 602, "tx.chain-broken", true;
-    /// The transaction is longer, or has more operations, than the server takes.
+    /// The transaction is longer, or has more operations or values, than the server takes.
     TxTooLarge = 603, "tx.too-large", false;
     /// The transaction is dated too far in the future.
     ClockAhead = 604, "tx.clock-ahead", false;

@@ -24,6 +24,7 @@ fn every_reason_for_a_refusal_is_a_code_that_clients_know() {
         (RefusalReason::DependsOnRefused { entity: entity(), gid }, Code::ObjectMissing),
         (RefusalReason::UniqueTaken { entity: entity(), property: property() }, Code::NotUnique),
         (RefusalReason::TooManyOps { max: 1 }, Code::TxTooLarge),
+        (RefusalReason::TooManyValues { max: 1 }, Code::TxTooLarge),
         (RefusalReason::TooManyProperties { entity: entity(), gid, max: 1 }, Code::TxTooLarge),
         (RefusalReason::ClockAhead { ahead_ms: 1, max_ms: 0 }, Code::ClockAhead),
     ] {

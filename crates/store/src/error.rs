@@ -268,6 +268,17 @@ pub enum StoreError {
         /// The limit.
         max: usize,
     },
+    /// A transaction has too many values to travel.
+    #[error(
+        "the transaction writes {values} values of synced objects, null ones included, more than the {max} that one may; split \
+         it into smaller ones"
+    )]
+    TooManyValues {
+        /// Their number.
+        values: usize,
+        /// The limit.
+        max: usize,
+    },
     /// A server of another history.
     #[error(
         "the server's history ({offered:016x}) is not the one that this store has synced with ({known:016x}): the server was \

@@ -63,7 +63,7 @@ pub use structs::Put;
 pub use sync::{
     Applied, Break, Chunk, ChunkStart, Cursor, Decided, Decision, Delivery, Incoming, LoginState, LostOp,
     Origin, OutboxListener, OutboxTx, PushedTx, RefusalReason, Rejected, RejectedOp, Role, SyncHandle,
-    TX_BYTES_MAX, TX_OPS_MAX, Verdict,
+    TX_BYTES_MAX, TX_OPS_MAX, TX_VALUES_MAX, Verdict,
 };
 pub use time::{SystemTimeSource, TimeSource};
 pub use tracked::Tracked;

@@ -303,9 +303,9 @@ fn put_batch(
 fn told(file: &str, done: u64, place: Option<Place>, error: StoreError) -> anyhow::Error {
     let hint = match &error {
         StoreError::NotFound { .. } => "; --new-ids makes every row a new object",
-        StoreError::TransactionTooLarge { .. } | StoreError::TooManyOperations { .. } => {
-            "; give a smaller --batch"
-        }
+        StoreError::TransactionTooLarge { .. }
+        | StoreError::TooManyOperations { .. }
+        | StoreError::TooManyValues { .. } => "; give a smaller --batch",
         _ => "",
     };
     let place = place.map(|place| format!(", {place}")).unwrap_or_default();

@@ -31,6 +31,7 @@ pub struct OpsWriter {
     tables: TablesWriter,
     ops: Vec<u8>,
     len: usize,
+    cells: usize,
     last_counter: u64,
 }
 
@@ -42,6 +43,7 @@ impl OpsWriter {
             tables: TablesWriter::new(&[origin, PeerId::SHARED]),
             ops: Vec::new(),
             len: 0,
+            cells: 0,
             last_counter: 0,
         }
     }
@@ -113,6 +115,11 @@ impl OpsWriter {
         self.len == 0
     }
 
+    /// The number of cells of all ops, null ones included.
+    pub fn cells_len(&self) -> usize {
+        self.cells
+    }
+
     /// The number of bytes that [`OpsWriter::finish`] will return.
     pub fn bytes_len(&self) -> usize {
         self.tables.bytes_len() + varint_len(self.len) + self.ops.len()
@@ -169,6 +176,7 @@ impl OpsWriter {
             assert_eq!(written, cell_count, "an op has a cell, maybe null, for each property that it writes");
         }
         self.len += 1;
+        self.cells += cell_count;
     }
 
     fn put_tag(&mut self, gid: GlobalId, generation: Generation, kind: OpKind, shape_index: u64) {
@@ -238,6 +246,7 @@ impl OpCells<'_> {
             "an op has a cell, maybe null, for each property that it writes"
         );
         self.writer.len += 1;
+        self.writer.cells += self.written;
         self.start = self.writer.ops.len();
         self.last_counter = self.writer.last_counter;
     }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use reconvene_model::change::{OpsReader, OpsWriter, decode_tx};
+use reconvene_model::change::{Op, OpsReader, OpsWriter, decode_tx};
 use reconvene_model::clock::DRIFT_MAX;
 use reconvene_model::{PeerId, Seq, Stamp, TxHash, TxNumber};
 
@@ -174,11 +174,16 @@ fn duplicate(tx: &WriteTxn<'_>, peer: PeerId, origin: &Origin, number: TxNumber)
 fn live_ops(peer: PeerId, block: &[u8], lost: &[LostOp]) -> Result<Vec<u8>> {
     let undecodable = |e| StoreError::damaged("transaction", e);
     let mut writer = OpsWriter::new(peer);
-    for (at, op) in OpsReader::new(peer, block).map_err(undecodable)?.enumerate() {
-        let op = op.map_err(undecodable)?;
-        if !lost.iter().any(|lost| lost.op as usize == at) {
+    let mut ops = OpsReader::new(peer, block).map_err(undecodable)?;
+    let mut op = Op::default();
+    // Lost ops were noted in the order of the block, so that one walk over both is enough however many there are.
+    let mut lost = lost.iter().map(|lost| lost.op).peekable();
+    let mut at = 0;
+    while ops.read_into(&mut op).map_err(undecodable)? {
+        if lost.next_if_eq(&at).is_none() {
             writer.push(&op);
         }
+        at += 1;
     }
     Ok(writer.finish())
 }

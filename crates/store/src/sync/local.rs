@@ -12,7 +12,7 @@ use crate::keys;
 use crate::sync::columns::{Column, SyncEntity};
 use crate::sync::global_ids::{self, Lookup};
 use crate::sync::touches::{Touch, TouchWritten, Touches};
-use crate::sync::{Role, TX_BYTES_MAX, TX_OPS_MAX, convert, meta};
+use crate::sync::{Role, TX_BYTES_MAX, TX_OPS_MAX, TX_VALUES_MAX, convert, meta};
 use crate::txn::WriteTxn;
 
 /// What a put writes.
@@ -283,6 +283,9 @@ pub(crate) fn finish(tx: &mut WriteTxn<'_>) -> Result<()> {
     ops.check_limits()?;
     if ops.len() > TX_OPS_MAX {
         return Err(StoreError::TooManyOperations { operations: ops.len(), max: TX_OPS_MAX });
+    }
+    if ops.cells_len() > TX_VALUES_MAX {
+        return Err(StoreError::TooManyValues { values: ops.cells_len(), max: TX_VALUES_MAX });
     }
     let (last_number, last_hash) = {
         let writer = tx.sync_writer()?;

@@ -64,6 +64,12 @@ pub const TX_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The most operations of a transaction: a verdict must be able to name each of them within one message.
 pub const TX_OPS_MAX: usize = 1 << 19;
 
+/// The most values of a transaction, null ones included.
+///
+/// A null takes one bit as it travels and dozens of bytes where a transaction is judged. This keeps what a server holds of one
+/// within about 256 MiB beside the stored objects that it changes.
+pub const TX_VALUES_MAX: usize = 1 << 22;
+
 /// The tables of sync, opened with the store.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SyncTables {

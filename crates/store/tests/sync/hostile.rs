@@ -4,7 +4,7 @@ use reconvene_model::change::{Cell, Op, OpKind, OpsWriter, TxHead, encode_tx};
 use reconvene_model::identity::PeerKey;
 use reconvene_model::schema::PROPERTIES_MAX;
 use reconvene_model::{GlobalId, PropertyType, TxHash, Uid};
-use reconvene_store::{Break, Decision, Entity, Incoming, Role, Store, Verdict};
+use reconvene_store::{Break, Decision, Entity, Incoming, Role, Store, TX_VALUES_MAX, Verdict};
 
 use crate::world::{Shop, Town};
 
@@ -249,6 +249,29 @@ fn unknown_properties_do_not_pile_up_without_bound() {
     // What was taken can be caught up with.
     let chunk = attack.store.sync().chunk(reconvene_store::ChunkStart::default(), 1 << 20).unwrap();
     assert!(chunk.block.is_some());
+}
+
+#[test]
+fn nulls_that_take_a_bit_each_do_not_fill_the_memory() {
+    let mut attack = Attack::new();
+    let uids = (0..PROPERTIES_MAX as u64).map(|n| Uid(1_000_000 + n));
+    let cells: Vec<Cell<'_>> = uids.map(|uid| Cell::new(uid, PropertyType::Int, None)).collect();
+    let op = |counter| attack.op("Town", attack.own(counter), 0, OpKind::Insert, cells.clone());
+    let most = TX_VALUES_MAX / PROPERTIES_MAX;
+    let mut writer = OpsWriter::new(attack.key.peer());
+    (1..=most as u64 + 1).for_each(|counter| writer.push(&op(counter)));
+    let head = TxHead { origin: attack.key.peer(), number: 1, previous: TxHash::NONE, hlc: attack.hlc };
+    let bytes = encode_tx(&head, &writer.finish());
+    assert!(bytes.len() < 1 << 20, "it travels in {} bytes", bytes.len());
+    match attack.decide(&bytes) {
+        Decision::Verdict { verdict: Verdict::Refused { code: 603, op: Some(at), .. }, .. } => {
+            assert_eq!(at as usize, most);
+        }
+        other => panic!("{other:?}"),
+    }
+    let small = op(1);
+    (attack.number, attack.previous) = (1, TxHash::of(&bytes));
+    attack.accepted(&[small]);
 }
 
 #[test]

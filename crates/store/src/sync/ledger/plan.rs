@@ -17,7 +17,7 @@ use crate::error::{Result, StoreError};
 use crate::sync::apply::{LostOp, inserted};
 use crate::sync::columns::SyncEntity;
 use crate::sync::overlay::{self, Place};
-use crate::sync::{TX_OPS_MAX, changes, convert, global_ids};
+use crate::sync::{TX_OPS_MAX, TX_VALUES_MAX, changes, convert, global_ids};
 use crate::txn::WriteTxn;
 
 /// Why a transaction is not taken.
@@ -64,8 +64,13 @@ impl<'a> Plan<'a> {
             return Err(Fault::Refused(None, RefusalReason::TooManyOps { max: TX_OPS_MAX }));
         }
         let mut at: u32 = 0;
+        let mut values = 0;
         let mut op = Op::default();
         while ops.read_into(&mut op).map_err(malformed)? {
+            values += op.cells.len();
+            if values > TX_VALUES_MAX {
+                return Err(Fault::Refused(Some(at), RefusalReason::TooManyValues { max: TX_VALUES_MAX }));
+            }
             self.judge_op(tx, at, &op).map_err(|fault| match fault {
                 Fault::Refused(_, reason) => Fault::Refused(Some(at), reason),
                 other => other,

@@ -67,6 +67,12 @@ pub enum RefusalReason {
         /// The limit.
         max: usize,
     },
+    /// More values than a server judges at once.
+    #[error("the transaction has more than {max} values, null ones included; split it into smaller ones")]
+    TooManyValues {
+        /// The limit.
+        max: usize,
+    },
     /// More properties than an object can have, unknown ones included.
     #[error("{entity} {gid} would have more than {max} properties")]
     TooManyProperties {
@@ -98,7 +104,9 @@ impl RefusalReason {
             RefusalReason::GenerationAhead { .. } => 701,
             RefusalReason::DependsOnRefused { .. } => 700,
             RefusalReason::UniqueTaken { .. } => 703,
-            RefusalReason::TooManyOps { .. } | RefusalReason::TooManyProperties { .. } => 603,
+            RefusalReason::TooManyOps { .. }
+            | RefusalReason::TooManyValues { .. }
+            | RefusalReason::TooManyProperties { .. } => 603,
             RefusalReason::ClockAhead { .. } => 604,
         }
     }
