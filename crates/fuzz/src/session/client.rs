@@ -178,7 +178,8 @@ impl Driver {
         let mut frames = Vec::new();
         while let Some(frame) = self.session.poll_message() {
             assert!(frames.len() < FRAMES_MAX, "the session never stops talking");
-            assert!(Message::decode(frame.clone(), frame.len()).is_ok());
+            let read = Message::decode(frame.clone(), frame.len());
+            assert!(read.is_ok(), "{read:?}");
             frames.push(frame);
         }
         let session = &self.session;

@@ -236,6 +236,7 @@ impl Driver {
 
     fn check_frame(&self, frame: &Bytes) {
         assert!(frame.len() <= MESSAGE_BYTES_MIN + ENVELOPE_BYTES_MAX, "a frame of {} bytes", frame.len());
-        assert!(Message::decode(frame.clone(), frame.len()).is_ok());
+        let read = Message::decode(frame.clone(), frame.len());
+        assert!(read.is_ok(), "{read:?}");
     }
 }

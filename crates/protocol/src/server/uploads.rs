@@ -7,7 +7,7 @@ use reconvene_model::change::decode_tx;
 use reconvene_model::{PeerId, TxNumber};
 
 use crate::code::Code;
-use crate::limits::Limits;
+use crate::limits::{Limits, NUMBER_MAX};
 use crate::server::{UploadedTx, Violation};
 
 #[derive(Debug)]
@@ -60,6 +60,11 @@ impl Uploads {
         if head.origin != self.peer {
             let (peer, origin) = (self.peer, head.origin);
             let reason = format!("the client {peer} sent a transaction of {origin}; send only your own");
+            return Err((Code::ContentInvalid, reason));
+        }
+        if head.number > NUMBER_MAX {
+            // No verdict could name it.
+            let reason = format!("the client sent transaction {}; numbers end at {NUMBER_MAX}", head.number);
             return Err((Code::ContentInvalid, reason));
         }
         let due = self.uploaded + 1;
