@@ -142,9 +142,11 @@ async fn shake_hands(shared: &Shared, stream: TcpStream) -> Result<Socket, Strin
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
     let config = reconvene_socket::config(SOCKET_BUFFER_BYTES, shared.protocol.limits.message_bytes_max);
     let stream = Metered::new(stream, Meter::with_limit(RECEIVED_BEFORE_LOGIN_MAX));
-    accept_hdr_async_with_config(stream, grant_subprotocol, Some(config))
+    let socket = accept_hdr_async_with_config(stream, grant_subprotocol, Some(config))
         .await
-        .map_err(|error| error.to_string())
+        .map_err(|error| error.to_string())?;
+    socket.get_ref().meter().limit_frames(LOGIN_BYTES_MAX as u64);
+    Ok(socket)
 }
 
 #[expect(clippy::result_large_err, reason = "the WebSocket library fixes the type of a refusal")]

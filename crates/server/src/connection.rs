@@ -167,6 +167,10 @@ impl Connection {
             Some(Err(SocketError::Capacity(error))) => {
                 self.talk.session().close(Code::FrameTooLong, &error.to_string());
             }
+            // The meter's answer to a stranger who sends more than a login.
+            Some(Err(SocketError::Io(error))) if error.kind() == std::io::ErrorKind::InvalidData => {
+                self.talk.session().close(Code::FrameTooLong, &error.to_string());
+            }
             Some(Err(error)) => self.talk.session().handle_disconnected(&error.to_string()),
         }
     }

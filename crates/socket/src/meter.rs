@@ -21,6 +21,8 @@ pub struct Meter {
     /// Whether the last attempt to write had to wait.
     is_full: AtomicBool,
     received_max: AtomicU64,
+    /// The longest WebSocket frame that may begin; looked at once there are frames.
+    frame_max: AtomicU64,
 }
 
 impl Meter {
@@ -37,12 +39,20 @@ impl Meter {
             drained: AtomicU64::new(0),
             is_full: AtomicBool::new(false),
             received_max: AtomicU64::new(received_max),
+            frame_max: AtomicU64::new(u64::MAX),
         })
     }
 
-    /// Lets the stream bring any number of bytes from here on.
+    /// From here on the stream brings WebSocket frames, and ends with an error before one that announces more than this many
+    /// bytes: the WebSocket library makes room for all that a frame announces as soon as it has read its head.
+    pub fn limit_frames(&self, frame_max: u64) {
+        self.frame_max.store(frame_max, Ordering::Relaxed);
+    }
+
+    /// Lets the stream bring any number of bytes, in frames of any length, from here on.
     pub fn lift_limit(&self) {
         self.received_max.store(u64::MAX, Ordering::Relaxed);
+        self.frame_max.store(u64::MAX, Ordering::Relaxed);
     }
 
     /// The bytes that came in.
@@ -78,12 +88,13 @@ impl Meter {
 pub struct Metered<S> {
     stream: S,
     meter: Arc<Meter>,
+    frames: FrameHeads,
 }
 
 impl<S> Metered<S> {
     /// Counts the bytes of `stream` on `meter`.
     pub fn new(stream: S, meter: Arc<Meter>) -> Self {
-        Metered { stream, meter }
+        Metered { stream, meter, frames: FrameHeads::default() }
     }
 
     /// The meter.
@@ -99,13 +110,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.meter.received() > self.meter.received_max.load(Ordering::Relaxed) {
-            let error = io::Error::new(io::ErrorKind::InvalidData, "too many bytes before a login");
-            return Poll::Ready(Err(error));
+            return Poll::Ready(Err(refused("too many bytes before a login")));
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         let read = buf.filled().len().saturating_sub(before);
         self.meter.received.fetch_add(read as u64, Ordering::Relaxed);
+        let frame_max = self.meter.frame_max.load(Ordering::Relaxed);
+        if frame_max < u64::MAX && self.frames.longest(&buf.filled()[before..]) > frame_max {
+            buf.set_filled(before);
+            return Poll::Ready(Err(refused("too long a message before a login")));
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -127,6 +142,55 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// The error by which a stream ends that brings more than it may.
+fn refused(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// Follows WebSocket frames through a stream by their heads.
+#[derive(Debug, Default)]
+struct FrameHeads {
+    /// The head as far as it has come.
+    head: Vec<u8>,
+    /// What is left of the frame after it, its mask included.
+    rest: u64,
+}
+
+impl FrameHeads {
+    /// The bytes of a head without its mask: flags and length, then a longer length.
+    const BYTES_MAX: usize = 2 + 8;
+
+    /// The longest frame that begins in these bytes, which follow those of the call before; 0 if none does.
+    fn longest(&mut self, mut bytes: &[u8]) -> u64 {
+        let mut longest = 0;
+        while !bytes.is_empty() {
+            let skipped = usize::try_from(self.rest).unwrap_or(usize::MAX).min(bytes.len());
+            self.rest -= skipped as u64;
+            bytes = &bytes[skipped..];
+            let Some((&byte, others)) = bytes.split_first() else { break };
+            bytes = others;
+            self.head.push(byte);
+            if let Some(announced) = self.announced() {
+                let mask = if self.head[1] & 0x80 == 0 { 0 } else { 4 };
+                self.head.clear();
+                self.rest = announced.saturating_add(mask);
+                longest = longest.max(announced);
+            }
+        }
+        longest
+    }
+
+    /// The length that the head names, once it is whole.
+    fn announced(&self) -> Option<u64> {
+        debug_assert!(self.head.len() <= Self::BYTES_MAX);
+        match self.head.get(1)? & 0x7f {
+            126 => Some(u16::from_be_bytes(*self.head[2..].first_chunk()?).into()),
+            127 => Some(u64::from_be_bytes(*self.head[2..].first_chunk()?)),
+            short => Some(short.into()),
+        }
     }
 }
 
@@ -162,6 +226,43 @@ mod tests {
         far.write_all(b"hi").await.unwrap();
         metered.read_exact(&mut [0; 2]).await.unwrap();
         assert_eq!(meter.signs_of_life(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_announces_too_much_ends_the_stream_before_its_head_is_whole() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let meter = Meter::new();
+        let mut metered = Metered::new(near, meter.clone());
+        far.write_all(b"\xff\xff\xff no frame yet").await.unwrap();
+        metered.read_exact(&mut [0; 16]).await.unwrap();
+        meter.limit_frames(300);
+        far.write_all(&[0x82, 0x83, 1, 2, 3, 4, 7, 7, 7]).await.unwrap();
+        far.write_all(&[0x82, 126, 1, 0]).await.unwrap();
+        let mut read = [0; 13];
+        metered.read_exact(&mut read).await.unwrap();
+        assert_eq!(read[6..9], [7; 3]);
+        let body = tokio::spawn(async move {
+            far.write_all(&[9; 256]).await.unwrap();
+            far.write_all(&[0x82, 127, 0, 0, 1, 0, 0, 0, 0, 0]).await.unwrap();
+            far
+        });
+        metered.read_exact(&mut [0; 256]).await.unwrap();
+        let error = metered.read_exact(&mut [0; 10]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        drop(body.await.unwrap());
+    }
+
+    #[test]
+    fn heads_are_found_wherever_the_bytes_are_cut() {
+        let mut stream = vec![0x82, 0x81, 1, 2, 3, 4, 9];
+        stream.extend([0x02, 126, 0x02, 0x00].iter().chain(&[5; 512]));
+        stream.extend([0x80, 0x80 | 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+        for cut in 1..30 {
+            let mut heads = FrameHeads::default();
+            let longest = stream.chunks(cut).map(|bytes| heads.longest(bytes)).max();
+            assert_eq!(longest, Some(1 << 16), "in pieces of {cut}");
+            assert_eq!(heads.rest, (1 << 16) + 4);
+        }
     }
 
     #[tokio::test]
