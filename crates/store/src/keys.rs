@@ -5,7 +5,7 @@
 #[cfg(test)]
 mod golden_tests;
 
-use reconvene_model::{EntityId, IndexId, ObjectId, PeerId, Seq, TxNumber};
+use reconvene_model::{EntityId, GlobalId, IndexId, ObjectId, PeerId, Seq, TxNumber};
 
 use crate::error::{Result, StoreError};
 
@@ -67,6 +67,12 @@ pub(crate) fn object_key(id: ObjectId) -> [u8; 8] {
 /// The id in an [`object_key`].
 pub(crate) fn object_id(key: &[u8]) -> Result<ObjectId> {
     key.try_into().map(ObjectId::from_be_bytes).map_err(|_| wrong_length("an object's", key, 8))
+}
+
+/// The global id that is a key of its entity's table of them.
+pub(crate) fn global_id(key: &[u8]) -> Result<GlobalId> {
+    let bytes = key.try_into().map_err(|_| wrong_length("a global id's", key, GlobalId::BYTES))?;
+    Ok(GlobalId::from_bytes(bytes))
 }
 
 /// The key of an object among those of all entities.

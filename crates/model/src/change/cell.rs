@@ -56,6 +56,7 @@ pub(crate) fn width(ty: PropertyType) -> Option<usize> {
 /// # Panics
 ///
 /// If the bytes are not as wide as the type: whoever encodes made the cell.
+#[inline]
 pub(crate) fn put_cell(ty: u8, bytes: &[u8], mut reference: impl FnMut(PeerId) -> u64, out: &mut Vec<u8>) {
     match PropertyType::from_number(ty) {
         Some(PropertyType::Relation) => {
@@ -67,7 +68,14 @@ pub(crate) fn put_cell(ty: u8, bytes: &[u8], mut reference: impl FnMut(PeerId) -
         }
         Some(ty) if let Some(width) = width(ty) => {
             assert_eq!(bytes.len(), width, "a {ty} cell is {width} bytes wide");
-            out.extend_from_slice(bytes);
+            // A width that is known when this is compiled makes a store of what would be a call.
+            match *bytes {
+                [a] => out.push(a),
+                [a, b] => out.extend_from_slice(&[a, b]),
+                [a, b, c, d] => out.extend_from_slice(&[a, b, c, d]),
+                [a, b, c, d, e, f, g, h] => out.extend_from_slice(&[a, b, c, d, e, f, g, h]),
+                _ => out.extend_from_slice(bytes),
+            }
         }
         _ => {
             put_varint(out, bytes.len() as u64);

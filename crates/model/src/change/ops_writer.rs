@@ -1,5 +1,7 @@
 //! Writes a block of ops.
 
+use std::ops::Deref;
+
 use crate::change::block::{
     BlockTooLarge, ShapeProperty, TablesWriter, put_bitmap, put_counter, set_null, varint_len,
 };
@@ -21,6 +23,10 @@ pub(super) const ORIGIN_SHARED: u8 = 0b0_1000;
 pub(super) const ORIGIN_PEER: u8 = 0b1_0000;
 pub(super) const ORIGIN_MASK: u8 = 0b1_1000;
 
+/// Bytes that are left free before the ops, so that a transaction's head and its tables mostly fit in front of them without
+/// a copy of all ops: five entities of ten properties take as much.
+const HEAD_ROOM_BYTES: usize = 576;
+
 /// Collects the ops of one transaction into a block.
 ///
 /// Writing allocates nothing per op but room in one buffer: entities, properties and foreign peers go into tables that
@@ -29,6 +35,7 @@ pub(super) const ORIGIN_MASK: u8 = 0b1_1000;
 pub struct OpsWriter {
     origin: PeerId,
     tables: TablesWriter,
+    /// The room for what comes before them, then the ops.
     ops: Vec<u8>,
     len: usize,
     cells: usize,
@@ -41,7 +48,7 @@ impl OpsWriter {
         OpsWriter {
             origin,
             tables: TablesWriter::new(&[origin, PeerId::SHARED]),
-            ops: Vec::new(),
+            ops: vec![0; HEAD_ROOM_BYTES],
             len: 0,
             cells: 0,
             last_counter: 0,
@@ -122,7 +129,7 @@ impl OpsWriter {
 
     /// The number of bytes that [`OpsWriter::finish`] will return.
     pub fn bytes_len(&self) -> usize {
-        self.tables.bytes_len() + varint_len(self.len) + self.ops.len()
+        self.tables.bytes_len() + varint_len(self.len) + self.ops.len() - HEAD_ROOM_BYTES
     }
 
     /// Checks that readers will accept the block; to be called before a transaction is committed.
@@ -138,16 +145,24 @@ impl OpsWriter {
 
     /// The block.
     pub fn finish(self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.bytes_len());
-        self.finish_into(&mut out);
-        out
+        self.finish_behind(Vec::new()).to_vec()
     }
 
-    /// Appends the block to `out`.
-    pub fn finish_into(self, out: &mut Vec<u8>) {
-        self.tables.put(out);
-        put_varint(out, self.len as u64);
-        out.extend_from_slice(&self.ops);
+    /// The block behind these bytes.
+    pub(super) fn finish_behind(mut self, mut head: Vec<u8>) -> EncodedTx {
+        self.tables.put(&mut head);
+        put_varint(&mut head, self.len as u64);
+        let start = match HEAD_ROOM_BYTES.checked_sub(head.len()) {
+            Some(start) => {
+                self.ops[start..HEAD_ROOM_BYTES].copy_from_slice(&head);
+                start
+            }
+            None => {
+                self.ops.splice(..HEAD_ROOM_BYTES, head);
+                0
+            }
+        };
+        EncodedTx { bytes: self.ops, start }
     }
 
     fn put<'c>(
@@ -202,6 +217,21 @@ impl OpsWriter {
         if generation != 0 {
             put_varint(&mut self.ops, generation);
         }
+    }
+}
+
+/// The bytes of a transaction, which begin somewhere within their buffer.
+#[derive(Clone, Debug)]
+pub struct EncodedTx {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Deref for EncodedTx {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[self.start..]
     }
 }
 

@@ -1,6 +1,6 @@
 //! The bytes of a transaction: its head, then its ops.
 
-use crate::change::{OpsWriter, TxHead};
+use crate::change::{EncodedTx, OpsWriter, TxHead};
 use crate::codec::{DecodeError, Reader, put_varint};
 use crate::ids::{PeerId, TxHash};
 
@@ -22,16 +22,15 @@ pub fn encode_tx(head: &TxHead, ops: &[u8]) -> Vec<u8> {
     out
 }
 
-/// As [`encode_tx`], with the ops as their writer has them, which saves a copy of a large transaction.
+/// As [`encode_tx`], with the ops as their writer has them, which mostly saves a copy of a large transaction.
 ///
 /// # Panics
 ///
 /// As [`encode_tx`].
-pub fn encode_tx_of(head: &TxHead, ops: OpsWriter) -> Vec<u8> {
-    let mut out = Vec::with_capacity(TX_HEAD_BYTES_MAX + ops.bytes_len());
-    put_head(head, &mut out);
-    ops.finish_into(&mut out);
-    out
+pub fn encode_tx_of(head: &TxHead, ops: OpsWriter) -> EncodedTx {
+    let mut bytes = Vec::new();
+    put_head(head, &mut bytes);
+    ops.finish_behind(bytes)
 }
 
 fn put_head(head: &TxHead, out: &mut Vec<u8>) {

@@ -1,6 +1,6 @@
 //! Writing a table from its template.
 
-use super::layout::{TableLayout, vtable_entry};
+use super::layout::{Slot, TableLayout, vtable_entry};
 use super::{RecordError, Table};
 use crate::types::PropertyType;
 use crate::value::Value;
@@ -50,6 +50,13 @@ impl<'l> TableWriter<'l> {
         TableWriter { layout, bytes: layout.template.clone(), element_places: Vec::new() }
     }
 
+    /// As [`TableWriter::new`], in the memory of these bytes; [`TableWriter::into_bytes`] gives it back.
+    pub fn reusing(layout: &'l TableLayout, bytes: Vec<u8>) -> Self {
+        let mut writer = TableWriter { layout, bytes, element_places: Vec::new() };
+        writer.clear();
+        writer
+    }
+
     /// Starts a new table whose properties are all null.
     #[inline]
     pub fn clear(&mut self) {
@@ -73,17 +80,19 @@ impl<'l> TableWriter<'l> {
     /// As all setters: if there is no property in the slot, or it is of another type.
     #[inline]
     pub fn set_int(&mut self, slot: usize, number: i64) {
-        let place = self.present(slot);
-        let ty = self.ty(slot);
+        let Slot { ty, offset } = self.slot(slot);
+        let place = self.present_at(slot, offset);
+        let out = &mut self.bytes[place..];
         let bytes = number.to_le_bytes();
         match ty {
-            PropertyType::Float | PropertyType::Double => panic!("slot {slot} holds a {ty}, not an integer"),
-            PropertyType::Bool => self.bytes[place] = u8::from(number != 0),
-            _ => {
-                let width =
-                    ty.scalar_bytes().unwrap_or_else(|| panic!("slot {slot} holds a {ty}, not an integer"));
-                self.bytes[place..place + width].copy_from_slice(&bytes[..width]);
-            }
+            PropertyType::Bool => out[0] = u8::from(number != 0),
+            _ if ty.is_integer() || ty == PropertyType::Relation => match ty.scalar_bytes() {
+                Some(8) => out[..8].copy_from_slice(&bytes),
+                Some(4) => out[..4].copy_from_slice(&bytes[..4]),
+                Some(2) => out[..2].copy_from_slice(&bytes[..2]),
+                _ => out[0] = bytes[0],
+            },
+            _ => panic!("slot {slot} holds a {ty}, not an integer"),
         }
     }
 
@@ -230,6 +239,11 @@ impl<'l> TableWriter<'l> {
         &self.bytes
     }
 
+    /// The table.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
     /// Appends the table; the writer keeps it until [`TableWriter::clear`].
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.bytes);
@@ -256,14 +270,22 @@ impl<'l> TableWriter<'l> {
 
     #[inline]
     fn ty(&self, slot: usize) -> PropertyType {
-        self.layout.slot_type(slot).unwrap_or_else(|| panic!("there is no property in slot {slot}"))
+        self.slot(slot).ty
+    }
+
+    #[inline]
+    fn slot(&self, slot: usize) -> Slot {
+        self.layout.slot(slot).unwrap_or_else(|| panic!("there is no property in slot {slot}"))
     }
 
     /// Marks the property as present; returns the place of its inline bytes.
     #[inline]
     fn present(&mut self, slot: usize) -> usize {
-        let offset =
-            self.layout.slot(slot).unwrap_or_else(|| panic!("there is no property in slot {slot}")).offset;
+        self.present_at(slot, self.slot(slot).offset)
+    }
+
+    #[inline]
+    fn present_at(&mut self, slot: usize, offset: u16) -> usize {
         let entry = vtable_entry(slot);
         self.bytes[entry..entry + 2].copy_from_slice(&offset.to_le_bytes());
         self.layout.table + offset as usize

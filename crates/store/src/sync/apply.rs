@@ -11,7 +11,9 @@ use reconvene_model::{Generation, ObjectId, PeerId, Seq, Stamp, TxNumber};
 
 use crate::catalog::EntityRuntime;
 use crate::error::{Result, StoreError};
+use crate::seam::Reader;
 use crate::sync::global_ids;
+use crate::sync::inserts::Inserts;
 use crate::sync::overlay::{self, Place};
 use crate::sync::rejected::{self, Cause};
 use crate::sync::{convert, meta, outbox};
@@ -124,7 +126,7 @@ pub struct Applied {
 
 /// Applies deliveries in order.
 pub(crate) fn apply(tx: &mut WriteTxn<'_>, deliveries: &[Delivery<'_>]) -> Result<Applied> {
-    let mut applier = Applier { dirty: BTreeSet::new(), applied: Applied::default(), hlc: 0 };
+    let mut applier = Applier::default();
     for delivery in deliveries {
         applier.deliver(tx, delivery)?;
     }
@@ -141,10 +143,12 @@ pub(crate) fn apply(tx: &mut WriteTxn<'_>, deliveries: &[Delivery<'_>]) -> Resul
     Ok(applier.applied)
 }
 
+#[derive(Default)]
 struct Applier {
     /// Objects with undecided transactions whose confirmed state changed: their visible state is out of date.
     dirty: BTreeSet<Place>,
     applied: Applied,
+    inserts: Inserts,
     /// The largest clock reading seen.
     hlc: u64,
 }
@@ -265,6 +269,10 @@ impl Applier {
         stamp: Stamp,
     ) -> Result<()> {
         let Some(id) = global_ids::local(tx, entity, op.gid)? else {
+            let columns = tx.sync_entity(entity)?;
+            if self.inserts.takes(tx, entity, columns, op) {
+                return self.inserts.put(tx, entity, op, stamp, None);
+            }
             // What this store never heard of can only come to be by an insert.
             if op.kind == OpKind::Insert {
                 let id = global_ids::assign(tx, entity, op.gid)?;
@@ -360,6 +368,9 @@ impl Applier {
             overlay::put_confirmed(tx, &entity, id, op.gid, &state)?;
         }
         self.forget(tx, number, &places)?;
+        if tx.engine_tx().count(tx.inner().sync.tables.confirmed)? == 0 {
+            places.clear();
+        }
         for place in places {
             if !tx.sync_writer()?.pending.contains(place.0, place.1) {
                 overlay::delete_confirmed(tx, place)?;

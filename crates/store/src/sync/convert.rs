@@ -139,7 +139,7 @@ pub(crate) fn record_of_state(
     Ok(())
 }
 
-fn local_link(tx: &mut WriteTxn<'_>, column: &Column, cell: &[u8]) -> Result<u64> {
+pub(crate) fn local_link(tx: &mut WriteTxn<'_>, column: &Column, cell: &[u8]) -> Result<u64> {
     let gid = GlobalId::from_bytes(
         cell.try_into().map_err(|_| StoreError::internal("a link's cell was checked to be 16 bytes"))?,
     );

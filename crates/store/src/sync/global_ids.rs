@@ -11,19 +11,30 @@ use reconvene_model::{GlobalId, ObjectId, PeerId, Stamp};
 use crate::catalog::EntityRuntime;
 use crate::error::{Result, StoreError};
 use crate::keys;
-use crate::seam::{Reader, TableId};
+use crate::seam::{Direction, Reader, TableId};
 use crate::txn::WriteTxn;
+
+/// The bytes of an origin, with which the keys of its objects begin.
+const ORIGIN_BYTES: usize = 8;
 
 /// What translating ids needs to read; both kinds of transactions offer it.
 pub(crate) trait Lookup {
     fn own_peer(&self) -> PeerId;
     fn get_raw(&self, table: TableId, key: &[u8]) -> Result<Option<&[u8]>>;
+
+    /// Whether it is certain, without a search, that a foreign object has no local id yet.
+    fn is_unheard(&self, _entity: &EntityRuntime, _gid: GlobalId) -> Result<bool> {
+        Ok(false)
+    }
 }
 
 /// The local id of an object, if this store has heard of it.
 pub(crate) fn local(tx: &impl Lookup, entity: &EntityRuntime, gid: GlobalId) -> Result<Option<ObjectId>> {
     if gid.origin == tx.own_peer() || entity.def.has_shared_ids() {
         return Ok(Some(gid.counter));
+    }
+    if tx.is_unheard(entity, gid)? {
+        return Ok(None);
     }
     let table = global_table(entity)?;
     tx.get_raw(table, &gid.to_bytes())?.map(keys::object_id).transpose()
@@ -54,6 +65,7 @@ pub(crate) fn local_or_reserve(
 pub(crate) fn assign(tx: &mut WriteTxn<'_>, entity: &Arc<EntityRuntime>, gid: GlobalId) -> Result<ObjectId> {
     let id = tx.next_id(entity)?;
     tx.append_raw(global_table(entity)?, &gid.to_bytes(), &keys::object_key(id))?;
+    tx.sync.heard.get_mut().assigned(entity.def.id, gid);
     Ok(id)
 }
 
@@ -93,6 +105,24 @@ impl Lookup for WriteTxn<'_> {
 
     fn get_raw(&self, table: TableId, key: &[u8]) -> Result<Option<&[u8]>> {
         Ok(self.engine_tx().get(table, key)?)
+    }
+
+    fn is_unheard(&self, entity: &EntityRuntime, gid: GlobalId) -> Result<bool> {
+        let mut heard = self.sync.heard.borrow_mut();
+        let largest = match heard.largest(entity.def.id, gid.origin) {
+            Some(largest) => largest,
+            None => {
+                let table = global_table(entity)?;
+                let origin = GlobalId::new(gid.origin, 0).to_bytes();
+                let last =
+                    self.engine_tx().prefix(table, &origin[..ORIGIN_BYTES], Direction::Backward)?.next();
+                let last = last.transpose()?.map(|(key, _)| keys::global_id(key)).transpose()?;
+                let largest = last.map_or(0, |gid| gid.counter);
+                heard.remember(entity.def.id, gid.origin, largest);
+                largest
+            }
+        };
+        Ok(gid.counter > largest)
     }
 }
 

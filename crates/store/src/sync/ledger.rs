@@ -125,12 +125,12 @@ pub(crate) fn decide(tx: &mut WriteTxn<'_>, incoming: Incoming<'_>) -> Result<De
     let now_ms = tx.inner().now_ms();
     let max_ms = u64::try_from(DRIFT_MAX.as_millis()).expect("the drift is a minute");
     let stamp = Stamp::new(head.hlc, peer);
-    let mut plan = Plan::new(peer, stamp);
+    let mut plan = Plan::new(peer, stamp, block);
     let judged = match stamp.millis().checked_sub(now_ms) {
         Some(ahead_ms) if ahead_ms > max_ms => {
             Err(Fault::Refused(None, RefusalReason::ClockAhead { ahead_ms, max_ms }))
         }
-        _ => plan.judge(tx, block),
+        _ => plan.judge(tx),
     };
     let (verdict, push) = match judged {
         Ok(()) if plan.live == 0 && !plan.lost.is_empty() => {
@@ -148,6 +148,9 @@ pub(crate) fn decide(tx: &mut WriteTxn<'_>, incoming: Incoming<'_>) -> Result<De
         }
         Err(Fault::Refused(op, reason)) => {
             (Verdict::Refused { code: reason.code(), op, message: reason.to_string() }, None)
+        }
+        Err(Fault::NamedTwice) => {
+            return Err(StoreError::internal("a plan is made anew for objects that are named twice"));
         }
         Err(Fault::Malformed(reason)) => return broken(Break::Content, reason),
         Err(Fault::Store(error)) => return Err(error),

@@ -3,6 +3,7 @@
 //! Local writes enter by [`local`], what a server sent by [`apply`], what clients sent to a server by [`ledger`]. All three
 //! run inside the store's one write transaction, so sync metadata and data are committed together or not at all.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,7 +25,9 @@ pub(crate) mod convert;
 pub(crate) mod digest;
 pub(crate) mod global_ids;
 pub(crate) mod handle;
+pub(crate) mod heard;
 mod id_runs;
+mod inserts;
 pub(crate) mod ledger;
 pub(crate) mod local;
 pub(crate) mod meta;
@@ -45,6 +48,7 @@ pub use outbox::OutboxTx;
 pub use rejected::{Rejected, RejectedOp};
 
 use columns::SyncEntity;
+use heard::Heard;
 use pending::Pending;
 use touches::Touches;
 
@@ -128,6 +132,8 @@ pub(crate) struct SyncWriter {
 #[derive(Default)]
 pub(crate) struct SyncTx {
     pub(crate) touches: Touches,
+    /// How far other peers' objects are known; behind a cell because looking something up may add to it.
+    pub(crate) heard: RefCell<Heard>,
     /// Whether this transaction changed the [`SyncWriter`].
     writes: bool,
     /// What this transaction changes of the accepted transactions: their position, or that they are settled.

@@ -140,6 +140,39 @@ fn what_the_schema_does_not_have_is_refused() {
 }
 
 #[test]
+fn ops_of_one_transaction_may_name_an_object_twice_and_in_any_order() {
+    let mut attack = Attack::new();
+    let name = attack.uid("Town", "name");
+    let named = |text: &'static str| vec![Cell::new(name, PropertyType::String, Some(text.as_bytes()))];
+    let insert = |attack: &Attack, counter, text| {
+        attack.op("Town", attack.own(counter), 0, OpKind::Insert, named(text))
+    };
+    let change = |attack: &Attack, counter, kind, cells| attack.op("Town", attack.own(counter), 0, kind, cells);
+    let ops = [
+        insert(&attack, 1, "a"),
+        insert(&attack, 2, "c"),
+        change(&attack, 1, OpKind::Update, named("b")),
+    ];
+    attack.accepted(&ops);
+    let ops = [
+        insert(&attack, 6, "f"),
+        insert(&attack, 3, "d"),
+        insert(&attack, 4, "gone"),
+        change(&attack, 4, OpKind::Remove, vec![]),
+        insert(&attack, 5, "e"),
+        insert(&attack, 5, "e"),
+        change(&attack, 2, OpKind::Remove, vec![]),
+    ];
+    attack.accepted(&ops);
+    assert_eq!(attack.refused(&[insert(&attack, 7, "x"), change(&attack, 9, OpKind::Update, named("y"))]), 700);
+    let mut names: Vec<String> =
+        attack.store.boxed::<Town>().unwrap().all().unwrap().iter().map(|town| town.name.clone()).collect();
+    names.sort();
+    assert_eq!(names, ["b", "d", "e", "f"]);
+    assert!(attack.store.check().unwrap().is_sound());
+}
+
+#[test]
 fn text_that_is_none_is_no_transaction() {
     let attack = Attack::new();
     let name = Cell::new(attack.uid("Shop", "name"), PropertyType::String, Some(&[0xff, 0xfe]));

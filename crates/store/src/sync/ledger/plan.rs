@@ -9,13 +9,15 @@ use reconvene_model::codec::DecodeError;
 use reconvene_model::merge::{Merged, merge_op};
 use reconvene_model::schema::PROPERTIES_MAX;
 use reconvene_model::state::ObjectState;
-use reconvene_model::{GlobalId, ObjectId, PeerId, PropertyType, Seq, Stamp};
+use reconvene_model::{EntityId, GlobalId, ObjectId, PeerId, PropertyType, Seq, Stamp};
 
 use super::RefusalReason;
 use crate::catalog::EntityRuntime;
 use crate::error::{Result, StoreError};
 use crate::sync::apply::{LostOp, inserted};
 use crate::sync::columns::SyncEntity;
+use crate::sync::global_ids::Lookup;
+use crate::sync::inserts::Inserts;
 use crate::sync::overlay::{self, Place};
 use crate::sync::{TX_OPS_MAX, TX_VALUES_MAX, changes, convert, global_ids};
 use crate::txn::WriteTxn;
@@ -25,6 +27,8 @@ pub(super) enum Fault {
     Refused(Option<u32>, RefusalReason),
     Malformed(String),
     Store(StoreError),
+    /// Some object may be named by two ops, so none can be written straight.
+    NamedTwice,
 }
 
 impl From<StoreError> for Fault {
@@ -39,8 +43,24 @@ pub(super) struct Plan<'a> {
     stamp: Stamp,
     objects: HashMap<(u32, GlobalId), Planned<'a>>,
     order: Vec<(u32, GlobalId)>,
+    block: &'a [u8],
+    inserts: Inserts,
+    /// The places in the block of inserts that are written straight from it, ascending. Their objects are the peer's own, not
+    /// heard of before, and named by no other op.
+    straight: Vec<u32>,
+    /// Which of the peer's own objects ops have named, per entity.
+    named: Vec<Named>,
     pub(super) lost: Vec<LostOp>,
     pub(super) live: usize,
+}
+
+/// Which of the peer's own objects of an entity ops have named.
+struct Named {
+    entity: EntityId,
+    /// The largest counter; a larger one is named for the first time.
+    last: u64,
+    /// The smallest counter of those that are written straight.
+    straight: u64,
 }
 
 struct Planned<'a> {
@@ -53,13 +73,33 @@ struct Planned<'a> {
 
 impl<'a> Plan<'a> {
     /// An empty plan for a transaction of this peer.
-    pub(super) fn new(peer: PeerId, stamp: Stamp) -> Self {
-        Plan { peer, stamp, objects: HashMap::new(), order: Vec::new(), lost: Vec::new(), live: 0 }
+    pub(super) fn new(peer: PeerId, stamp: Stamp, block: &'a [u8]) -> Self {
+        Plan {
+            peer,
+            stamp,
+            objects: HashMap::new(),
+            order: Vec::new(),
+            block,
+            inserts: Inserts::default(),
+            straight: Vec::new(),
+            named: Vec::new(),
+            lost: Vec::new(),
+            live: 0,
+        }
     }
 
-    pub(super) fn judge(&mut self, tx: &WriteTxn<'_>, block: &'a [u8]) -> Result<(), Fault> {
-        let malformed = |e: DecodeError| Fault::Malformed(format!("the ops do not decode: {e}"));
-        let mut ops = OpsReader::new(self.peer, block).map_err(malformed)?;
+    pub(super) fn judge(&mut self, tx: &WriteTxn<'_>) -> Result<(), Fault> {
+        match self.judge_ops(tx, true) {
+            Err(Fault::NamedTwice) => {
+                *self = Plan::new(self.peer, self.stamp, self.block);
+                self.judge_ops(tx, false)
+            }
+            judged => judged,
+        }
+    }
+
+    fn judge_ops(&mut self, tx: &WriteTxn<'_>, straight: bool) -> Result<(), Fault> {
+        let mut ops = OpsReader::new(self.peer, self.block).map_err(malformed)?;
         if ops.len() > TX_OPS_MAX {
             return Err(Fault::Refused(None, RefusalReason::TooManyOps { max: TX_OPS_MAX }));
         }
@@ -71,7 +111,7 @@ impl<'a> Plan<'a> {
             if values > TX_VALUES_MAX {
                 return Err(Fault::Refused(Some(at), RefusalReason::TooManyValues { max: TX_VALUES_MAX }));
             }
-            self.judge_op(tx, at, &op).map_err(|fault| match fault {
+            self.judge_op(tx, at, &op, straight).map_err(|fault| match fault {
                 Fault::Refused(_, reason) => Fault::Refused(Some(at), reason),
                 other => other,
             })?;
@@ -83,7 +123,7 @@ impl<'a> Plan<'a> {
         self.judge_uniqueness(tx)
     }
 
-    fn judge_op(&mut self, tx: &WriteTxn<'_>, at: u32, op: &Op<'a>) -> Result<(), Fault> {
+    fn judge_op(&mut self, tx: &WriteTxn<'_>, at: u32, op: &Op<'a>, straight: bool) -> Result<(), Fault> {
         let refused = |reason| Err(Fault::Refused(None, reason));
         let Some(entity) = tx.inner().catalog.by_uid(op.entity) else {
             return refused(RefusalReason::UnknownEntity);
@@ -93,6 +133,22 @@ impl<'a> Plan<'a> {
             return refused(RefusalReason::NotSynced { entity: name() });
         }
         let columns = tx.sync_entity(entity)?;
+        if op.gid.origin == self.peer {
+            let counter = op.gid.counter;
+            let named = self.named(entity.def.id);
+            let (is_first, may_be_straight) = (counter > named.last, counter >= named.straight);
+            named.last = counter.max(named.last);
+            if straight && is_first && self.is_straight(tx, entity, columns, op)? {
+                let named = self.named(entity.def.id);
+                named.straight = counter.min(named.straight);
+                self.straight.push(at);
+                self.live += 1;
+                return Ok(());
+            }
+            if !is_first && may_be_straight {
+                return Err(Fault::NamedTwice);
+            }
+        }
         check_cells(entity, columns, op)?;
         if entity.def.has_shared_ids() != (op.gid.origin == PeerId::SHARED) {
             return refused(RefusalReason::ForeignId { entity: name() });
@@ -145,6 +201,27 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
+    fn named(&mut self, entity: EntityId) -> &mut Named {
+        let at = self.named.iter().position(|named| named.entity == entity).unwrap_or_else(|| {
+            self.named.push(Named { entity, last: 0, straight: u64::MAX });
+            self.named.len() - 1
+        });
+        &mut self.named[at]
+    }
+
+    /// Whether an op can be written without a look at what is stored, and without one at the other ops.
+    fn is_straight(
+        &mut self,
+        tx: &WriteTxn<'_>,
+        entity: &EntityRuntime,
+        columns: &SyncEntity,
+        op: &Op<'_>,
+    ) -> Result<bool> {
+        Ok(entity.unique_indexes().next().is_none()
+            && self.inserts.takes(tx, entity, columns, op)
+            && tx.is_unheard(entity, op.gid)?)
+    }
+
     /// Judges the merged result of the whole transaction, so that two objects may swap their values in one.
     fn judge_uniqueness(&self, tx: &WriteTxn<'_>) -> Result<(), Fault> {
         let mut taken: HashMap<(u32, u16, &[u8]), GlobalId> = HashMap::new();
@@ -182,7 +259,8 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    pub(super) fn write(self, tx: &mut WriteTxn<'_>, seq: Seq) -> Result<()> {
+    pub(super) fn write(mut self, tx: &mut WriteTxn<'_>, seq: Seq) -> Result<()> {
+        self.write_straight(tx, seq)?;
         for key in &self.order {
             let planned = &self.objects[key];
             if !planned.changed {
@@ -203,6 +281,32 @@ impl<'a> Plan<'a> {
         }
         Ok(())
     }
+
+    /// Writes the inserts that were judged to be straight, reading them once more from the block.
+    fn write_straight(&mut self, tx: &mut WriteTxn<'_>, seq: Seq) -> Result<()> {
+        let mut left = self.straight.iter().copied().peekable();
+        if left.peek().is_none() {
+            return Ok(());
+        }
+        let undecodable = |e| StoreError::damaged("transaction", e);
+        let mut ops = OpsReader::new(self.peer, self.block).map_err(undecodable)?;
+        let mut op = Op::default();
+        let mut at: u32 = 0;
+        while left.peek().is_some() && ops.read_into(&mut op).map_err(undecodable)? {
+            if left.next_if_eq(&at).is_some() {
+                let entity = tx.inner().catalog.by_uid(op.entity);
+                let entity =
+                    entity.ok_or_else(|| StoreError::internal("a judged op's entity is in the catalog"))?;
+                self.inserts.put(tx, entity, &op, self.stamp, Some(seq))?;
+            }
+            at += 1;
+        }
+        Ok(())
+    }
+}
+
+fn malformed(error: DecodeError) -> Fault {
+    Fault::Malformed(format!("the ops do not decode: {error}"))
 }
 
 impl Planned<'_> {
