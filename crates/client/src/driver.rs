@@ -75,6 +75,7 @@ impl Driver {
             last_hash: state.last_hash,
             confirmed: state.decided,
             capabilities: Vec::new(),
+            compare: false,
         };
         Ok(Driver {
             store: store.clone(),
@@ -129,6 +130,8 @@ impl Driver {
                 ClientEvent::SendTxs { from, txs_max, bytes_max, .. } => {
                     self.send_txs(from, txs_max, bytes_max)
                 }
+                // This engine does not offer to compare, so its session lets none of these through.
+                ClientEvent::Compared { .. } | ClientEvent::Fetched { .. } => Ok(()),
                 ClientEvent::Closed(closed) => {
                     self.closed = Some(closed);
                     Ok(())

@@ -118,6 +118,7 @@ pub fn login(script: &mut Script<'_>) -> Login {
         last_hash: TxHash(script.array()),
         confirmed: script.number_in(0, last_number),
         capabilities: capabilities(script),
+        compare: false,
     }
 }
 
@@ -140,6 +141,7 @@ pub fn accepted(script: &mut Script<'_>) -> LoginAccepted {
         },
         heartbeat_ms: count(script),
         capabilities: capabilities(script),
+        compare: false,
     }
 }
 

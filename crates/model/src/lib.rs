@@ -10,11 +10,13 @@
 //! - [`stamp`] and [`clock`]: which write is later
 //! - [`change`]: transactions as they travel; [`state`]: objects with all their registers as they travel
 //! - [`merge`]: the laws by which everyone agrees
+//! - [`compare`]: sets of objects as two stores compare them
 //! - [`identity`]: the key that makes a store a peer
 
 pub mod change;
 pub mod clock;
 pub mod codec;
+pub mod compare;
 pub mod digest;
 pub mod evolve;
 pub mod identity;

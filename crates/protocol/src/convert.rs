@@ -15,8 +15,8 @@ use crate::limits::{
 };
 use crate::login::CredentialProof;
 use crate::message::{
-    Cursor, Hello, Login, LoginAccepted, LostOp, Message, Outcome, PushedContent, PushedTx, SchemaHashes,
-    Verdict,
+    CompareBegun, Cursor, Hello, Login, LoginAccepted, LostOp, Message, Outcome, PushedContent, PushedTx,
+    SchemaHashes, Verdict,
 };
 
 type Result<T> = std::result::Result<T, MessageError>;
@@ -48,6 +48,16 @@ pub(crate) fn to_wire(message: &Message) -> Kind {
         Message::Bye { code, reason } => {
             Kind::Bye(wire::Bye { code: code.number(), reason: cut(reason).into() })
         }
+        Message::Compare(ranges) => Kind::Compare(wire::Compare { ranges: ranges.clone() }),
+        Message::Compared { begun, answers } => Kind::Compared(wire::Compared {
+            begun: begun.map(|begun| wire::CompareBegun { seq: begun.seq.0, salt: copy(&begun.salt) }),
+            answers: answers.clone(),
+        }),
+        Message::Fetch(ranges) => Kind::Fetch(wire::Fetch { ranges: ranges.clone() }),
+        Message::Fetched { states, last } => {
+            Kind::Fetched(wire::Fetched { states: states.clone(), last: *last })
+        }
+        Message::CompareDone => Kind::CompareDone(wire::CompareDone {}),
     }
 }
 
@@ -81,6 +91,21 @@ pub(crate) fn from_wire(kind: Kind) -> Result<Message> {
         Kind::Ping(ping) => Message::Ping(ping.token),
         Kind::Pong(pong) => Message::Pong(pong.token),
         Kind::Bye(bye) => Message::Bye { code: Code::from_number(bye.code), reason: cut(&bye.reason).into() },
+        Kind::Compare(compare) => Message::Compare(compare.ranges),
+        Kind::Compared(compared) => Message::Compared {
+            begun: compared.begun.map(begun_from_wire).transpose()?,
+            answers: compared.answers,
+        },
+        Kind::Fetch(fetch) => Message::Fetch(fetch.ranges),
+        Kind::Fetched(fetched) => Message::Fetched { states: fetched.states, last: fetched.last },
+        Kind::CompareDone(wire::CompareDone {}) => Message::CompareDone,
+    })
+}
+
+fn begun_from_wire(begun: wire::CompareBegun) -> Result<CompareBegun> {
+    Ok(CompareBegun {
+        seq: Seq(number(begun.seq, "seq of CompareBegun")?),
+        salt: array(&begun.salt, "salt of CompareBegun")?,
     })
 }
 
@@ -101,6 +126,7 @@ fn login_to_wire(login: &Login) -> wire::Login {
         last_hash: copy(&login.last_hash.0),
         confirmed: login.confirmed,
         capabilities: login.capabilities.clone(),
+        compare: login.compare,
     }
 }
 
@@ -128,6 +154,7 @@ fn login_from_wire(login: wire::Login) -> Result<Login> {
         last_hash: TxHash(array(&login.last_hash, "last_hash of Login")?),
         confirmed: login.confirmed,
         capabilities: capabilities(login.capabilities)?,
+        compare: login.compare,
     })
 }
 
@@ -170,6 +197,7 @@ fn accepted_to_wire(accepted: &LoginAccepted) -> wire::LoginAccepted {
         }),
         heartbeat_ms: accepted.heartbeat_ms,
         capabilities: accepted.capabilities.clone(),
+        compare: accepted.compare,
     }
 }
 
@@ -195,6 +223,7 @@ fn accepted_from_wire(accepted: wire::LoginAccepted) -> Result<LoginAccepted> {
         },
         heartbeat_ms: tx_number(accepted.heartbeat_ms, "heartbeat_ms of LoginAccepted")?,
         capabilities: capabilities(accepted.capabilities)?,
+        compare: accepted.compare,
     })
 }
 

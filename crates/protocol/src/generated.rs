@@ -4,7 +4,7 @@
 /// refuses kinds that it does not know. Fields from 1000 upwards do not change what a message means and may be ignored.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Envelope {
-    #[prost(oneof = "envelope::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
+    #[prost(oneof = "envelope::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18")]
     pub kind: ::core::option::Option<envelope::Kind>,
 }
 /// Nested message and enum types in `Envelope`.
@@ -37,6 +37,16 @@ pub mod envelope {
         Pong(super::Pong),
         #[prost(message, tag = "13")]
         Bye(super::Bye),
+        #[prost(message, tag = "14")]
+        Compare(super::Compare),
+        #[prost(message, tag = "15")]
+        Compared(super::Compared),
+        #[prost(message, tag = "16")]
+        Fetch(super::Fetch),
+        #[prost(message, tag = "17")]
+        Fetched(super::Fetched),
+        #[prost(message, tag = "18")]
+        CompareDone(super::CompareDone),
     }
 }
 /// Server, first of all.
@@ -88,6 +98,9 @@ pub struct Login {
     /// Optional abilities by name; unknown names are ignored.
     #[prost(string, repeated, tag = "11")]
     pub capabilities: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The client holds objects that its cursor does not stand for, as a compare was cut off, and asks for another one.
+    #[prost(bool, tag = "12")]
+    pub compare: bool,
 }
 /// One proof of who the client is.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -170,6 +183,9 @@ pub struct LoginAccepted {
     /// Those of the client's capabilities that are in force.
     #[prost(string, repeated, tag = "12")]
     pub capabilities: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The session begins with a compare, and catch-up starts where that began.
+    #[prost(bool, tag = "13")]
+    pub compare: bool,
 }
 /// What a client must keep to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -362,4 +378,52 @@ pub struct Bye {
     /// What happened and what to do, for people.
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
+}
+/// Client: compares its objects with those of the server, range by range; docs/compare.md describes the blocks.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Compare {
+    /// A block of ranges; empty to begin, which asks for all keys.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub ranges: ::prost::bytes::Bytes,
+}
+/// Server: what it has in the first of these ranges.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Compared {
+    /// In the first answer of a compare, and in no other.
+    #[prost(message, optional, tag = "1")]
+    pub begun: ::core::option::Option<CompareBegun>,
+    /// A block of answers.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub answers: ::prost::bytes::Bytes,
+}
+/// What holds for a whole compare.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CompareBegun {
+    /// When complete, the compare is worth this Seq: catch-up starts above it.
+    #[prost(uint64, tag = "1")]
+    pub seq: u64,
+    /// 32 random bytes: what fingerprints are keyed with.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub salt: ::prost::bytes::Bytes,
+}
+/// Client: send the objects in these ranges.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Fetch {
+    /// A block of ranges.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub ranges: ::prost::bytes::Bytes,
+}
+/// Server: objects as they are, in answer to a Fetch.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Fetched {
+    /// A states block of docs/changes.md; empty if there is nothing to send.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub states: ::prost::bytes::Bytes,
+    /// Nothing else comes in answer to this Fetch.
+    #[prost(bool, tag = "2")]
+    pub last: bool,
+}
+/// Client: it holds durably what the compare brought. Catch-up follows.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CompareDone {
 }

@@ -7,6 +7,7 @@
 //! - [`login`]: nonces, proofs and secrets
 //! - [`client`] and [`server`]: the session machines; [`push`]: frames for many receivers; [`timer`]: what they wait for
 //! - [`close`] and [`code`]: how sessions and transactions fail, in words that stay
+//! - [`compare`]: which objects of two sets differ, range by range
 //! - [`backoff`]: when a client tries again
 //! - [`limits`]: every bound by name
 
@@ -14,6 +15,7 @@ pub mod backoff;
 pub mod client;
 pub mod close;
 pub mod code;
+pub mod compare;
 pub mod frame;
 pub mod limits;
 pub mod login;
@@ -31,14 +33,16 @@ mod scan;
 
 pub use backoff::Backoff;
 pub use bytes::Bytes;
-pub use client::{ClientConfig, ClientEvent, ClientLogin, ClientSession, TxsError};
+pub use client::{ClientConfig, ClientEvent, ClientLogin, ClientSession, CompareSendError, TxsError};
 pub use close::{Closed, ClosedBy};
 pub use code::Code;
+pub use compare::{CompareError, CompareMessage, CompareStep, Initiator};
 pub use frame::MessageError;
 pub use limits::Limits;
 pub use login::{Credential, CredentialProof, NONCE_BYTES, Nonce, Secret};
 pub use message::{
-    Cursor, Login, LoginAccepted, LostOp, Message, Outcome, PushedContent, PushedTx, SchemaHashes, Verdict,
+    CompareBegun, Cursor, Login, LoginAccepted, LostOp, Message, Outcome, PushedContent, PushedTx,
+    SchemaHashes, Verdict,
 };
 pub use push::PushFrame;
 pub use server::{

@@ -71,10 +71,34 @@ pub const TEXT_BYTES_MAX: usize = 1024;
 /// The highest number of a transaction, and the highest Seq: what a signed 64-bit integer holds, so that every language can.
 pub const NUMBER_MAX: TxNumber = i64::MAX as u64;
 
+/// The most ranges in one `Compare` or `Fetch`.
+pub const COMPARE_RANGES_MAX: usize = 1024;
+
+/// The most items that a server names one by one in its answer to a range; a range with more is parted.
+pub const COMPARE_ITEMS_MAX: usize = 16;
+
+/// The most parts of one range in an answer.
+pub const COMPARE_RANGE_PARTS_MAX: usize = 256;
+
+/// The most parts of all ranges of one answer together.
+pub const COMPARE_PARTS_MAX: usize = 4096;
+
+/// The bytes at which a server ends an answer to a compare; the ranges that are left are asked for again.
+pub const COMPARE_ANSWERS_BYTES: usize = 256 * 1024;
+
+/// How often a range may be parted.
+pub const COMPARE_DEPTH_MAX: u8 = 32;
+
+/// How many more ranges than the server named items at the beginning a client asks for before it gives a compare up.
+pub const COMPARE_RANGES_SLACK: u64 = 65_536;
+
 /// What a message adds to the blocks that it carries, at most and per block, in bytes.
 pub const ENVELOPE_BYTES_MAX: usize = 64;
 
 // A verdict that names every operation of a transaction fits one message of the default size: an operation takes at most
 // 2 bytes of framing, 6 for its place, 6 for its code and 11 for its generation.
 const _: () = assert!(LOST_OPS_MAX * 25 + TEXT_BYTES_MAX + ENVELOPE_BYTES_MAX <= MESSAGE_BYTES_MAX);
+// A block of ranges, and an answer to one range, fit a message of any size that can be set: a key takes at most 26 bytes.
+const _: () = assert!(COMPARE_RANGES_MAX * 2 * 26 + 2 * ENVELOPE_BYTES_MAX <= MESSAGE_BYTES_MIN);
+const _: () = assert!(COMPARE_RANGE_PARTS_MAX * (26 + 10 + 16) + 2 * ENVELOPE_BYTES_MAX <= MESSAGE_BYTES_MIN);
 const _: () = assert!(LOGIN_BYTES_MAX <= MESSAGE_BYTES_MIN);

@@ -4,6 +4,7 @@
 //! states stay encoded: they are slices of the frame that they came in, and the engine reads them with `reconvene-model`.
 
 use bytes::Bytes;
+use reconvene_model::compare::Salt;
 use reconvene_model::{Generation, PeerId, Seq, TxHash, TxNumber};
 
 use crate::code::Code;
@@ -54,6 +55,26 @@ pub enum Message {
         /// What happened and what to do, for people.
         reason: String,
     },
+    /// Client: compares what it has in these ranges, a block of `docs/compare.md`; empty to begin.
+    Compare(Bytes),
+    /// Server: what it has in the first of these ranges.
+    Compared {
+        /// In the first answer only.
+        begun: Option<CompareBegun>,
+        /// A block of answers.
+        answers: Bytes,
+    },
+    /// Client: asks for the objects in these ranges, a block of `docs/compare.md`.
+    Fetch(Bytes),
+    /// Server: objects as they are, in answer to a `Fetch`.
+    Fetched {
+        /// A states block; empty if there is nothing to send.
+        states: Bytes,
+        /// Nothing else comes in answer to this `Fetch`.
+        last: bool,
+    },
+    /// Client: what the compare brought is held durably; catch-up follows.
+    CompareDone,
 }
 
 impl Message {
@@ -73,6 +94,11 @@ impl Message {
             Message::Ping(_) => "Ping",
             Message::Pong(_) => "Pong",
             Message::Bye { .. } => "Bye",
+            Message::Compare(_) => "Compare",
+            Message::Compared { .. } => "Compared",
+            Message::Fetch(_) => "Fetch",
+            Message::Fetched { .. } => "Fetched",
+            Message::CompareDone => "CompareDone",
         }
     }
 }
@@ -111,6 +137,8 @@ pub struct Login {
     pub confirmed: TxNumber,
     /// Optional abilities by name.
     pub capabilities: Vec<String>,
+    /// The client holds objects that its cursor does not stand for, and asks for a compare.
+    pub compare: bool,
 }
 
 /// The two hashes that name a version of a schema.
@@ -163,6 +191,17 @@ pub struct LoginAccepted {
     pub heartbeat_ms: u64,
     /// Those of the client's capabilities that are in force.
     pub capabilities: Vec<String>,
+    /// The session begins with a compare, and catch-up starts where that began.
+    pub compare: bool,
+}
+
+/// What holds for a whole compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompareBegun {
+    /// What the compare is worth when complete: catch-up starts above this Seq.
+    pub seq: Seq,
+    /// What fingerprints are keyed with.
+    pub salt: Salt,
 }
 
 /// The server's durable decision on one transaction; it consumes the number, whatever the outcome.

@@ -11,14 +11,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reconvene_model::change::{Cell, Op, OpKind, OpsWriter, TxHead, encode_tx};
+use reconvene_model::compare::{
+    CompareKey, CompareRange, Fingerprinter, SALT_BYTES, SortedItems, SortedItemsBuilder,
+};
 use reconvene_model::identity::PeerKey;
 use reconvene_model::state::{ObjectState, Register, StateEntry, StatesWriter};
 use reconvene_model::{GlobalId, PeerId, PropertyType, Seq, Stamp, TxHash, Uid};
-use reconvene_protocol::message::Hello;
+use reconvene_protocol::compare::{CompareMessage, CompareStep, Initiator, encode_ranges};
+use reconvene_protocol::message::{CompareBegun, Hello};
 use reconvene_protocol::{
     ClientConfig, ClientEvent, ClientLogin, ClientSession, Code, Credential, Cursor, Limits, LoginAccepted,
     LoginAnswer, LostOp, Message, MessageError, Nonce, Outcome, PushFrame, PushedContent, PushedTx,
-    SchemaHashes, Secret, ServerConfig, ServerEvent, ServerSession, Verdict,
+    SchemaHashes, Secret, ServerConfig, ServerEvent, ServerSession, Verdict, compare,
 };
 
 const START: Duration = Duration::ZERO;
@@ -130,7 +134,7 @@ fn every_kind_has_a_golden_message() {
     let mut names: Vec<_> = conversation().iter().map(|(_, message)| message.name()).collect();
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), 13, "{names:?}");
+    assert_eq!(names.len(), 18, "{names:?}");
 }
 
 #[test]
@@ -218,6 +222,7 @@ fn conversation() -> Vec<(&'static str, Message)> {
                 limits: Limits::default(),
                 heartbeat_ms: 30_000,
                 capabilities: vec![],
+                compare: false,
             })),
         ),
         ("04-catch-up", catch_up(CHUNKS[0].0, CHUNKS[0].1)),
@@ -251,7 +256,80 @@ fn conversation() -> Vec<(&'static str, Message)> {
                 message: "the shared secret is not the server's; check it".into(),
             },
         ),
+        ("17-compare-begin", Message::Compare(Bytes::new())),
+        ("18-compared-begin", compared(Some(BEGUN), &[CompareRange::ALL])),
+        ("19-compare", Message::Compare(encode_ranges(&different()).into())),
+        ("20-compared", compared(None, &different())),
+        (
+            "21-fetch",
+            Message::Fetch(encode_ranges(&[6, 20].map(|counter| CompareRange::of(ben(counter)))).into()),
+        ),
+        (
+            "22-fetched",
+            Message::Fetched { states: states(&[(20, 20, "mulch"), (50, 6, "prune")]), last: true },
+        ),
+        ("23-compare-done", Message::CompareDone),
     ]
+}
+
+const BEGUN: CompareBegun = CompareBegun { seq: Seq(60), salt: [0x5a; SALT_BYTES] };
+
+fn ben(counter: u64) -> CompareKey {
+    CompareKey::new(TASK, GlobalId::new(BEN, counter))
+}
+
+/// Ben's tasks as a set, each written at its clock reading.
+fn tasks(tasks: impl Iterator<Item = (u64, u64)>) -> SortedItems {
+    let mut fingerprints = Fingerprinter::new(&BEGUN.salt);
+    let mut builder = SortedItemsBuilder::default();
+    for (counter, seq) in tasks {
+        let stamp = Stamp::new((1_700_000_000_000 + seq) << 16, BEN);
+        builder.push(ben(counter), fingerprints.object(ben(counter), 0, [(TITLE, stamp)]));
+    }
+    builder.finish().unwrap()
+}
+
+/// The server has twenty tasks of Ben, of which he changed the sixth at 50.
+fn server_tasks() -> SortedItems {
+    tasks((1..=20).map(|counter| (counter, if counter == 6 { 50 } else { counter })))
+}
+
+/// Ada has nineteen of them, the sixth as it was, and one that the server has not.
+fn ada_tasks() -> SortedItems {
+    tasks((1..=19).map(|counter| (counter, counter)).chain([(21, 21)]))
+}
+
+fn compared(begun: Option<CompareBegun>, ranges: &[CompareRange]) -> Message {
+    let answers = compare::answer(&server_tasks(), ranges, 1 << 20).unwrap();
+    Message::Compared { begun, answers: answers.into() }
+}
+
+/// The two of the server's five parts in which Ada has something else.
+fn different() -> [CompareRange; 2] {
+    [CompareRange::new(ben(5), Some(ben(9))), CompareRange::new(ben(17), None)]
+}
+
+#[test]
+fn a_client_that_compares_says_these_bytes() {
+    let mut initiator = Initiator::new();
+    let block = |step| match step {
+        Some(CompareStep::Send(CompareMessage::Compare(block))) => Message::Compare(block).encode(),
+        Some(CompareStep::Send(CompareMessage::Fetch(block))) => Message::Fetch(block).encode(),
+        Some(CompareStep::Send(CompareMessage::Done)) => Message::CompareDone.encode(),
+        step => panic!("{step:?}"),
+    };
+    let answers = |number| match Message::decode(frame(number), 1 << 20).unwrap() {
+        Message::Compared { answers, .. } => answers,
+        message => panic!("{message:?}"),
+    };
+    assert_eq!(block(initiator.poll()), frame("17"));
+    initiator.handle_answers(&answers("18"), &ada_tasks()).unwrap();
+    assert_eq!(block(initiator.poll()), frame("19"));
+    initiator.handle_answers(&answers("20"), &ada_tasks()).unwrap();
+    assert_eq!(initiator.poll(), Some(CompareStep::Extra(CompareRange::new(ben(21), None))));
+    assert_eq!(block(initiator.poll()), frame("21"));
+    initiator.handle_fetched();
+    assert_eq!(block(initiator.poll()), frame("23"));
 }
 
 /// Seq, counter and title of one of Ben's tasks.
@@ -279,6 +357,7 @@ fn client() -> ClientSession {
         last_hash: TxHash::of(&txs()[2]),
         confirmed: 0,
         capabilities: vec!["example".into()],
+        compare: false,
     };
     ClientSession::new(ClientConfig::default(), login, START)
 }
@@ -310,6 +389,7 @@ fn answer() -> LoginAnswer {
         view: VIEW,
         catch_up_from: Seq(39),
         capabilities: vec![],
+        compare: false,
     }
 }
 

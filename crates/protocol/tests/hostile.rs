@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 use reconvene_model::identity::PeerKey;
 use reconvene_model::{PeerId, Seq, TxHash};
 use reconvene_protocol::limits::{NUMBER_MAX, TEXT_BYTES_MAX};
 use reconvene_protocol::message::Hello;
 use reconvene_protocol::{
-    ClientConfig, ClientLogin, ClientSession, Code, CredentialProof, Cursor, Limits, Login, LoginAccepted,
-    LoginAnswer, LostOp, Message, MessageError, Outcome, PushedContent, PushedTx, SchemaHashes, ServerConfig,
-    ServerEvent, ServerSession, Verdict,
+    ClientConfig, ClientLogin, ClientSession, Code, CompareBegun, CredentialProof, Cursor, Limits, Login,
+    LoginAccepted, LoginAnswer, LostOp, Message, MessageError, Outcome, PushedContent, PushedTx,
+    SchemaHashes, ServerConfig, ServerEvent, ServerSession, Verdict,
 };
 
 const BYTES_MAX: usize = 1 << 20;
@@ -31,8 +32,9 @@ proptest! {
         read(bytes.clone());
         // The same with a good first byte, and inside every kind.
         read([&[0], bytes.as_slice()].concat());
-        for kind in 1..=14u8 {
-            let mut frame = vec![0, kind << 3 | 2];
+        for kind in 1..=19u8 {
+            let mut frame = vec![0];
+            prost::encoding::encode_varint(u64::from(kind) << 3 | 2, &mut frame);
             prost::encoding::encode_varint(bytes.len() as u64, &mut frame);
             frame.extend(&bytes);
             read(frame);
@@ -95,7 +97,7 @@ fn frames_are_refused_with_the_reason() {
     let refusal = |frame: &'static [u8]| Message::decode(Bytes::from_static(frame), 100).unwrap_err();
     assert_eq!(refusal(&[]), MessageError::Empty);
     assert_eq!(refusal(&[1, 0x5a, 0]), MessageError::UnknownFormat { format: 1 });
-    assert_eq!(refusal(&[0, 0x72, 0]), MessageError::UnknownKind { kind: 14 });
+    assert_eq!(refusal(&[0, 0x9a, 0x01, 0]), MessageError::UnknownKind { kind: 19 });
     assert_eq!(refusal(&[0; 101]), MessageError::TooLong { length: 101, max: 100 });
     assert!(matches!(refusal(&[0]), MessageError::Malformed { .. }));
     assert_eq!(refusal(&[0, 0x2a, 0]), MessageError::Invalid { what: "txs of Upload" });
@@ -143,6 +145,7 @@ fn sessions(state: usize) -> (ClientSession, ServerSession) {
         last_hash: TxHash([1; 16]),
         confirmed: 0,
         capabilities: vec![],
+        compare: false,
     };
     let mut client = ClientSession::new(ClientConfig::default(), login, START);
     let mut server = ServerSession::new(ServerConfig::default(), [1; 32], 0, START);
@@ -164,6 +167,7 @@ fn sessions(state: usize) -> (ClientSession, ServerSession) {
             view: 1,
             catch_up_from: Seq(0),
             capabilities: vec![],
+            compare: false,
         };
         server.accept_login(answer, START);
         client.handle_frame(server.poll_message().expect("the login is answered"), START);
@@ -189,6 +193,14 @@ fn message() -> impl Strategy<Value = Message> {
         any::<u64>().prop_map(Message::Ping),
         any::<u64>().prop_map(Message::Pong),
         (code(), text()).prop_map(|(code, reason)| Message::Bye { code, reason }),
+        block().prop_map(Message::Compare),
+        (option::of((number(), any::<[u8; 32]>())), block()).prop_map(|(begun, answers)| Message::Compared {
+            begun: begun.map(|(seq, salt)| CompareBegun { seq: Seq(seq), salt }),
+            answers
+        }),
+        block().prop_map(Message::Fetch),
+        (block(), any::<bool>()).prop_map(|(states, last)| Message::Fetched { states, last }),
+        Just(Message::CompareDone),
     ]
 }
 
@@ -203,9 +215,9 @@ fn login() -> impl Strategy<Value = Login> {
     (
         (any::<u32>(), any::<[u8; 32]>(), signature, vec(proof, 0..3)),
         (any::<[u8; 32]>(), any::<[u8; 32]>(), any::<u64>(), any::<u64>(), number()),
-        (number(), any::<[u8; 16]>(), any::<prop::sample::Index>(), vec("[a-z]{1,12}", 0..3)),
+        (number(), any::<[u8; 16]>(), any::<prop::sample::Index>(), vec("[a-z]{1,12}", 0..3), any::<bool>()),
     )
-        .prop_map(|(who, schema, (last_number, hash, confirmed, capabilities))| Login {
+        .prop_map(|(who, schema, (last_number, hash, confirmed, capabilities, compare))| Login {
             version: who.0,
             public_key: who.1,
             signature: who.2,
@@ -216,6 +228,7 @@ fn login() -> impl Strategy<Value = Login> {
             last_hash: TxHash(hash),
             confirmed: confirmed.index(usize::try_from(last_number).unwrap_or(usize::MAX).max(1)) as u64,
             capabilities,
+            compare,
         })
 }
 
@@ -223,9 +236,9 @@ fn accepted() -> impl Strategy<Value = LoginAccepted> {
     (
         (any::<u64>(), number(), number(), any::<[u8; 16]>(), number(), vec(verdict(), 0..4)),
         (1u64.., any::<u64>(), number(), 1..1usize << 40, 1..1usize << 40, 1..1usize << 40),
-        (count(), vec("[a-z]{1,12}", 0..3)),
+        (count(), vec("[a-z]{1,12}", 0..3), any::<bool>()),
     )
-        .prop_map(|(decided, history, (heartbeat_ms, capabilities))| LoginAccepted {
+        .prop_map(|(decided, history, (heartbeat_ms, capabilities, compare))| LoginAccepted {
             session: decided.0,
             server_time_ms: decided.1,
             decided_number: decided.2,
@@ -242,6 +255,7 @@ fn accepted() -> impl Strategy<Value = LoginAccepted> {
             },
             heartbeat_ms,
             capabilities,
+            compare,
         })
 }
 

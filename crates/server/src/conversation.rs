@@ -113,6 +113,8 @@ impl Conversation {
                     let Some(peer) = self.session.peer() else { continue };
                     return Some(Wanted::Confirmed { peer, number });
                 }
+                // No login is answered with a compare, so the session lets none of these through.
+                ServerEvent::Compare { .. } | ServerEvent::Fetch(_) | ServerEvent::CompareDone(_) => {}
                 ServerEvent::Closed(closed) => return Some(Wanted::Closed(closed)),
             }
         }

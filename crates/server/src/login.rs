@@ -80,6 +80,7 @@ pub fn judge(
         view,
         catch_up_from: if same_view { login.cursor.seq } else { Seq(0) },
         capabilities: Vec::new(),
+        compare: false,
     })
 }
 

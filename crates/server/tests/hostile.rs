@@ -167,6 +167,7 @@ async fn log_in(socket: &mut Socket, key: &PeerKey) {
         last_hash: TxHash::NONE,
         confirmed: 0,
         capabilities: vec![],
+        compare: false,
     }));
     socket.send(Frame::Binary(login.encode())).await.unwrap();
     assert!(matches!(next(socket).await, Some(Message::LoginAccepted(_))));

@@ -138,5 +138,6 @@ fn answer(epoch: u64) -> LoginAnswer {
         view: 1,
         catch_up_from: Seq(0),
         capabilities: Vec::new(),
+        compare: false,
     }
 }

@@ -47,6 +47,7 @@ pub fn client(bytes: &[u8]) {
         last_hash: LAST_HASH,
         confirmed: CONFIRMED,
         capabilities: Vec::new(),
+        compare: false,
     };
     let config = ClientConfig { message_bytes_max: MESSAGE_BYTES_MIN, ..ClientConfig::default() };
     let now = Duration::from_secs(1);
@@ -225,6 +226,7 @@ impl Driver {
                     self.seq = tx.seq;
                 }
             }
+            ClientEvent::Compared { .. } | ClientEvent::Fetched { .. } => panic!("no compare was offered"),
             ClientEvent::Closed(closed) => {
                 check_closed(&closed);
                 self.closed = true;

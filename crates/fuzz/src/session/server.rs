@@ -113,6 +113,7 @@ impl Driver {
             view: 1,
             catch_up_from: Seq(number(script)),
             capabilities: Vec::new(),
+            compare: false,
         };
         let (decided, from) = (answer.decided_number, answer.catch_up_from);
         self.session.accept_login(answer, self.now);
@@ -213,6 +214,9 @@ impl Driver {
                 ServerEvent::Confirmed(number) => {
                     assert!(number > self.confirmed && number <= self.decided);
                     self.confirmed = number;
+                }
+                ServerEvent::Compare { .. } | ServerEvent::Fetch(_) | ServerEvent::CompareDone(_) => {
+                    panic!("no compare was offered")
                 }
                 ServerEvent::Closed(closed) => {
                     check_closed(&closed);

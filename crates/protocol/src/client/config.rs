@@ -50,4 +50,6 @@ pub struct ClientLogin {
     pub confirmed: TxNumber,
     /// Optional abilities by name.
     pub capabilities: Vec<String>,
+    /// The store holds objects that the cursor does not stand for, since a compare was cut off: it asks for another one.
+    pub compare: bool,
 }

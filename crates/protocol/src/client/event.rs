@@ -4,7 +4,7 @@ use bytes::Bytes;
 use reconvene_model::{Seq, TxNumber};
 
 use crate::close::Closed;
-use crate::message::{LoginAccepted, PushedTx, Verdict};
+use crate::message::{CompareBegun, LoginAccepted, PushedTx, Verdict};
 
 /// What a client session asks of its engine, in the order in which it must be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,22 @@ pub enum ClientEvent {
     CatchUpDone(Seq),
     /// What happened since, each transaction to be applied whole, with rising Seqs.
     Pushed(Vec<PushedTx>),
+    /// What the server has, for the [`Initiator`](crate::Initiator) of the compare with which this session begins. The engine
+    /// makes one when the answer to the login says `compare`, voids the cursor, and makes its set when the first of these
+    /// brings the salt.
+    Compared {
+        /// In the first answer only. When the compare is complete, it is worth this Seq.
+        begun: Option<CompareBegun>,
+        /// A block of answers.
+        answers: Bytes,
+    },
+    /// Objects as they are at the server, which take the place of what was confirmed of them.
+    Fetched {
+        /// A states block; empty if there is nothing.
+        states: Bytes,
+        /// Nothing else comes in answer to the last `Fetch`: the initiator is to be told once all of it is stored.
+        last: bool,
+    },
     /// The session is over.
     Closed(Closed),
 }

@@ -5,9 +5,11 @@ use std::time::Duration;
 use reconvene_model::{Seq, TxHash};
 
 use crate::PROTOCOL_VERSION;
+use crate::client::compare::Comparing;
 use crate::client::uploads::UploadWindow;
 use crate::client::{ClientEvent, ClientLogin, ClientSession, LoggedIn, State, Violation};
 use crate::code::Code;
+use crate::compare::CAPABILITY_COMPARE;
 use crate::heartbeat::Heartbeat;
 use crate::login::sign_login;
 use crate::message::{Hello, Login, LoginAccepted, Message};
@@ -49,6 +51,7 @@ impl ClientSession {
             last_hash: login.last_hash,
             confirmed: login.confirmed.min(login.last_number),
             capabilities: login.capabilities.clone(),
+            compare: login.compare,
         }));
         self.first_out = Some(message.encode());
         self.state = State::AwaitAnswer;
@@ -67,6 +70,8 @@ impl ClientSession {
             told: false,
             seq: accepted.catch_up_from,
             catching_up: true,
+            comparing: accepted.compare.then(Comparing::default),
+            compare_done: false,
             confirmed: self.login.confirmed,
             confirm: false,
         }));
@@ -90,6 +95,7 @@ fn check_answer(accepted: &LoginAccepted, login: &ClientLogin) -> Result<(), Vio
             "the server would catch up from Seq {from} of a history that this client does not have"
         )));
     }
+    check_compare(accepted, login)?;
     let numbers = || accepted.refusals.iter().map(|verdict| verdict.number);
     let news = |number| number > login.confirmed && number <= accepted.decided_number;
     if !numbers().is_sorted_by(|one, next| one < next) || !numbers().all(news) {
@@ -99,6 +105,22 @@ fn check_answer(accepted: &LoginAccepted, login: &ClientLogin) -> Result<(), Vio
     }
     if accepted.decided_number == 0 && accepted.decided_hash != TxHash::NONE {
         return Err(disorder("LoginAccepted names the hash of a transaction, but none is decided"));
+    }
+    Ok(())
+}
+
+/// Whether the server compares just when it must, or else may.
+fn check_compare(accepted: &LoginAccepted, login: &ClientLogin) -> Result<(), Violation> {
+    let able = login.capabilities.iter().any(|name| name == CAPABILITY_COMPARE);
+    if accepted.compare && (!able || accepted.catch_up_from != Seq(0)) {
+        return Err(disorder(
+            "the server begins a compare that this client did not offer, or that is worth too much",
+        ));
+    }
+    if login.compare && !accepted.compare {
+        return Err(disorder(
+            "the server does not compare, but this client holds objects that no cursor stands for",
+        ));
     }
     Ok(())
 }

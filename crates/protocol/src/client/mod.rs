@@ -1,5 +1,6 @@
 //! The session of a client.
 
+mod compare;
 mod config;
 mod event;
 mod login;
@@ -19,11 +20,13 @@ use crate::limits::{LOGIN_BYTES_MAX, MESSAGE_BYTES_MIN};
 use crate::message::Message;
 use crate::timer::{Timer, TimerTable};
 
+pub use compare::CompareSendError;
 pub use config::{ClientConfig, ClientLogin};
 pub use event::ClientEvent;
 pub use login::{HEARTBEAT_MAX, HEARTBEAT_MIN};
 pub use uploads::TxsError;
 
+use compare::Comparing;
 use uploads::UploadWindow;
 
 /// One connection of a client to a server, as a machine without sockets, clock or store.
@@ -35,6 +38,7 @@ use uploads::UploadWindow;
 /// - [`handle_timeout`](Self::handle_timeout) when [`poll_timeout`](Self::poll_timeout) is past
 /// - [`handle_local_commit`](Self::handle_local_commit) when the outbox grew, [`handle_txs`](Self::handle_txs) in answer to
 ///   [`ClientEvent::SendTxs`], [`handle_durable`](Self::handle_durable) when verdicts are stored
+/// - [`send_compare`](Self::send_compare) for the steps of a compare, if the session begins with one
 /// - [`handle_disconnected`](Self::handle_disconnected) when the connection is gone, [`close`](Self::close) to end it
 ///
 /// After each of these the engine takes what came out: [`poll_event`](Self::poll_event) until `None`, carrying out each event
@@ -73,6 +77,10 @@ struct LoggedIn {
     /// Everything up to here has arrived.
     seq: Seq,
     catching_up: bool,
+    /// Until the compare is complete that the login began.
+    comparing: Option<Comparing>,
+    /// Whether the server is to be told that the compare is complete.
+    compare_done: bool,
     /// The highest number that the engine holds durably, and whether the server should be told (again).
     confirmed: TxNumber,
     confirm: bool,
@@ -187,7 +195,9 @@ impl ClientSession {
             return Some(event);
         }
         let State::LoggedIn(session) = &mut self.state else { return None };
-        let ask = if session.told { session.uploads.ask()? } else { return None };
+        // What a compare removes must be gone before undecided writes on it are judged.
+        let ready = session.told && session.comparing.is_none();
+        let ask = if ready { session.uploads.ask()? } else { return None };
         Some(ClientEvent::SendTxs {
             from: ask.from,
             txs_max: ask.txs_max,
@@ -208,6 +218,10 @@ impl ClientSession {
             Message::Ping(token)
         } else if std::mem::take(&mut session.confirm) {
             Message::Confirm(session.confirmed)
+        } else if let Some(message) = session.comparing.as_mut().and_then(Comparing::next_message) {
+            message
+        } else if std::mem::take(&mut session.compare_done) {
+            Message::CompareDone
         } else {
             Message::Upload(session.uploads.next_upload()?)
         };

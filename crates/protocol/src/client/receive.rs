@@ -15,6 +15,13 @@ impl LoggedIn {
     ) -> Result<Option<ClientEvent>, Violation> {
         match message {
             Message::Verdicts(verdicts) => self.verdicts(verdicts, last_number),
+            Message::Compared { begun, answers } => self.compared(begun, answers),
+            Message::Fetched { states, last } => self.fetched(states, last),
+            Message::CatchUp { .. } | Message::CatchUpDone(_) | Message::Push(_)
+                if self.comparing.is_some() =>
+            {
+                Err(unexpected(format!("{} before the compare was complete", message.name())))
+            }
             Message::CatchUp { states, upto_seq } => {
                 // A chunk that ends within a Seq names the one before, once more.
                 if upto_seq < self.seq {

@@ -1,8 +1,9 @@
 //! What a server session asks of its engine.
 
 use bytes::Bytes;
-use reconvene_model::TxNumber;
 use reconvene_model::change::TxHead;
+use reconvene_model::compare::CompareRange;
+use reconvene_model::{Seq, TxNumber};
 
 use crate::close::Closed;
 use crate::server::LoginRequest;
@@ -19,6 +20,18 @@ pub enum ServerEvent {
     Uploaded(Vec<UploadedTx>),
     /// The client holds the verdicts up to this number durably, and they may be forgotten. The number only rises.
     Confirmed(TxNumber),
+    /// The client compares. The engine answers with [`send_compared`](crate::ServerSession::send_compared).
+    Compare {
+        /// Whether this is the first question, whose answer tells the beginning.
+        begins: bool,
+        /// What is to be answered: ascending and disjoint.
+        ranges: Vec<CompareRange>,
+    },
+    /// The client wants all objects in these ranges, ascending and disjoint, as they are. The engine answers with
+    /// [`send_fetched`](crate::ServerSession::send_fetched), in as many messages as it takes.
+    Fetch(Vec<CompareRange>),
+    /// The client has completed the compare. The engine goes on with a catch-up from above this Seq.
+    CompareDone(Seq),
     /// The session is over.
     Closed(Closed),
 }

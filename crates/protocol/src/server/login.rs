@@ -8,9 +8,11 @@ use reconvene_model::{PeerId, Seq, TxHash, TxNumber};
 use crate::PROTOCOL_VERSION;
 use crate::close::Closed;
 use crate::code::Code;
+use crate::compare::CAPABILITY_COMPARE;
 use crate::heartbeat::Heartbeat;
 use crate::login::{CredentialProof, Nonce, Secret, verify_login};
 use crate::message::{Login, LoginAccepted, Message, Verdict};
+use crate::server::compare::Comparing;
 use crate::server::uploads::Uploads;
 use crate::server::{Judging, LoggedIn, ServerEvent, ServerSession, State};
 use crate::timer::Timer;
@@ -66,12 +68,19 @@ pub struct LoginAnswer {
     pub catch_up_from: Seq,
     /// Those of the client's capabilities that are in force.
     pub capabilities: Vec<String>,
+    /// Whether the client is to compare, and catch up from where that began; only for one that named
+    /// [`CAPABILITY_COMPARE`], and with `catch_up_from` 0. Others get a whole catch-up.
+    pub compare: bool,
 }
 
 impl ServerSession {
     /// Opens the session for the client whose login was requested; without such a request it does nothing.
     pub fn accept_login(&mut self, mut answer: LoginAnswer, now: Duration) {
         let State::Judging(judging) = &self.state else { return };
+        answer.compare &= judging.compares;
+        if answer.compare && !answer.capabilities.iter().any(|name| name == CAPABILITY_COMPARE) {
+            answer.capabilities.push(CAPABILITY_COMPARE.into());
+        }
         answer.refusals.retain(|verdict| verdict.number <= answer.decided_number);
         let session = LoggedIn {
             greeted: false,
@@ -84,6 +93,7 @@ impl ServerSession {
             uploads: Uploads::new(judging.peer, self.config.limits, answer.decided_number, judging.confirmed),
             seq: answer.catch_up_from,
             catching_up: true,
+            comparing: answer.compare.then(Comparing::default),
         };
         let message = Message::LoginAccepted(Box::new(LoginAccepted {
             session: answer.session,
@@ -98,6 +108,7 @@ impl ServerSession {
             limits: self.config.limits,
             heartbeat_ms: u64::try_from(self.config.heartbeat.as_millis()).unwrap_or(u64::MAX).max(1),
             capabilities: answer.capabilities,
+            compare: answer.compare,
         }));
         self.state = State::LoggedIn(Box::new(session));
         self.enqueue(message.encode());
@@ -128,7 +139,9 @@ impl ServerSession {
             );
         } else {
             let peer = peer_of(&login.public_key);
-            self.state = State::Judging(Box::new(Judging { peer, confirmed: login.confirmed }));
+            let compares = login.capabilities.iter().any(|name| name == CAPABILITY_COMPARE);
+            let judging = Judging { peer, confirmed: login.confirmed, compares };
+            self.state = State::Judging(Box::new(judging));
             let request = LoginRequest { peer, login, nonce: self.nonce };
             self.events.push_back(ServerEvent::LoginRequested(Box::new(request)));
         }

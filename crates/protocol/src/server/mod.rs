@@ -1,5 +1,6 @@
 //! The session of a server with one client.
 
+mod compare;
 mod config;
 mod event;
 mod login;
@@ -26,6 +27,7 @@ pub use event::{ServerEvent, UploadedTx};
 pub use login::{LoginAnswer, LoginRequest};
 pub use send::SendError;
 
+use compare::Comparing;
 use uploads::Uploads;
 
 /// One connection of a server to a client, as a machine without sockets, clock or store.
@@ -37,6 +39,8 @@ use uploads::Uploads;
 /// - [`handle_timeout`](Self::handle_timeout) when [`poll_timeout`](Self::poll_timeout) is past
 /// - [`accept_login`](Self::accept_login) or [`refuse_login`](Self::refuse_login) in answer to
 ///   [`ServerEvent::LoginRequested`]
+/// - if the answer said `compare`: [`send_compared`](Self::send_compared) and [`send_fetched`](Self::send_fetched), until
+///   [`ServerEvent::CompareDone`]
 /// - after that [`send_verdicts`](Self::send_verdicts), [`send_catch_up`](Self::send_catch_up),
 ///   [`send_catch_up_done`](Self::send_catch_up_done) and then [`send_push`](Self::send_push), as the history goes on
 /// - [`handle_disconnected`](Self::handle_disconnected) when the connection is gone; [`drain`](Self::drain) or
@@ -74,6 +78,8 @@ enum State {
 struct Judging {
     peer: PeerId,
     confirmed: TxNumber,
+    /// Whether the client can compare.
+    compares: bool,
 }
 
 #[derive(Debug)]
@@ -85,6 +91,8 @@ struct LoggedIn {
     /// The client was sent everything up to here.
     seq: Seq,
     catching_up: bool,
+    /// Until the client has completed the compare that the login began.
+    comparing: Option<Comparing>,
 }
 
 /// How a client broke a rule: the code by which its session ends, and the reason.
@@ -297,6 +305,9 @@ impl LoggedIn {
     /// What a message asks of the engine.
     fn handle(&mut self, message: Message) -> Result<Option<ServerEvent>, Violation> {
         match message {
+            Message::Upload(_) if self.comparing.is_some() => {
+                Err((Code::KindUnexpected, "the client sent Upload before the compare was complete".into()))
+            }
             Message::Upload(txs) => self.uploads.take(txs).map(|txs| Some(ServerEvent::Uploaded(txs))),
             Message::Confirm(number) => {
                 let news = self.uploads.confirm(number)?;
@@ -307,6 +318,9 @@ impl LoggedIn {
                 Ok(None)
             }
             Message::Pong(_) => Ok(None),
+            Message::Compare(ranges) => self.compare(&ranges),
+            Message::Fetch(ranges) => self.fetch(&ranges),
+            Message::CompareDone => self.compare_done(),
             message => Err((
                 Code::KindUnexpected,
                 format!("the client sent {}, which has no place in a session", message.name()),

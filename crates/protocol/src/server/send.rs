@@ -75,7 +75,7 @@ impl ServerSession {
     /// A chunk may end within a Seq, so that a large transaction travels in several of them: they name the same `upto_seq`,
     /// which is never below [`Self::sent_seq`], and a client that is cut off between them gets that Seq once more.
     pub fn send_catch_up(&mut self, states: Bytes, upto_seq: Seq) -> Result<(), SendError> {
-        if upto_seq < self.sent_seq().ok_or(SendError::NotLoggedIn)? {
+        if upto_seq < self.sent_seq().ok_or(SendError::NotLoggedIn)? || self.is_comparing() {
             return Err(SendError::OutOfOrder);
         }
         self.enqueue_bounded(Message::CatchUp { states, upto_seq }.encode())?;
@@ -85,7 +85,7 @@ impl ServerSession {
 
     /// Ends a catch-up: no row is left up to `seq`, and pushes follow from there.
     pub fn send_catch_up_done(&mut self, seq: Seq) -> Result<(), SendError> {
-        if !self.is_catching_up() || self.sent_seq().is_some_and(|sent| seq < sent) {
+        if !self.is_catching_up() || self.is_comparing() || self.sent_seq().is_some_and(|sent| seq < sent) {
             return Err(if self.is_logged_in() { SendError::OutOfOrder } else { SendError::NotLoggedIn });
         }
         self.enqueue(Message::CatchUpDone(seq).encode());
@@ -111,7 +111,7 @@ impl ServerSession {
         }
     }
 
-    fn enqueue_bounded(&mut self, frame: Bytes) -> Result<(), SendError> {
+    pub(super) fn enqueue_bounded(&mut self, frame: Bytes) -> Result<(), SendError> {
         let max = self.config.limits.message_bytes_max;
         if frame.len() > max {
             return Err(SendError::TooLong { length: frame.len(), max });

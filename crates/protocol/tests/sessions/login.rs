@@ -159,6 +159,7 @@ fn a_refusal_that_was_decided_while_the_login_was_judged_waits_for_its_upload() 
         view: VIEW,
         catch_up_from: Seq(0),
         capabilities: vec![],
+        compare: false,
     };
     server.accept_login(answer, START);
     let Message::LoginAccepted(accepted) = decode(server.poll_message().unwrap()) else {
@@ -189,6 +190,7 @@ fn check_answer(spoil: impl Fn(&mut LoginAccepted), expected: Code) {
             limits: Limits::default(),
             heartbeat_ms: 1000,
             capabilities: vec![],
+            compare: false,
         };
         if spoiled {
             spoil(&mut answer);

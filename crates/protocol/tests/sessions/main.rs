@@ -61,6 +61,7 @@ fn connected(config: ServerConfig) -> (ClientSession, ServerSession) {
         view: VIEW,
         catch_up_from: Seq(0),
         capabilities: vec![],
+        compare: false,
     };
     server.accept_login(answer, START);
     client.handle_frame(server.poll_message().unwrap(), START);

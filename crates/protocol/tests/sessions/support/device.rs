@@ -83,6 +83,7 @@ impl Device {
             last_hash: self.hashes[&self.last_number],
             confirmed: self.durable,
             capabilities: vec![],
+            compare: false,
         }
     }
 

@@ -79,6 +79,9 @@ impl Pair {
                         }
                     }
                 }
+                ClientEvent::Compared { .. } | ClientEvent::Fetched { .. } => {
+                    panic!("no compare was offered")
+                }
                 ClientEvent::Closed(closed) => {
                     device.live = false;
                     // Only a code that says so makes it wait for people; the tests that want more connect themselves.
@@ -107,6 +110,9 @@ impl Pair {
                     hub.queue.extend(txs);
                 }
                 ServerEvent::Confirmed(number) => hub.confirm(number),
+                ServerEvent::Compare { .. } | ServerEvent::Fetch(_) | ServerEvent::CompareDone(_) => {
+                    panic!("no compare was offered")
+                }
                 ServerEvent::Closed(closed) => self.server_closed.push(closed),
             }
         }

@@ -135,6 +135,7 @@ impl Hub {
             view: VIEW,
             catch_up_from: if known { login.cursor.seq } else { Seq(0) },
             capabilities: vec![],
+            compare: false,
         })
     }
 
