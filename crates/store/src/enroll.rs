@@ -10,6 +10,7 @@ use reconvene_model::{ObjectId, Schema};
 use crate::catalog::EntityRuntime;
 use crate::error::{Result, StoreError};
 use crate::keys;
+use crate::objects::with_slots;
 use crate::seam::{Direction, Reader, TableId, WriteTx};
 use crate::store::Inner;
 use crate::sync::local::{self, Written};
@@ -78,7 +79,9 @@ fn enroll_batch(tx: &mut WriteTxn<'_>, entity: &Arc<EntityRuntime>) -> Result<bo
     for (id, record) in &batch {
         let record = Record::parse(record).map_err(|e| StoreError::damaged("record", e))?;
         if record.header.is_none() {
-            local::put(tx, entity, *id, None, record.table.as_bytes(), Written::Insert)?;
+            // The op names every property, so the table needs a place for each: one from an older schema may have fewer.
+            let table = with_slots(entity, &record.table, &record.table, &[])?;
+            local::put(tx, entity, *id, None, &table, Written::Insert)?;
         }
     }
     match &rest {

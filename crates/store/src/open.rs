@@ -18,6 +18,7 @@ use crate::index;
 use crate::keys;
 use crate::lock::{Acquired, DirectoryLock};
 use crate::observer::Observers;
+use crate::os;
 use crate::registry::{self, Found, Registration};
 use crate::seam::{
     Direction, Durability, Engine, EngineOptions, KeyRange, Reader, SeamError, TableId, WriteTx,
@@ -180,7 +181,7 @@ impl StoreBuilder {
     fn canonical_directory(&self) -> Result<PathBuf> {
         let directory = &self.directory;
         if !self.engine.read_only {
-            std::fs::create_dir_all(directory)
+            os::create_directory(directory)
                 .map_err(|error| SeamError::io("creating the store's directory", error))?;
         } else if !directory.exists() {
             return Err(SeamError::Missing { path: directory.clone() }.into());

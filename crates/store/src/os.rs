@@ -52,6 +52,21 @@ pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
+/// Creates a directory and those above it that are missing, all of which survive power loss.
+pub(crate) fn create_directory(directory: &Path) -> io::Result<()> {
+    let missing = directory.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
+    let missing: Vec<&Path> = missing.collect();
+    std::fs::create_dir_all(directory)?;
+    for made in missing {
+        match made.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => sync_directory(Path::new("."))?,
+            Some(parent) => sync_directory(parent)?,
+            None => {}
+        }
+    }
+    Ok(())
+}
+
 /// How many bytes an unprivileged user may still write to the file system that holds `path`.
 pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
     let statistics = rustix::fs::statvfs(path)?;

@@ -18,7 +18,7 @@ use reconvene_model::evolve::EntityDescription;
 use reconvene_model::identity::PeerKey;
 use reconvene_model::model_file::ModelFile;
 use reconvene_model::{EntityFlags, PropertyFlags, PropertyType, Uid};
-use reconvene_store::{Entity, Role, SeamError, Store, StoreBuilder, StoreError};
+use reconvene_store::{Entity, Incoming, Role, SeamError, Store, StoreBuilder, StoreError};
 use support::{builder, on_both};
 
 #[derive(Entity, Clone, Debug, Default, PartialEq)]
@@ -626,6 +626,24 @@ fn objects_from_before_an_entity_was_synced_travel_like_any_others() {
     shared.flags = shared.flags.with(EntityFlags::SHARED_GLOBAL_IDS);
     assert!(builder(directory.path()).description(shared).open().is_err());
     open::<Task>(directory.path());
+}
+
+#[test]
+fn objects_that_become_synced_with_a_new_property_are_the_same_everywhere() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut description = Task::description();
+    description.flags = EntityFlags::NONE;
+    let tasks = builder(directory.path()).description(description).open().unwrap().boxed::<Task>().unwrap();
+    tasks.put(&mut Task::default()).unwrap();
+    drop(tasks);
+    let device = open::<more::Task>(directory.path());
+    let server = Store::builder("memory:").entity::<more::Task>().role(Role::Server).open().unwrap();
+    let (sync, ledger) = (device.sync(), server.sync());
+    ledger.register(sync.peer(), &sync.key().public()).unwrap();
+    let txs = sync.outbox(0, usize::MAX, usize::MAX).unwrap();
+    let incoming = [Incoming { peer: sync.peer(), bytes: &txs[0].bytes }];
+    assert!(ledger.decide(&incoming, &[]).unwrap()[0].push.is_some());
+    assert_eq!(sync.content_hash().unwrap(), ledger.content_hash().unwrap());
 }
 
 #[test]

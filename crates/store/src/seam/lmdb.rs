@@ -14,6 +14,7 @@ use std::time::Duration;
 use heed::types::Bytes;
 use heed::{CommitOrAbort, CompactionOption, Env, EnvFlags, EnvOpenOptions, MdbError, RwTxn, WithoutTls};
 
+use super::data_file::{self, DATA_FILE};
 use super::gate::{Closed, Gate};
 use super::handles::Tables;
 use super::lmdb_tx::{LmdbRead, LmdbWrite};
@@ -21,11 +22,11 @@ use super::options::{Durability, EngineOptions};
 use super::{MapUsage, Result, SeamError, TableId, check_table_name};
 use crate::os;
 
-/// Name of the data file in the store directory.
-pub(crate) const DATA_FILE: &str = "data.mdb";
-
 /// Sizes of the memory map are multiples of this, and with it of every page size in use.
 const MAP_BYTES_STEP: u64 = 64 * 1024;
+
+/// The size of the memory map while an empty data file is made.
+const NEW_MAP_BYTES: usize = 1024 * 1024;
 
 /// How long growing the map and dropping a table wait for readers to end.
 const READERS_DRAIN_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -53,27 +54,25 @@ pub(crate) struct LmdbEngine {
 impl LmdbEngine {
     pub(super) fn open(directory: &Path, options: EngineOptions) -> Result<LmdbEngine> {
         let data = directory.join(DATA_FILE);
-        let fresh = !data.exists();
-        if options.read_only && fresh {
-            return Err(SeamError::Missing { path: directory.to_owned() });
-        }
-        if !options.read_only {
-            std::fs::create_dir_all(directory)
+        if !data_file::is_there(&data)? {
+            if options.read_only {
+                return Err(SeamError::Missing { path: directory.to_owned() });
+            }
+            os::create_directory(directory)
                 .map_err(|error| SeamError::io("creating the store's directory", error))?;
+            data_file::create(directory, |file| fill_data_file(file, directory, &options))?;
         }
         let env = open_environment(directory, &options)?;
         // A process that was killed leaves its reader slots behind, and with them pages that nobody may use again.
         env.clear_stale_readers()
             .map_err(|error| describe(error, "clearing old readers", directory, &options))?;
-        if !options.read_only {
-            restore_length(&env, &data)?;
-        }
-        if fresh {
-            let synced = os::sync_directory(directory).and_then(|()| match directory.parent() {
-                Some(parent) if !parent.as_os_str().is_empty() => os::sync_directory(parent),
-                _ => Ok(()),
-            });
-            synced.map_err(|error| SeamError::io("making the store's directory durable", error))?;
+        let full = used_bytes(&env);
+        if std::fs::metadata(&data).is_ok_and(|metadata| metadata.len() < full) {
+            // A snapshot keeps its pages from being written over meanwhile.
+            let snapshot =
+                env.read_txn().map_err(|error| describe(error, "beginning to read", directory, &options))?;
+            data_file::check_length(&data, full, !options.read_only)?;
+            drop(snapshot);
         }
         Ok(LmdbEngine {
             env,
@@ -348,16 +347,16 @@ fn open_environment(directory: &Path, options: &EngineOptions) -> Result<Env<Wit
     }
 }
 
-/// Gives a file that was cut short its full length again: reading past the end of a mapped file kills the process,
-/// whereas pages of zeros are told as damage. LMDB itself may leave a file short of pages that it took and gave back.
-fn restore_length(env: &Env<WithoutTls>, data: &Path) -> Result<()> {
-    let failed = |error| SeamError::io("checking the length of the data file", error);
-    let full = used_bytes(env);
-    let file = OpenOptions::new().write(true).open(data).map_err(failed)?;
-    if file.metadata().map_err(failed)?.len() < full {
-        file.set_len(full).map_err(failed)?;
-    }
-    Ok(())
+/// Writes an environment without any data to a file of its own, durably.
+fn fill_data_file(file: &Path, directory: &Path, options: &EngineOptions) -> Result<()> {
+    let failed = |error| describe(error, "creating the data file", directory, options);
+    let mut open = EnvOpenOptions::new().read_txn_without_tls();
+    open.map_size(NEW_MAP_BYTES);
+    #[expect(unsafe_code, reason = "LMDB maps a file that the operating system lets others change")]
+    // SAFETY: the file is new, bears a name that nobody else opens, and lies in a directory that is the store's alone, so
+    // nobody changes it while it is mapped, and no lock file is needed to keep others out.
+    let opened = unsafe { open.flags(EnvFlags::NO_SUB_DIR | EnvFlags::NO_LOCK).open(file) };
+    opened.and_then(|env| env.force_sync()).map_err(failed)
 }
 
 /// Up to where the last commit says that the file is used. The caller keeps the map from going.

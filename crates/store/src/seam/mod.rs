@@ -11,6 +11,7 @@ use self::lmdb::LmdbEngine;
 use self::lmdb_tx::{LmdbEntries, LmdbRead, LmdbWrite};
 use self::memory::{MemoryEngine, MemoryEntries, MemoryWrite, Version};
 
+mod data_file;
 mod error;
 mod gate;
 mod handles;
@@ -29,8 +30,9 @@ mod suite_tests;
 mod table;
 mod tree;
 
+pub(crate) use self::data_file::DATA_FILE;
 pub use self::error::SeamError;
-pub(crate) use self::lmdb::{DATA_FILE, bare_environment};
+pub(crate) use self::lmdb::bare_environment;
 pub use self::options::Durability;
 pub(crate) use self::options::EngineOptions;
 pub(crate) use self::range::{Direction, KeyRange, prefix_end};

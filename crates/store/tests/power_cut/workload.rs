@@ -1,0 +1,121 @@
+//! What the recorded process does: local and synced writes, sync, closings, new versions of the schema, a compaction.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::path::Path;
+
+use reconvene_model::Value;
+use reconvene_store::{Durability, Object, Store};
+
+use crate::disk::Random;
+use crate::peers::{Peers, SERVER, STORES, VERSIONS, notes, object};
+
+/// How many steps are taken with each version of the schema.
+const ROUNDS: usize = 28;
+
+pub(crate) fn run(root: &Path, marks: &Path, durability: Durability, seed: u64) {
+    let marks = OpenOptions::new().append(true).create(true).open(marks).unwrap();
+    let mut peers = Peers::new(root, durability, Some(marks));
+    let mut random = Random::new(seed);
+    let mut expected: [BTreeMap<u64, (String, i64)>; STORES] = Default::default();
+    for version in 1..=VERSIONS {
+        peers.version = version;
+        (0..STORES).for_each(|store| peers.reopen(store));
+        for round in 0..ROUNDS {
+            let device = 1 + random.below(STORES - 1);
+            match random.below(10) {
+                0..=3 => write_notes(&mut peers, device, &mut random, &mut expected[device]),
+                4..=5 => write_tasks(&mut peers, device, &mut random),
+                6..=7 => peers.exchange(device).unwrap(),
+                8 => {
+                    let store = random.below(STORES);
+                    peers.reopen(store);
+                }
+                _ => peers.step(device, true, |peers| peers.store(device).flush().unwrap()),
+            }
+            for device in (1..STORES).filter(|_| version < VERSIONS) {
+                assert_eq!(notes(peers.store(device)), expected[device], "version {version}, round {round}");
+            }
+        }
+        let compacted = random.below(STORES);
+        peers.close(compacted);
+        Store::compact(peers.directory(compacted)).unwrap();
+        peers.reopen(compacted);
+        if version == 1 {
+            // A copy is a store of its own; here it only has to leave the original alone.
+            let copy = peers.directory(SERVER).join("copy");
+            peers.store(SERVER).backup(&copy).unwrap();
+            std::fs::remove_file(copy).unwrap();
+        }
+    }
+    peers.agree().unwrap();
+}
+
+/// Puts, changes and removes some notes in one transaction, and does the same to what should be there.
+fn write_notes(
+    peers: &mut Peers,
+    device: usize,
+    random: &mut Random,
+    expected: &mut BTreeMap<u64, (String, i64)>,
+) {
+    let mut next = expected.clone();
+    peers.step(device, false, |peers| {
+        let store = peers.store(device);
+        let put = store.write(|tx| {
+            for _ in 0..1 + random.below(4) {
+                let (rank, known) = (random.below(50) as i64, pick(&next, random));
+                // Some texts take pages of their own.
+                let text = random.next().to_string().repeat(if random.chance(15) { 400 } else { 2 });
+                match (random.below(3), known) {
+                    (0, Some(id)) => {
+                        tx.objects("Note")?.remove(id)?;
+                        next.remove(&id);
+                    }
+                    (1, Some(id)) => {
+                        tx.objects("Note")?.put(&mut object(id, &text, rank, "Note"))?;
+                        next.insert(id, (text, rank));
+                    }
+                    _ => {
+                        let id = tx.objects("Note")?.put(&mut object(0, &text, rank, "Note"))?;
+                        next.insert(id, (text, rank));
+                    }
+                }
+            }
+            Ok(())
+        });
+        put.unwrap();
+    });
+    *expected = next;
+}
+
+fn write_tasks(peers: &mut Peers, device: usize, random: &mut Random) {
+    peers.step(device, false, |peers| {
+        let store = peers.store(device);
+        let ids: BTreeMap<u64, ()> =
+            store.objects("Task").unwrap().all().unwrap().iter().map(|task| (task.id, ())).collect();
+        let written = store.write(|tx| {
+            for _ in 0..1 + random.below(3) {
+                let (rank, known) = (random.below(50) as i64, pick(&ids, random));
+                let tasks = tx.objects("Task")?;
+                match (random.below(4), known) {
+                    (0, Some(id)) => {
+                        tasks.remove(id)?;
+                    }
+                    (1, Some(id)) if tasks.contains(id)? => {
+                        tasks.put(&mut Object::with_id(id).with("rank", Value::Int(rank)))?;
+                    }
+                    _ => {
+                        let key = Value::String(format!("{device}-{}", random.next() % 1_000_000));
+                        tasks.put(&mut object(0, "a task", rank, "Task").with("key", key))?;
+                    }
+                }
+            }
+            Ok(())
+        });
+        written.unwrap();
+    });
+}
+
+fn pick<V>(known: &BTreeMap<u64, V>, random: &mut Random) -> Option<u64> {
+    (!known.is_empty()).then(|| *known.keys().nth(random.below(known.len())).unwrap())
+}
