@@ -1,4 +1,4 @@
-//! `cargo xtask soak`: the kill test, with far more kills than an ordinary run has time for.
+//! `cargo xtask soak`: the kill test and the power cuts, with far more of them than an ordinary run has time for.
 
 use std::path::Path;
 
@@ -10,12 +10,27 @@ pub(crate) const KILLS: u32 = 100;
 /// The environment variable by which the kill test learns how often to kill each process.
 const KILLS_VARIABLE: &str = "RECONVENE_KILLS";
 
+/// How many disks the power cuts look at in each mode of durability, for each kill of the kill test.
+const IMAGES_PER_KILL: u32 = 100;
+
+/// The environment variable by which the power cuts learn how many disks to look at.
+const IMAGES_VARIABLE: &str = "RECONVENE_POWER_CUT_IMAGES";
+
 pub(crate) fn run(root: &Path, kills: u32) -> anyhow::Result<()> {
+    let images = kills.saturating_mul(IMAGES_PER_KILL);
     println!(
-        "Killing and restarting a server and two devices {kills} times each; the test prints how far it is."
+        "Killing and restarting a server and two devices {kills} times each, then cutting the power {images} times in each \
+         mode of durability; the tests print how far they are."
     );
-    let arguments = ["test", "-p", "reconvene-cli", "--release", "--test", "kills", "--", "--nocapture"];
-    run_all(vec![Step::new("kill test", || {
-        call(cargo(root, &arguments).env(KILLS_VARIABLE, kills.to_string()))
-    })])
+    let test = |package: &str, test: &str| {
+        cargo(root, &["test", "-p", package, "--release", "--test", test, "--", "--nocapture"])
+    };
+    run_all(vec![
+        Step::new("kill test", || {
+            call(test("reconvene-cli", "kills").env(KILLS_VARIABLE, kills.to_string()))
+        }),
+        Step::new("power cuts", || {
+            call(test("reconvene-store", "power_cut").env(IMAGES_VARIABLE, images.to_string()))
+        }),
+    ])
 }

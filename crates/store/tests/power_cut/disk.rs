@@ -148,9 +148,7 @@ impl File {
 
     fn flush_write(&mut self, offset: u64, length: u64) {
         let last = (offset + length).div_ceil(SECTOR as u64);
-        self.sectors
-            .range_mut(offset / SECTOR as u64..last)
-            .for_each(|(_, states)| states.settle());
+        self.sectors.range_mut(offset / SECTOR as u64..last).for_each(|(_, states)| states.settle());
         self.former_lengths.clear();
     }
 

@@ -6,18 +6,43 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A new, empty file under this name.
-    Create { path: PathBuf, file: u64 },
-    MakeDirectory { path: PathBuf },
-    Write { file: u64, offset: u64, data: Vec<u8> },
-    Truncate { file: u64, length: u64 },
+    Create {
+        path: PathBuf,
+        file: u64,
+    },
+    MakeDirectory {
+        path: PathBuf,
+    },
+    Write {
+        file: u64,
+        offset: u64,
+        data: Vec<u8>,
+    },
+    Truncate {
+        file: u64,
+        length: u64,
+    },
     /// Everything written to the file so far is durable, and so is its length.
-    Flush { file: u64 },
+    Flush {
+        file: u64,
+    },
     /// The names in the directory are durable.
-    FlushDirectory { path: PathBuf },
+    FlushDirectory {
+        path: PathBuf,
+    },
     /// These bytes, and the length of the file, are durable.
-    FlushWrite { file: u64, offset: u64, length: u64 },
-    Rename { from: PathBuf, to: PathBuf },
-    Unlink { path: PathBuf },
+    FlushWrite {
+        file: u64,
+        offset: u64,
+        length: u64,
+    },
+    Rename {
+        from: PathBuf,
+        to: PathBuf,
+    },
+    Unlink {
+        path: PathBuf,
+    },
     /// What the program said of itself.
     Mark(Mark),
 }

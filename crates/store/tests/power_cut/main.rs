@@ -27,9 +27,12 @@ use reconvene_store::Durability;
 
 /// How many images an ordinary run looks at in each mode of durability; [`IMAGES_VARIABLE`] asks for more.
 const IMAGES: usize = 150;
+const IMAGES_VARIABLE: &str = "RECONVENE_POWER_CUT_IMAGES";
+
 /// How many images are enough to find a flush that is missing; the first that shows it ends the search.
 const FAULT_IMAGES: usize = 1_000;
-const IMAGES_VARIABLE: &str = "RECONVENE_POWER_CUT_IMAGES";
+
+/// With which seed the first workload runs.
 const SEED_VARIABLE: &str = "RECONVENE_POWER_CUT_SEED";
 
 /// What a child process is to do, and with what.
@@ -190,7 +193,8 @@ fn a_missing_flush_is_found() {
         (Durability::Relaxed, "data:40"),
     ] {
         let recorded = Recorded::run(NAME, durability, 1, Some(swallow));
-        let found = recorded.verify(FAULT_IMAGES).expect_err("a store without flushes passes for a sound one");
+        let found =
+            recorded.verify(FAULT_IMAGES).expect_err("a store without flushes passes for a sound one");
         println!("{durability:?} without {swallow}: {found:.300}");
     }
 }

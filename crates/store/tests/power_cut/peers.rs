@@ -210,7 +210,12 @@ impl Peers {
         let hash = |store: usize| self.store(store).sync().content_hash();
         let (server, first, second) = (hash(0)?, hash(1)?, hash(2)?);
         if !(server == first && server == second) {
-            panic!("the stores do not agree after a sync:\n{}\n{}\n{}", content(self.store(0)), content(self.store(1)), content(self.store(2)));
+            panic!(
+                "the stores do not agree after a sync:\n{}\n{}\n{}",
+                content(self.store(0)),
+                content(self.store(1)),
+                content(self.store(2))
+            );
         }
         Ok(())
     }
@@ -263,4 +268,3 @@ pub(crate) fn notes(store: &Store) -> BTreeMap<u64, (String, i64)> {
     };
     all.into_iter().map(of).collect()
 }
-

@@ -38,12 +38,9 @@ impl Known {
     }
 
     /// The contents that a cut may leave.
-    fn allowed<'k>(
-        &'k self,
-        later: &'k HashMap<usize, String>,
-        durability: Durability,
-    ) -> Vec<&'k String> {
-        let mut allowed: Vec<&String> = self.returned.last().map(|(content, _)| content).into_iter().collect();
+    fn allowed<'k>(&'k self, later: &'k HashMap<usize, String>, durability: Durability) -> Vec<&'k String> {
+        let mut allowed: Vec<&String> =
+            self.returned.last().map(|(content, _)| content).into_iter().collect();
         if durability == Durability::Relaxed
             && let [.., (before, _), (_, false)] = &self.returned[..]
         {
@@ -55,7 +52,13 @@ impl Known {
 }
 
 /// Cuts the power `images` times; the first thing that is wrong ends it.
-pub(crate) fn run(root: &Path, events: &[Event], durability: Durability, seed: u64, images: usize) -> Result<(), String> {
+pub(crate) fn run(
+    root: &Path,
+    events: &[Event],
+    durability: Durability,
+    seed: u64,
+    images: usize,
+) -> Result<(), String> {
     let mut later: [HashMap<usize, String>; STORES] = Default::default();
     let mut returns = Vec::new();
     for (at, event) in events.iter().enumerate() {
@@ -140,11 +143,11 @@ fn look(
         return Ok(());
     }
     // Work goes on: what is put now stays, and what everyone has still fits together.
-    for device in 1..STORES {
+    for (device, known) in known.iter().enumerate().skip(1) {
         let store = peers.store(device);
         let mut task = object(0, "after the cut", 1, "Task");
         let id = store.objects("Task").and_then(|tasks| tasks.put(&mut task)).map_err(|e| e.to_string())?;
-        let version = known[device].version.unwrap();
+        let version = known.version.unwrap();
         peers.close(device);
         peers.open(device, version).map_err(|error| error.to_string())?;
         let found = peers.store(device).objects("Task").unwrap().contains(id).unwrap();
