@@ -171,10 +171,12 @@ impl Applier {
             Delivery::States { block, upto } => {
                 meta::put_catching_up(tx, true)?;
                 self.states(tx, block)?;
-                self.reach(tx, *upto)
+                self.reach(tx, *upto)?;
+                self.flush(tx)
             }
             Delivery::CatchUpDone { seq } => {
                 self.reach(tx, *seq)?;
+                self.settle(tx, *seq)?;
                 meta::put_catching_up(tx, false)
             }
             Delivery::Verdict { number, verdict } => {
@@ -225,14 +227,21 @@ impl Applier {
         meta::put_cursor(tx, cursor)
     }
 
-    /// Moves the cursor to where a catch-up has come, and settles the own transactions that lie before it.
+    /// Moves the cursor to where a catch-up has come.
     fn reach(&mut self, tx: &mut WriteTxn<'_>, seq: Seq) -> Result<()> {
         let mut cursor = meta::cursor(tx)?;
         if seq < cursor.seq {
             return Err(StoreError::Disorder { at: cursor.seq, got: seq });
         }
         cursor.seq = seq;
-        meta::put_cursor(tx, cursor)?;
+        meta::put_cursor(tx, cursor)
+    }
+
+    /// Settles the own transactions that lie before the end of a catch-up.
+    ///
+    /// Not before: an object stands in the history where it was last changed, so a chunk that reaches the place of a
+    /// transaction need not have brought what the transaction wrote.
+    fn settle(&mut self, tx: &mut WriteTxn<'_>, seq: Seq) -> Result<()> {
         self.flush(tx)?;
         let mut dirty = BTreeSet::new();
         for number in tx.decided_up_to(seq) {
@@ -389,8 +398,8 @@ impl Applier {
                         self.applied.rejected.push(number);
                     }
                     tx.note_decided(number, Some(*seq));
-                    // A catch-up may have brought the transaction before its verdict.
-                    if *seq <= meta::cursor(tx)?.seq {
+                    // A catch-up may have brought the transaction before its verdict; one that goes on settles it at its end.
+                    if *seq <= meta::cursor(tx)?.seq && !meta::catching_up(tx)? {
                         let dirty = self.leave_outbox(tx, number)?;
                         overlay::recompute(tx, &dirty)?;
                     }

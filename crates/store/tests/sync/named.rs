@@ -66,3 +66,24 @@ fn the_place_of_an_own_transaction_is_refused_before_its_verdict() {
     world.settle();
     world.check();
 }
+
+#[test]
+fn an_own_object_stays_in_sight_while_a_catch_up_brings_it() {
+    let mut world = World::new(1, false);
+    let first = world.devices[0].towns().put(&mut Town { name: "first".into(), ..Town::default() }).unwrap();
+    for _ in 0..20 {
+        world.devices[0].towns().put(&mut Town::default()).unwrap();
+    }
+    // By now the object stands at the end of the history, far after the transaction that inserted it.
+    world.devices[0].towns().update(first, |town| town.people = 1).unwrap();
+    world.connect(0, false);
+    world.upload(0, 99);
+    world.receive(0, 0, false);
+    while world.devices[0].store().sync().undecided().unwrap() > 0 {
+        world.receive(0, 1, false);
+        let town = world.devices[0].towns().get(first).unwrap();
+        assert_eq!(town.map(|town| (town.name.clone(), town.people)), Some(("first".to_owned(), 1)));
+    }
+    world.settle();
+    world.check();
+}
