@@ -171,6 +171,10 @@ impl Conversation {
         };
         let mut verdicts = Vec::with_capacity(decided.len());
         for decided in decided {
+            if decided.repeated {
+                self.meet_another_session(decided.peer);
+                return;
+            }
             match decided.decision {
                 Decision::Verdict { number, verdict } => {
                     self.told = self.told.max(number);
@@ -193,6 +197,17 @@ impl Conversation {
         if let Err(error) = self.session.send_verdicts(verdicts) {
             self.send_failed(error);
         }
+    }
+
+    /// Ends the session because a transaction of its peer was decided on that it has not sent.
+    ///
+    /// An earlier session of the same device may have sent it, or a copy of the device's directory something else under the same
+    /// number. The next login tells them apart by the hash; a verdict given here would make the client forget its own write.
+    fn meet_another_session(&mut self, peer: PeerId) {
+        tracing::info!(%peer, "another session of the peer has written meanwhile");
+        let reason =
+            "another session of this peer has written meanwhile; the next login says what was decided";
+        self.session.close(Code::TxChainBroken, reason);
     }
 
     /// Takes the answer to [`Fed::Chunk`].
@@ -249,7 +264,12 @@ impl Conversation {
                         Next::FallenBehind => self.following = Following::CatchUp(ChunkStart::after(sent)),
                         // With its own transaction confirmed, a client forgets what it wrote; the verdict, which may name
                         // ops that were lost, has to come before. It is on its way and wakes the session.
-                        Next::Run(run) if run.last_number_of(peer) > Some(self.told) => return Fed::Empty,
+                        Next::Run(run) if run.last_number_of(peer) > Some(self.told) => {
+                            if self.undecided == 0 {
+                                self.meet_another_session(peer);
+                            }
+                            return Fed::Empty;
+                        }
                         Next::Run(run) => {
                             for frame in run.frames_for(peer, sent) {
                                 if let Err(error) = self.session.send_push(&frame) {

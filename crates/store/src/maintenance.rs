@@ -7,8 +7,9 @@ use crate::error::{Result, StoreError};
 use crate::keys;
 use crate::lock::{Acquired, DirectoryLock};
 use crate::os;
-use crate::seam::{DATA_FILE, Engine, EngineOptions, SeamError};
+use crate::seam::{DATA_FILE, Engine, EngineOptions, Reader, SeamError, TableId, WriteTx};
 use crate::store::Store;
+use crate::sync::{self, meta::MetaTable};
 
 /// Name of LMDB's own lock file in a store directory.
 const READERS_FILE: &str = "lock.mdb";
@@ -112,6 +113,49 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Makes the history in a closed server's directory a new one, which goes on from where the former one is.
+    ///
+    /// This belongs to every directory that was made from a copy of an older moment. Devices that have seen what came after
+    /// that moment would take later positions for the ones that they know, and miss changes without anybody noticing. With
+    /// another history they notice at login, stop with [`StoreError::OtherHistory`], and keep everything that they hold.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::DeviceDirectory`] if the directory is a device's, [`StoreError::InUse`] if a process has it open, and
+    /// errors of the file system. The history is as it was then.
+    pub fn begin_new_history(directory: impl AsRef<Path>) -> Result<()> {
+        let directory = directory.as_ref();
+        let _lock = shut_out_writers(directory)?;
+        if !directory.join(DATA_FILE).is_file() {
+            return Err(SeamError::Missing { path: directory.to_owned() }.into());
+        }
+        let engine = Engine::open_lmdb(directory, EngineOptions::default())?;
+        let Some(meta) = engine.table_if_exists(keys::META)? else {
+            return Err(StoreError::ForeignDirectory { path: directory.to_owned() });
+        };
+        let mut tx = Meta { tx: engine.write()?, table: meta };
+        sync::begin_new_history(&mut tx)?;
+        Ok(tx.tx.commit()?)
+    }
+}
+
+/// The `meta` table of a store that is not open.
+struct Meta<'e> {
+    tx: WriteTx<'e>,
+    table: TableId,
+}
+
+impl MetaTable for Meta<'_> {
+    fn meta_get(&self, key: &[u8]) -> Result<Option<&[u8]>> {
+        Ok(self.tx.get(self.table, key)?)
+    }
+
+    fn meta_put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        Ok(self.tx.put(self.table, key, value)?)
+    }
+}
+
 fn shut_out_writers(directory: &Path) -> Result<DirectoryLock> {
     match DirectoryLock::acquire(directory)? {
         Acquired::Held(lock) => Ok(lock),
@@ -153,7 +197,7 @@ fn remove_if_there(file: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Entity;
+    use crate::{Entity, Role};
 
     #[derive(Entity, Debug, Default)]
     #[entity(crate = "crate")]
@@ -214,6 +258,29 @@ mod tests {
         assert_eq!(store.check().unwrap(), []);
         put(&store, 1);
         assert_eq!(store.boxed::<Note>().unwrap().get(20_006).unwrap().map(|note| note.id), Some(20_006));
+    }
+
+    #[test]
+    fn a_new_history_keeps_everything_but_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let server = || Store::builder(folder.path()).entity::<Note>().role(Role::Server).open().unwrap();
+        let store = server();
+        put(&store, 3);
+        let (epoch, peer, head) =
+            (store.sync().epoch().unwrap(), store.sync().peer(), store.sync().head().unwrap());
+        let refused = Store::begin_new_history(folder.path());
+        assert!(matches!(refused, Err(StoreError::InUse { .. })), "{refused:?}");
+        drop(store);
+        Store::begin_new_history(folder.path()).unwrap();
+        let store = server();
+        assert_ne!(store.sync().epoch().unwrap(), epoch);
+        assert_eq!((store.sync().peer(), store.sync().head().unwrap(), count(&store)), (peer, head, 3));
+
+        let device = tempfile::tempdir().unwrap();
+        drop(open(device.path()));
+        let refused = Store::begin_new_history(device.path());
+        assert!(matches!(refused, Err(StoreError::DeviceDirectory)), "{refused:?}");
+        assert!(Store::begin_new_history(device.path().join("absent")).is_err());
     }
 
     #[test]

@@ -29,7 +29,8 @@ pub(crate) fn command() -> Command {
              \".before-restore\" behind it, and never deleted; no process may have it open.\n\n\
              The backup of a device holds the device's identity. Run one of the two only: a server takes them for one \
              device, and notices the copy as soon as both have written. A server that is restored has forgotten what came \
-             after the backup; devices that have seen more will say so and keep what they have.",
+             after the backup, so its history goes on as a new one: devices that synced with the former one stop, say so, \
+             and keep everything that they hold.",
         )
         .arg(path(FILE, "FILE").help("The backup"))
         .arg(dir().help("The directory to make; it must be missing or empty"))
@@ -67,8 +68,8 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
             store.sync().peer()
         ),
         Role::Server => format!(
-            "The server's history goes on at position {}. Devices that have seen later ones will stop, say so, and keep \
-             what they have.\n",
+            "A new history of the server begins after position {}. Devices that synced with the former one will stop, say \
+             so, and keep everything that they hold.\n",
             store.sync().head()?
         ),
     };
@@ -99,7 +100,10 @@ impl Made {
         data.sync_all().with_context(failed)?;
         drop(data);
         // A checksum says that the bytes are those that were written; opening it says that they are a database.
-        drop(directory::open_to_read(&made.directory).with_context(unfit)?);
+        let role = directory::open_to_read(&made.directory).with_context(unfit)?.sync().role();
+        if role == Role::Server {
+            Store::begin_new_history(&made.directory).with_context(unfit)?;
+        }
         File::open(&made.directory).and_then(|directory| directory.sync_all()).with_context(failed)?;
         made.bytes = bytes;
         Ok(made)

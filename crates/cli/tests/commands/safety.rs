@@ -26,7 +26,7 @@ fn a_backup_is_restored_as_it_was() {
     drop(open(&server, Role::Server));
     server.run(&["backup", "data", "b"]).ok();
     let said = server.run(&["restore", "b", "copy"]).ok();
-    assert!(said.contains("history goes on at position 0"), "{said}");
+    assert!(said.contains("A new history of the server begins after position 0"), "{said}");
 }
 
 #[test]

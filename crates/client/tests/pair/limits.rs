@@ -43,7 +43,7 @@ fn a_device_sends_no_more_than_the_window_without_an_answer() {
 fn a_device_that_reads_nothing_is_sent_no_more_than_buffers_hold_and_then_left() {
     let mut world = World::build(server_store(), |world| {
         world.limits.ring_bytes_max = 1 << 20;
-        world.limits.send_timeout = Duration::from_millis(500);
+        world.limits.send_timeout = Duration::from_secs(2);
     });
     let (mut author, mut reader) = (world.device(), world.device());
     author.online();

@@ -43,7 +43,7 @@ fn a_server_finds_that_it_hears_nothing_any_more() {
     let mut world = lively();
     let mut device = device(&mut world);
     device.online();
-    assert_eq!(world.server().stats().sessions, 1);
+    wait_until("the server has a session", || world.server().stats().sessions == 1);
     // From here on the server is told nothing, not even that the device has gone.
     device.network.half_open(Direction::Up, true);
     device.network.half_open(Direction::Down, true);

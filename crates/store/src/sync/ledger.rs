@@ -37,6 +37,9 @@ pub struct Decided {
     pub peer: PeerId,
     /// The decision.
     pub decision: Decision,
+    /// Whether a transaction of this number had been decided on before. Only its number was compared: within one session it
+    /// was sent by another one, and may be of a copy of the peer's directory.
+    pub repeated: bool,
     /// What receivers are to be sent, if it was accepted now.
     pub push: Option<PushedTx>,
 }
@@ -95,7 +98,7 @@ pub struct PushedTx {
 pub(crate) fn decide(tx: &mut WriteTxn<'_>, incoming: Incoming<'_>) -> Result<Decided> {
     let peer = incoming.peer;
     let broken = |what: Break, reason: String| {
-        Ok(Decided { peer, decision: Decision::Broken { what, reason }, push: None })
+        Ok(Decided { peer, decision: Decision::Broken { what, reason }, repeated: false, push: None })
     };
     let (head, block) = match decode_tx(incoming.bytes) {
         Ok(decoded) => decoded,
@@ -109,7 +112,7 @@ pub(crate) fn decide(tx: &mut WriteTxn<'_>, incoming: Incoming<'_>) -> Result<De
     };
     if head.number <= origin.decided {
         let decision = duplicate(tx, peer, &origin, head.number)?;
-        return Ok(Decided { peer, decision, push: None });
+        return Ok(Decided { peer, decision, repeated: true, push: None });
     }
     if head.number != origin.decided + 1 {
         let reason = format!("transaction {} came where {} was due", head.number, origin.decided + 1);
@@ -159,7 +162,8 @@ pub(crate) fn decide(tx: &mut WriteTxn<'_>, incoming: Incoming<'_>) -> Result<De
     origin.hash = TxHash::of(incoming.bytes);
     origins::put(tx, peer, &origin)?;
     origins::put_verdict(tx, peer, head.number, &verdict)?;
-    Ok(Decided { peer, decision: Decision::Verdict { number: head.number, verdict }, push })
+    let decision = Decision::Verdict { number: head.number, verdict };
+    Ok(Decided { peer, decision, repeated: false, push })
 }
 
 fn duplicate(tx: &WriteTxn<'_>, peer: PeerId, origin: &Origin, number: TxNumber) -> Result<Decision> {

@@ -158,8 +158,7 @@ impl SyncState {
             }
         };
         if role == Role::Server && meta::epoch(tx)?.is_none() {
-            let epoch = u64::from_le_bytes(random_bytes()?);
-            meta::put_epoch(tx, epoch.max(1))?;
+            meta::put_epoch(tx, random_epoch()?)?;
         }
         let last = options.catalog.entities().map(|e| e.def.id.0).max().unwrap_or(0) as usize;
         let mut entities: Vec<Option<SyncEntity>> = (0..last).map(|_| None).collect();
@@ -207,6 +206,19 @@ pub(crate) struct SyncOpen<'a> {
     pub(crate) identity_secret: Option<[u8; 32]>,
     pub(crate) tables: SyncTables,
     pub(crate) catalog: &'a Catalog,
+}
+
+/// Gives the history of a server another identity.
+pub(crate) fn begin_new_history(tx: &mut impl meta::MetaTable) -> Result<()> {
+    match meta::epoch(tx)? {
+        Some(_) => meta::put_epoch(tx, random_epoch()?),
+        None => Err(StoreError::DeviceDirectory),
+    }
+}
+
+/// The identity of a history, never 0.
+fn random_epoch() -> Result<u64> {
+    Ok(u64::from_le_bytes(random_bytes()?).max(1))
 }
 
 fn random_bytes<const N: usize>() -> Result<[u8; N]> {
