@@ -1,8 +1,8 @@
 //! One writing process per store directory: the lock file `reconvene.lock`.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 
 use crate::os;
 use crate::seam::SeamError;
@@ -15,10 +15,13 @@ const LOCK_FILE_BYTES_MAX: u64 = 32;
 
 /// The right to write to a store directory, held until it is dropped or the process ends, however it ends.
 ///
-/// The file stays behind; only the operating system's lock on it counts, so the file of a killed process blocks nobody.
+/// Only the operating system's lock on the file counts, so the file of a killed process blocks nobody. It stays behind in
+/// directories that are stores; where there was none before, it goes again unless [`DirectoryLock::keep`] is called.
 #[derive(Debug)]
 pub(crate) struct DirectoryLock {
     file: File,
+    /// Files that were not there before and that nobody needs if the directory turns out to be no store.
+    made: Vec<PathBuf>,
 }
 
 /// The answer to asking for a directory.
@@ -42,18 +45,47 @@ impl DirectoryLock {
         let failed = |error| SeamError::io("taking the directory's lock file", error);
         let path = directory.join(LOCK_FILE);
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        let mut file = options.open(path).map_err(failed)?;
-        if !os::try_lock_exclusive(&file).map_err(failed)? {
-            let mut text = String::new();
-            let read = Read::by_ref(&mut file).take(LOCK_FILE_BYTES_MAX).read_to_string(&mut text);
-            return Ok(Acquired::HeldBy { pid: read.ok().and_then(|_| text.trim().parse().ok()) });
-        }
+        options.read(true).write(true);
+        let (mut file, made) = loop {
+            let (file, made) = match options.create_new(true).open(&path) {
+                Ok(file) => (file, vec![path.clone()]),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    match options.create_new(false).open(&path) {
+                        // Its holder removed it just now.
+                        Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                        file => (file.map_err(failed)?, Vec::new()),
+                    }
+                }
+                Err(error) => return Err(failed(error)),
+            };
+            if !os::try_lock_exclusive(&file).map_err(failed)? {
+                let mut text = String::new();
+                let read = (&file).take(LOCK_FILE_BYTES_MAX).read_to_string(&mut text);
+                return Ok(Acquired::HeldBy { pid: read.ok().and_then(|_| text.trim().parse().ok()) });
+            }
+            // A lock on a file that has lost its name since keeps nobody out.
+            if os::is_named(&file, &path).map_err(failed)? {
+                break (file, made);
+            }
+        };
         // A longer number of a former holder must not shine through.
         file.set_len(0).map_err(failed)?;
         file.seek(SeekFrom::Start(0)).map_err(failed)?;
         writeln!(file, "{}", os::process_id()).map_err(failed)?;
-        Ok(Acquired::Held(DirectoryLock { file }))
+        Ok(Acquired::Held(DirectoryLock { file, made }))
+    }
+
+    /// Also removes this file, unless it is there already or the lock is kept.
+    pub(crate) fn remove_if_made(&mut self, file: PathBuf) {
+        if !file.exists() {
+            self.made.push(file);
+        }
+    }
+
+    /// Leaves the files where they are: the directory is a store.
+    pub(crate) fn keep(mut self) -> DirectoryLock {
+        self.made.clear();
+        self
     }
 }
 
@@ -62,6 +94,10 @@ impl Drop for DirectoryLock {
         // Best effort: an empty file says more plainly than a stale number that nobody is at home, and closing the file,
         // which follows, ends the lock as well.
         let _ = self.file.set_len(0);
+        // The lock is still held: whoever waits for it finds that the file has lost its name.
+        for made in &self.made {
+            let _ = std::fs::remove_file(made);
+        }
         let _ = os::unlock(&self.file);
     }
 }
@@ -105,6 +141,37 @@ mod tests {
             assert_eq!(holder(directory.path()), Some(os::process_id()), "after {text:?}");
             drop(lock);
         }
+    }
+
+    #[test]
+    fn a_directory_that_is_no_store_is_left_as_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(LOCK_FILE);
+        drop(held(directory.path()));
+        assert!(!path.exists());
+        drop(held(directory.path()).keep());
+        assert!(path.exists());
+        drop(held(directory.path()));
+        assert!(path.exists(), "it was there before");
+    }
+
+    #[test]
+    fn a_lock_file_that_is_removed_by_its_holder_keeps_later_ones_out_all_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let inside = std::sync::atomic::AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..2_000 {
+                        if let Acquired::Held(lock) = DirectoryLock::acquire(directory.path()).unwrap() {
+                            assert_eq!(inside.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0);
+                            inside.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                            drop(lock);
+                        }
+                    }
+                });
+            }
+        });
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::store::Store;
 use crate::sync::{self, meta::MetaTable};
 
 /// Name of LMDB's own lock file in a store directory.
-const READERS_FILE: &str = "lock.mdb";
+pub(crate) const READERS_FILE: &str = "lock.mdb";
 
 /// What a compacted copy is called until it takes the place of the data.
 const COMPACTED_FILE: &str = "data.mdb.compacted";

@@ -17,6 +17,7 @@ use crate::error::{Result, StoreError};
 use crate::index;
 use crate::keys;
 use crate::lock::{Acquired, DirectoryLock};
+use crate::maintenance::READERS_FILE;
 use crate::observer::Observers;
 use crate::os;
 use crate::registry::{self, Found, Registration};
@@ -211,7 +212,10 @@ impl StoreBuilder {
             None
         } else {
             match DirectoryLock::acquire(directory)? {
-                Acquired::Held(lock) => Some(lock),
+                Acquired::Held(mut lock) => {
+                    lock.remove_if_made(directory.join(READERS_FILE));
+                    Some(lock)
+                }
                 Acquired::HeldBy { pid } => {
                     return Err(StoreError::InUse { path: directory.to_owned(), pid });
                 }
@@ -247,7 +251,7 @@ impl StoreBuilder {
             directory,
             handed_out: Mutex::default(),
             structs: RwLock::new(HashMap::new()),
-            _lock: lock,
+            _lock: lock.map(DirectoryLock::keep),
             _registration: registration,
         })
     }

@@ -42,6 +42,22 @@ pub(crate) fn try_lock_process_exclusive(file: &File) -> io::Result<bool> {
     }
 }
 
+/// Whether an open file is the one that bears this name.
+pub(crate) fn is_named(file: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let own = file.metadata()?;
+    match std::fs::metadata(path) {
+        Ok(named) => Ok((own.dev(), own.ino()) == (named.dev(), named.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The largest size in bytes to which the system lets this process write files; `None` for no limit.
+pub(crate) fn file_bytes_max() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Fsize).current
+}
+
 /// The number by which the operating system knows this process.
 pub(crate) fn process_id() -> u32 {
     std::process::id()

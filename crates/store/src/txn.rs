@@ -12,7 +12,7 @@ use crate::index::{self, IndexRuntime};
 use crate::index_changes::IndexChanges;
 use crate::keys;
 use crate::observer::{ChangeKind, ChangeLog};
-use crate::seam::{self, Direction, Reader, TableId};
+use crate::seam::{self, Direction, Reader, SeamError, TableId};
 use crate::store::Inner;
 use crate::sync::convert::CatalogLookup;
 use crate::sync::global_ids::{self, Lookup};
@@ -143,12 +143,26 @@ impl<'s> WriteTxn<'s> {
             record: Vec::new(),
             fresh: None,
         };
-        let result = write(&mut tx)?;
-        sync::before_commit(&mut tx)?;
-        tx.apply_index_changes()?;
-        tx.store_last_ids()?;
-        let WriteTxn { engine, sync, changes, outcome, .. } = tx;
-        engine.commit()?;
+        let written = write(&mut tx).and_then(|result| {
+            sync::before_commit(&mut tx)?;
+            tx.apply_index_changes()?;
+            tx.store_last_ids()?;
+            Ok(result)
+        });
+        let WriteTxn { engine, sync, changes, outcome, last_ids, .. } = tx;
+        let committed = written.and_then(|result| {
+            engine.commit()?;
+            Ok(result)
+        });
+        drop(last_ids);
+        let result = match committed {
+            Err(StoreError::Engine(full @ SeamError::MapFull { .. })) => {
+                // So that the transaction fits when it is run again; where the map cannot grow, that says so then.
+                let _ = inner.engine.grow();
+                return Err(full.into());
+            }
+            committed => committed?,
+        };
         outcome.commit();
         sync::committed(inner, &sync);
         let observed = inner.observers.queue(changes);
@@ -450,7 +464,7 @@ impl MetaTable for ReadTxn<'_> {
     }
 
     fn meta_put(&mut self, _key: &[u8], _value: &[u8]) -> Result<()> {
-        Err(StoreError::Engine(seam::SeamError::ReadOnly))
+        Err(StoreError::Engine(SeamError::ReadOnly))
     }
 }
 

@@ -24,10 +24,17 @@ pub enum SeamError {
     /// The disk or the user's quota is full; what was committed before is untouched.
     #[error("the disk is full; nothing of this transaction was kept: free some space and run it again")]
     DiskFull,
-    /// The memory map has no room for the transaction.
+    /// The data file has reached the largest size that a file may have; what was committed before is untouched.
     #[error(
-        "the store has outgrown its memory map of {map_bytes} bytes; grow the map and run the transaction again, \
-         or raise the largest map size in the options"
+        "the data file has reached the largest size that the system allows for a file of this process; nothing of this \
+         transaction was kept: raise that limit (`ulimit -f`, or the file system's own) and run it again"
+    )]
+    FileTooLarge,
+    /// The memory map has no room for the transaction; what was committed before is untouched.
+    #[error(
+        "the transaction does not fit into the store's memory map of {map_bytes} bytes and nothing of it was kept; run it \
+         again, as the map has grown where it may, and if that fails too, remove data or open the store with a larger \
+         `map_bytes_max`"
     )]
     MapFull {
         /// Size of the map when it was found full.
@@ -127,10 +134,11 @@ pub enum SeamError {
 }
 
 impl SeamError {
-    /// Wraps an operating-system error, telling a full disk from all others.
+    /// Wraps an operating-system error, telling full disks and files from all others.
     pub(crate) fn io(doing: &'static str, source: io::Error) -> SeamError {
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => SeamError::DiskFull,
+            io::ErrorKind::FileTooLarge => SeamError::FileTooLarge,
             _ => SeamError::Io { doing, source },
         }
     }

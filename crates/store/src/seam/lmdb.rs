@@ -265,7 +265,15 @@ impl LmdbEngine {
             heed::Error::Mdb(MdbError::MapFull) => {
                 SeamError::MapFull { map_bytes: self.env.info().map_size as u64 }
             }
-            error => describe(error, doing, &self.directory, &self.options),
+            error => match describe(error, doing, &self.directory, &self.options) {
+                SeamError::Io { source, .. } if os::is_device_error(&source) && self.is_file_full() => {
+                    SeamError::FileTooLarge
+                }
+                SeamError::Io { source, .. } if os::is_device_error(&source) && self.is_disk_full() => {
+                    SeamError::DiskFull
+                }
+                described => described,
+            },
         }
     }
 
@@ -279,20 +287,23 @@ impl LmdbEngine {
 
     /// Describes an error of a commit or flush, and ends the engine's writing life if the disk may have lost something.
     fn fail(&self, error: heed::Error, doing: &'static str) -> SeamError {
-        let described = match self.describe(error, doing) {
-            SeamError::Io { source, .. }
-                if os::is_device_error(&source)
-                    && os::free_bytes(&self.directory).is_ok_and(|free| free < DISK_FULL_BELOW_BYTES) =>
-            {
-                SeamError::DiskFull
-            }
-            described => described,
-        };
+        let described = self.describe(error, doing);
         // A full disk cost only pages that no committed state refers to; whatever else fails leaves the disk in doubt.
         if matches!(described, SeamError::Io { .. } | SeamError::Spent) {
             self.spent.store(true, Ordering::Release);
         }
         described
+    }
+
+    fn is_disk_full(&self) -> bool {
+        os::free_bytes(&self.directory).is_ok_and(|free| free < DISK_FULL_BELOW_BYTES)
+    }
+
+    /// Whether the data file ends where the system lets files of this process end: a write that crosses that limit is
+    /// done up to it.
+    fn is_file_full(&self) -> bool {
+        let length = std::fs::metadata(self.directory.join(DATA_FILE)).map(|metadata| metadata.len());
+        os::file_bytes_max().is_some_and(|max| length.is_ok_and(|length| length >= max))
     }
 }
 

@@ -42,6 +42,7 @@ const ROOT: &str = "RECONVENE_CUT_ROOT";
 const LOG: &str = "RECONVENE_CUT_LOG";
 const MARKS: &str = "RECONVENE_CUT_MARKS";
 const SWALLOW: &str = "RECONVENE_CUT_SWALLOW";
+const FAIL: &str = "RECONVENE_CUT_FAIL";
 
 /// How the verifying process begins the line that says what it found.
 const FOUND: &str = "found: ";
@@ -65,6 +66,7 @@ fn is_child() -> bool {
                 std::process::exit(1);
             }
         }
+        Ok("failing") => workload::meet_a_failing_flush(&path(ROOT)),
         Ok(other) => panic!("no child process is a {other}"),
         Err(_) => return false,
     }
@@ -97,10 +99,14 @@ struct Recorded {
 }
 
 impl Recorded {
-    fn run(test: &'static str, durability: Durability, seed: u64, swallow: Option<&str>) -> Recorded {
-        let folder = verify::folder();
-        let recorded = Recorded { folder, test, durability, seed };
+    fn new(test: &'static str, durability: Durability, seed: u64) -> Recorded {
+        let recorded = Recorded { folder: verify::folder(), test, durability, seed };
         std::fs::create_dir(recorded.root()).unwrap();
+        recorded
+    }
+
+    fn run(test: &'static str, durability: Durability, seed: u64, swallow: Option<&str>) -> Recorded {
+        let recorded = Recorded::new(test, durability, seed);
         let mut command = recorded.child("workload");
         command.env("LD_PRELOAD", shim()).env(LOG, recorded.log());
         if let Some(swallow) = swallow {
@@ -197,4 +203,18 @@ fn a_missing_flush_is_found() {
             recorded.verify(FAULT_IMAGES).expect_err("a store without flushes passes for a sound one");
         println!("{durability:?} without {swallow}: {found:.300}");
     }
+}
+
+#[test]
+fn a_store_is_spent_after_a_flush_that_failed_and_whole_when_opened_again() {
+    const NAME: &str = "a_store_is_spent_after_a_flush_that_failed_and_whole_when_opened_again";
+    if is_child() {
+        return;
+    }
+    // The store flushes when its file is made, when it is opened, and with the first note.
+    let recorded = Recorded::new(NAME, Durability::Full, 1);
+    let mut command = recorded.child("failing");
+    command.env("LD_PRELOAD", shim()).env(LOG, recorded.log()).env(FAIL, "4");
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
 }

@@ -7,6 +7,7 @@
  *
  * RECONVENE_CUT_SWALLOW plants a fault: of the kind it names, `data`, `meta` (the writes that flush themselves) or `directory`,
  * the flushes are neither done nor recorded; `meta` writes are done without their flush. `data:7` swallows the seventh only.
+ * RECONVENE_CUT_FAIL is the number of a flush of data that fails instead.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -38,7 +39,7 @@ struct header {
 static int log_fd = -1;
 static const char *root, *marks, *swallow;
 static size_t root_bytes;
-static unsigned long swallow_only;
+static unsigned long swallow_only, fail_only;
 static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
 
 /* The function that would have been called without this file. */
@@ -59,6 +60,7 @@ __attribute__((constructor)) static void begin(void) {
     if (!log || !root || !marks) return;
     root_bytes = strlen(root);
     if (swallow && strchr(swallow, ':')) swallow_only = strtoul(strchr(swallow, ':') + 1, NULL, 10);
+    if (getenv("RECONVENE_CUT_FAIL")) fail_only = strtoul(getenv("RECONVENE_CUT_FAIL"), NULL, 10);
     int (*real_open)(const char *, int, ...) = (int (*)(const char *, int, ...))dlsym(RTLD_NEXT, "open");
     log_fd = real_open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (log_fd < 0) abort();
@@ -203,7 +205,11 @@ static int flush(int fd, int (*real)(int)) {
     int is_directory = S_ISDIR(status.st_mode);
     pthread_mutex_lock(&one_at_a_time);
     int result = 0;
-    if (!is_swallowed(is_directory ? "directory" : "data")) {
+    static unsigned long data_flushes;
+    if (!is_directory && ++data_flushes == fail_only) {
+        errno = EIO;
+        result = -1;
+    } else if (!is_swallowed(is_directory ? "directory" : "data")) {
         result = real(fd);
         if (!result) note(is_directory ? FLUSH_DIRECTORY : FLUSH, path, file, 0);
     }

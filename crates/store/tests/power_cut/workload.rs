@@ -5,7 +5,7 @@ use std::fs::OpenOptions;
 use std::path::Path;
 
 use reconvene_model::Value;
-use reconvene_store::{Durability, Object, Store};
+use reconvene_store::{Durability, Object, SeamError, Store, StoreError};
 
 use crate::disk::Random;
 use crate::peers::{Peers, SERVER, STORES, VERSIONS, notes, object};
@@ -118,4 +118,24 @@ fn write_tasks(peers: &mut Peers, device: usize, random: &mut Random) {
 
 fn pick<V>(known: &BTreeMap<u64, V>, random: &mut Random) -> Option<u64> {
     (!known.is_empty()).then(|| *known.keys().nth(random.below(known.len())).unwrap())
+}
+
+/// Puts notes until a flush fails, which the disk's shim sees to with the second one.
+pub(crate) fn meet_a_failing_flush(root: &Path) {
+    let mut peers = Peers::new(root, Durability::Full, None);
+    peers.open(1, 1).unwrap();
+    let put = |peers: &Peers, text: &str| {
+        peers.store(1).objects("Note").unwrap().put(&mut object(0, text, 0, "Note"))
+    };
+    put(&peers, "before").unwrap();
+    let error = put(&peers, "lost").unwrap_err();
+    assert!(matches!(error, StoreError::Engine(SeamError::Io { .. })), "{error}");
+    let error = put(&peers, "after").unwrap_err();
+    assert!(matches!(error, StoreError::Engine(SeamError::Spent)), "{error}");
+    assert!(error.to_string().contains("reopen it"));
+    assert_eq!(notes(peers.store(1)).len(), 1, "what was committed can still be read");
+    peers.close(1);
+    peers.open(1, 1).unwrap();
+    put(&peers, "again").unwrap();
+    assert_eq!(notes(peers.store(1)).len(), 2);
 }
