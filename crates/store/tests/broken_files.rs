@@ -94,7 +94,9 @@ fn a_data_file_of_any_length_is_whole_or_refused() {
 
 #[test]
 fn what_cannot_be_a_data_file_is_refused() {
-    let make: [(fn(&Path), fn(&SeamError) -> bool); 5] = [
+    type Make = fn(&Path);
+    type IsExpected = fn(&SeamError) -> bool;
+    let make: [(Make, IsExpected); 5] = [
         (|data| fs::write(data, b"").unwrap(), is_damaged),
         (|data| fs::write(data, b"short").unwrap(), is_not_ours),
         (|data| fs::write(data, b"no database at all".repeat(1000)).unwrap(), is_not_ours),
@@ -130,7 +132,8 @@ fn run_heeding_permissions(test: &str, directory: &Path) {
         command.arg("--bounding-set=-dac_override,-dac_read_search").arg(&exe);
     }
     let output = command.args(["--exact", test, "--nocapture"]).env(CHILD, directory).output();
-    let output = output.expect("`setpriv`, with which the superuser gives up the right to pass over permissions");
+    let output =
+        output.expect("`setpriv`, with which the superuser gives up the right to pass over permissions");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
 }

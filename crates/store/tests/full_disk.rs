@@ -175,7 +175,12 @@ fn run_child(test: &str, directory: &Path, shell: &[&str], script: &str) {
 }
 
 /// For each writer: a store on a disk that `fill` fills and `free` makes room on again.
-fn go_on_after(directory: &Path, fill: impl Fn(&Path), free: impl Fn(), is_expected: impl Fn(&StoreError) -> bool) {
+fn go_on_after(
+    directory: &Path,
+    fill: impl Fn(&Path),
+    free: impl Fn(),
+    is_expected: impl Fn(&StoreError) -> bool,
+) {
     let elsewhere = Elsewhere::new();
     for writer in WRITERS {
         let place = directory.join(format!("{writer:?}"));
@@ -213,9 +218,12 @@ fn a_file_that_reached_its_limit_costs_nothing_but_the_write() {
         let fill = |place: &Path| {
             limit(Some(fs::metadata(place.join(Store::DATA_FILE)).unwrap().len() + 100_000));
         };
-        return go_on_after(&directory, fill, || limit(None), |error| {
-            matches!(error, StoreError::Engine(SeamError::FileTooLarge))
-        });
+        return go_on_after(
+            &directory,
+            fill,
+            || limit(None),
+            |error| matches!(error, StoreError::Engine(SeamError::FileTooLarge)),
+        );
     }
     let directory = tempfile::tempdir().unwrap();
     // Without this, the system ends a process that writes past the limit.
@@ -231,9 +239,12 @@ fn a_full_disk_costs_nothing_but_the_write() {
             let mut file = File::create(&ballast).unwrap();
             while file.write_all(&[1; 4096]).is_ok() {}
         };
-        return go_on_after(&directory, fill, || fs::remove_file(&ballast).unwrap(), |error| {
-            matches!(error, StoreError::Engine(SeamError::DiskFull))
-        });
+        return go_on_after(
+            &directory,
+            fill,
+            || fs::remove_file(&ballast).unwrap(),
+            |error| matches!(error, StoreError::Engine(SeamError::DiskFull)),
+        );
     }
     let directory = tempfile::tempdir().unwrap();
     let mount = format!("mount -t tmpfs -o size=12m none {:?}", directory.path());
@@ -241,7 +252,11 @@ fn a_full_disk_costs_nothing_but_the_write() {
     let own_mounts: [&[&str]; 2] = [&["unshare", "-m"], &["unshare", "-r", "-m"]];
     let may = |how: &&[&str]| {
         let mut command = Command::new(how[0]);
-        command.args(&how[1..]).args(["sh", "-c", &mount]).output().is_ok_and(|output| output.status.success())
+        command
+            .args(&how[1..])
+            .args(["sh", "-c", &mount])
+            .output()
+            .is_ok_and(|output| output.status.success())
     };
     match own_mounts.into_iter().find(may) {
         Some(how) => run_child(NAME, directory.path(), &[how, &["sh"]].concat(), &format!("{mount} &&")),

@@ -410,7 +410,10 @@ fn a_file_that_may_not_grow_costs_a_transaction_and_nothing_else() {
     assert!(child.wait().unwrap().success());
     let engine = open(directory.path(), small());
     let table = engine.table_if_exists("words").unwrap().unwrap();
-    assert_eq!(keys(engine.read().unwrap().range(table, KeyRange::all(), Direction::Forward)), ["kept", "small"]);
+    assert_eq!(
+        keys(engine.read().unwrap().range(table, KeyRange::all(), Direction::Forward)),
+        ["kept", "small"]
+    );
     put_much(&engine, table, 0).unwrap_err();
     engine.grow().unwrap();
     put_much(&engine, table, 0).unwrap();
