@@ -83,6 +83,16 @@ pub(crate) fn entity_object_key(entity: EntityId, id: ObjectId) -> [u8; 12] {
     key
 }
 
+/// The entity and the id in an [`entity_object_key`].
+pub(crate) fn entity_object(key: &[u8]) -> Result<(EntityId, ObjectId)> {
+    match key.split_first_chunk::<4>() {
+        Some((entity, rest)) if rest.len() == 8 => {
+            Ok((EntityId(u32::from_be_bytes(*entity)), object_id(rest)?))
+        }
+        _ => Err(wrong_length("an object's", key, 12)),
+    }
+}
+
 /// The key of a transaction of this store, or of a peer.
 pub(crate) fn number_key(number: u64) -> [u8; 8] {
     number.to_be_bytes()
@@ -138,6 +148,9 @@ mod tests {
     fn keys_read_back_and_order_as_numbers() {
         assert_eq!(object_id(&object_key(7)).unwrap(), 7);
         assert!(object_key(255) < object_key(256));
+        let key = entity_object_key(EntityId(2), 7);
+        assert_eq!(entity_object(&key).unwrap(), (EntityId(2), 7));
+        assert!(entity_object(&key[1..]).is_err());
         assert_eq!(peer_number(&peer_number_key(PeerId(3), 9)).unwrap(), (PeerId(3), 9));
         let (seq, entity) = (Seq(300), EntityId(2));
         assert_eq!(change(&change_key(seq, entity, 5)).unwrap(), (seq, entity, 5));

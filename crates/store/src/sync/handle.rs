@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use reconvene_model::compare::{CompareRange, Salt, SortedItems};
 use reconvene_model::identity::PeerKey;
 use reconvene_model::{PeerId, Seq, TxHash, TxNumber};
 
@@ -9,6 +10,7 @@ use crate::error::{Result, StoreError};
 use crate::seam::Reader;
 use crate::store::Store;
 use crate::sync::changes::{self, Chunk, ChunkStart};
+use crate::sync::compare::{self, Fetched};
 use crate::sync::ledger::{self, Decided, Incoming};
 use crate::sync::origins::{self, Origin};
 use crate::sync::outbox::{self, OutboxTx};
@@ -196,6 +198,28 @@ impl SyncHandle {
             let head = meta::head(tx)?;
             changes::chunk(tx, tx.engine_tx(), &self.store.inner().sync, head, start, bytes_max)
         })
+    }
+
+    /// What this store has, for a compare: the fingerprints of all objects that exist, on a device of what is confirmed of them.
+    ///
+    /// Reads the header of every record in one snapshot and takes
+    /// [`BYTES_PER_ITEM`](reconvene_model::compare::SortedItems::BYTES_PER_ITEM) in memory for each. On a server the Seq is the
+    /// head of that snapshot, which is what the compare is worth; on a device it is that of the cursor.
+    pub fn compare_items(&self, salt: &Salt) -> Result<(SortedItems, Seq)> {
+        self.read(|tx| {
+            let seq = match self.role() {
+                Role::Server => meta::head(tx)?,
+                Role::Device => meta::cursor(tx)?.seq,
+            };
+            Ok((compare::items(tx, tx.engine_tx(), &self.store.inner().sync, salt)?, seq))
+        })
+    }
+
+    /// On a server: the objects in these ranges, ascending and disjoint, from a short snapshot of its own; about `bytes_max` of
+    /// them, and what is left.
+    pub fn fetch(&self, ranges: &[CompareRange], bytes_max: usize) -> Result<Fetched> {
+        self.server()?;
+        self.read(|tx| compare::fetch(tx, tx.engine_tx(), &self.store.inner().sync, ranges, bytes_max))
     }
 
     fn server(&self) -> Result<()> {

@@ -21,6 +21,7 @@ pub(crate) mod adopt;
 pub(crate) mod apply;
 pub(crate) mod changes;
 pub(crate) mod columns;
+pub(crate) mod compare;
 pub(crate) mod convert;
 pub(crate) mod digest;
 pub(crate) mod global_ids;
@@ -40,6 +41,7 @@ mod touches;
 
 pub use apply::{Applied, Delivery, LostOp, Verdict};
 pub use changes::{Chunk, ChunkStart};
+pub use compare::Fetched;
 pub use handle::{LoginState, SyncHandle};
 pub use ledger::{Break, Decided, Decision, Incoming, PushedTx, RefusalReason};
 pub use meta::Cursor;

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use reconvene_store::{StoreError, ToOne};
 
+use crate::compare;
 use crate::world::{Device, Shop, Town, World};
 
 const DEVICES: u8 = 3;
@@ -154,10 +155,12 @@ fn run(steps: &[Step], on_disk: bool) {
     }
     // Before everything has arrived, outboxes and confirmed states are full; whole they are at any time.
     check_stores(&world);
+    compare::check(&world);
     world.settle();
     world.check();
     check_indexes(&world);
     check_stores(&world);
+    assert_eq!(compare::check(&world), usize::from(DEVICES), "all devices are up to date");
 }
 
 /// What nobody has damaged must not be found damaged.

@@ -31,7 +31,7 @@ mod new {
 }
 
 /// Sends all that waits on `from`, and lets everyone take it.
-fn exchange(server: &Store, devices: &[&Store]) {
+pub(crate) fn exchange(server: &Store, devices: &[&Store]) {
     let server = server.sync();
     for device in devices {
         let device = device.sync();
