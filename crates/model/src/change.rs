@@ -32,12 +32,14 @@ pub(crate) mod block;
 pub(crate) mod cell;
 mod ops_reader;
 mod ops_writer;
+mod table_cell;
 mod tx;
 
 pub use block::{BlockTooLarge, PEERS_MAX, SHAPES_MAX};
 pub use cell::check_cell;
 pub use ops_reader::OpsReader;
 pub use ops_writer::{EncodedTx, OpCells, OpsWriter};
+pub use table_cell::TableCell;
 pub use tx::{TX_HEAD_BYTES_MAX, TX_VERSION, decode_tx, encode_tx, encode_tx_of};
 
 /// The most ops of one transaction.

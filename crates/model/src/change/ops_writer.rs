@@ -264,6 +264,16 @@ impl OpCells<'_> {
         self.written += 1;
     }
 
+    /// The properties whose cells are still to come.
+    pub(super) fn left(&self) -> &[ShapeProperty] {
+        &self.shape[self.written..]
+    }
+
+    /// The ops so far, where the bitmap of this one stands, and how many cells it has by now.
+    pub(super) fn out(&mut self) -> (&mut Vec<u8>, usize, &mut usize) {
+        (&mut self.writer.ops, self.bitmap, &mut self.written)
+    }
+
     /// Counts the op.
     ///
     /// # Panics

@@ -237,7 +237,11 @@ impl<'a> Table<'a> {
     }
 
     #[inline]
-    fn fixed<const N: usize>(&self, slot: usize, ty: PropertyType) -> Result<Option<[u8; N]>, RecordError> {
+    pub(crate) fn fixed<const N: usize>(
+        &self,
+        slot: usize,
+        ty: PropertyType,
+    ) -> Result<Option<[u8; N]>, RecordError> {
         let place = self.place(slot, N, ty)?;
         // The frame was checked to hold the inline part.
         Ok(place.and_then(|place| self.bytes.get(place..)?.first_chunk().copied()))

@@ -1,5 +1,6 @@
 //! The properties of a synced entity as sync sees them: by uid, with their slots.
 
+use reconvene_model::change::TableCell;
 use reconvene_model::{EntityId, PropertyType, Uid};
 
 use crate::catalog::{Catalog, EntityRuntime};
@@ -21,6 +22,8 @@ pub(crate) struct SyncEntity {
     pub(crate) columns: Vec<Column>,
     /// In order of slot: what an insert writes.
     pub(crate) by_slot: Vec<Column>,
+    /// Where an insert's cells come from, if all of them stand in the record as they travel.
+    pub(crate) cells: Option<Vec<TableCell>>,
     /// Uid and type in order of slot.
     pub(crate) shape: Vec<(Uid, u8)>,
     /// The number of slots of a record.
@@ -46,6 +49,7 @@ impl SyncEntity {
         let mut columns = by_slot.clone();
         columns.sort_by_key(|column| column.uid);
         SyncEntity {
+            cells: by_slot.iter().map(|column| TableCell::new(column.slot, column.ty)).collect(),
             shape: by_slot.iter().map(|column| (column.uid, column.ty as u8)).collect(),
             slots: entity.layout.slots(),
             columns,

@@ -246,7 +246,12 @@ fn write_op(
     match written {
         TouchWritten::Insert => {
             let mut op = ops.begin(entity.def.uid, gid, generation, OpKind::Insert, &columns.shape);
-            columns.by_slot.iter().try_for_each(|column| push_cell(tx, &mut op, table, column))?;
+            match &columns.cells {
+                Some(cells) => op.push_table(table, cells).map_err(StoreError::bad_record)?,
+                None => {
+                    columns.by_slot.iter().try_for_each(|column| push_cell(tx, &mut op, table, column))?
+                }
+            }
             op.finish();
         }
         TouchWritten::Slots(slots) => {
