@@ -82,3 +82,25 @@ fn an_image_of_a_store_in_memory_opens_as_a_directory_would() {
     assert_eq!(put(&copy), 2, "the copy goes its own way");
     assert_eq!(open(Some(&image)).objects("Task").unwrap().count().unwrap(), 1, "an image stays what it is");
 }
+
+#[test]
+fn a_transaction_that_outgrew_the_map_fits_when_it_is_run_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut builder = Store::builder(directory.path()).description(description());
+    (builder.engine.map_bytes, builder.engine.map_bytes_max) = (1 << 20, 1 << 26);
+    let store = builder.open().unwrap();
+    let put_many = || {
+        store.write(|tx| {
+            let tasks = tx.objects("Task")?;
+            (0..50_000).try_for_each(|_| tasks.put(&mut crate::Object::new()).map(drop))
+        })
+    };
+    let mut full = 0;
+    while let Err(error) = put_many() {
+        assert!(matches!(error, StoreError::Engine(SeamError::MapFull { .. })), "{error}");
+        full += 1;
+        assert!(full < 6, "the map does not grow");
+    }
+    assert!(full > 0, "the map was large enough from the start");
+    assert_eq!(store.objects("Task").unwrap().count().unwrap(), 50_000);
+}
