@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use reconvene_model::change::{OpsReader, decode_tx};
-use reconvene_model::record::{Record, SyncHeader, Table};
+use reconvene_model::record::{Record, SyncHeader, Table, TableLayout};
 use reconvene_model::{GlobalId, ObjectId, Seq, TxHash, TxNumber};
 
 use crate::catalog::EntityRuntime;
@@ -15,6 +15,10 @@ use crate::seam::{Direction, KeyRange, Reader, TableId};
 use crate::store::Store;
 use crate::sync::{Role, meta, origins, rejected};
 use crate::txn::ReadTxn;
+
+mod file;
+
+pub use self::file::FileReport;
 
 /// The most findings of one [`Store::check`]; with that many it ends early, as a store so damaged is to be restored.
 pub const FINDINGS_MAX: usize = 1_000;
@@ -140,7 +144,7 @@ impl<'t> Check<'t, '_> {
             |key| object(entity, key),
             |key, record| {
                 let id = keys::object_id(key).map_err(what)?;
-                let (table, header) = whole_record(entity, record)?;
+                let (table, header) = whole_record(&entity.layout, record)?;
                 if header.as_ref().is_some_and(|header| !header.exists) {
                     return Err("its record says that it does not exist".to_owned());
                 }
@@ -213,7 +217,7 @@ impl<'t> Check<'t, '_> {
             |key| object(entity, key),
             |key, record| {
                 let id = keys::object_id(key).map_err(what)?;
-                let (_, header) = whole_record(entity, record)?;
+                let (_, header) = whole_record(&entity.layout, record)?;
                 if header.as_ref().is_none_or(|header| header.exists) {
                     return Err("it is remembered as absent, and its record says that it exists".to_owned());
                 }
@@ -239,7 +243,7 @@ impl<'t> Check<'t, '_> {
                     format!("an entry leads to {} {object_id}, of which nothing is known", entity.def.name)
                 })?;
                 // A damaged record is a finding of the object.
-                match whole_record(entity, record) {
+                match whole_record(&entity.layout, record) {
                     Ok((_, Some(SyncHeader { gid: Some(found), .. })))
                         if found == GlobalId::from_bytes(gid) =>
                     {
@@ -313,7 +317,7 @@ impl<'t> Check<'t, '_> {
                 let Some(entity) = inner.catalog.by_id(entity) else {
                     return Err(format!("there is no entity of number {entity}"));
                 };
-                whole_record(entity, record)
+                whole_record(&entity.layout, record)
                     .map(drop)
                     .map_err(|what| format!("{}: {what}", object(entity, id)))
             },
@@ -356,7 +360,7 @@ impl<'t> Check<'t, '_> {
                 let Some(record) = this.stored(entity, &keys::object_key(id))? else {
                     return Err(format!("{name} {id} changed there, and nothing is known of it"));
                 };
-                match whole_record(entity, record) {
+                match whole_record(&entity.layout, record) {
                     Ok((_, Some(header))) if header.seq != Some(seq) => {
                         Err(format!("{name} {id} changed there, and its record names another position"))
                     }
@@ -409,11 +413,11 @@ impl<'t> Check<'t, '_> {
 
 /// Reads a record to its end.
 fn whole_record<'r>(
-    entity: &EntityRuntime,
+    layout: &TableLayout,
     record: &'r [u8],
 ) -> std::result::Result<(Table<'r>, Option<SyncHeader>), String> {
     let record = Record::parse(record).map_err(text)?;
-    record.table.check(&entity.layout).map_err(text)?;
+    record.table.check(layout).map_err(text)?;
     let header = record.header.map(|header| header.parse().map_err(text)).transpose()?;
     Ok((record.table, header))
 }

@@ -43,7 +43,7 @@ mod tracked;
 mod txn;
 
 pub use boxes::EntityBox;
-pub use check::{FINDINGS_MAX, Finding};
+pub use check::{FINDINGS_MAX, FileReport, Finding};
 pub use column::Column;
 pub use condition::Condition;
 pub use entity::{Entity, ToOne};

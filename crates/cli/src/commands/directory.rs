@@ -33,9 +33,14 @@ pub(crate) fn open_to_write(directory: &Path) -> anyhow::Result<Store> {
 }
 
 fn open(directory: &Path, prepare: impl Fn(StoreBuilder) -> StoreBuilder) -> anyhow::Result<Store> {
-    let path = absolute(directory)?;
-    if !holds_data(&path) {
-        return Err(missing(directory).into());
+    let path = existing(directory)?;
+    // What would end the process that maps the file, as far as a look at its head can tell.
+    if let Some(damage) = Store::check_head(&path)?.first() {
+        anyhow::bail!(
+            "{} is damaged: {damage}; run \"reconvene check {}\" to see what else is, and restore a backup",
+            path.join(Store::DATA_FILE).display(),
+            directory.display()
+        );
     }
     // The directory knows its role and tells it only by refusing the other one.
     match prepare(Store::builder(&path)).open() {
@@ -75,6 +80,16 @@ pub(crate) fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
 /// Whether a directory has a database in it.
 pub(crate) fn holds_data(directory: &Path) -> bool {
     directory.join(Store::DATA_FILE).exists()
+}
+
+/// The absolute path of a directory with a database in it.
+///
+/// # Errors
+///
+/// If there is none.
+pub(crate) fn existing(directory: &Path) -> anyhow::Result<PathBuf> {
+    let path = absolute(directory)?;
+    if holds_data(&path) { Ok(path) } else { Err(missing(directory).into()) }
 }
 
 fn missing(directory: &Path) -> Mistake {

@@ -1,6 +1,6 @@
 //! The everyday commands: looking into databases, moving data, keeping it safe. One module each.
 //!
-//! What they share: `directory` opens databases, `format` turns values into text and back, `rows` writes objects out,
+//! What they share: `directory` opens databases, `guard` survives damaged ones, `format` turns values into text and back, `rows` writes objects out,
 //! `table` is what people see, `file` creates files, `progress` tells how far it is.
 
 mod backup;
@@ -12,6 +12,7 @@ mod directory;
 mod export;
 mod file;
 mod format;
+mod guard;
 mod import;
 mod model;
 mod progress;
@@ -56,14 +57,14 @@ pub(crate) fn all() -> Vec<Command> {
 /// Whatever keeps it from doing what was asked.
 pub(crate) fn run(name: &str, matches: &ArgMatches) -> anyhow::Result<Exit> {
     match name {
-        query::NAME => query::run(matches),
-        stats::NAME => stats::run(matches),
+        query::NAME => guard::run(required::<PathBuf>(matches, DIR), || query::run(matches)),
+        stats::NAME => guard::run(required::<PathBuf>(matches, DIR), || stats::run(matches)),
         model::NAME => model::run(matches),
         import::NAME => import::run(matches),
-        export::NAME => export::run(matches),
-        backup::NAME => backup::run(matches),
+        export::NAME => guard::run(required::<PathBuf>(matches, DIR), || export::run(matches)),
+        backup::NAME => guard::run(required::<PathBuf>(matches, DIR), || backup::run(matches)),
         restore::NAME => restore::run(matches),
-        check::NAME => check::run(matches),
+        check::NAME => guard::run(required::<PathBuf>(matches, DIR), || check::run(matches)),
         compact::NAME => compact::run(matches),
         completions::NAME => completions::run(matches),
         _ => unreachable!("the command line knows no other subcommand"),

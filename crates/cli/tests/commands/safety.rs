@@ -183,12 +183,57 @@ fn no_damage_to_the_file_ends_the_check_without_a_word() {
             Some(0) => {}
             Some(1) => {
                 assert!(!run.stderr.is_empty(), "round {round}: {run:?}");
+                assert!(!run.stderr.contains(" was ended "), "round {round}: {run:?}");
                 found += 1;
             }
             code => panic!("round {round}: {code:?} {run:?}"),
         }
+        // Whatever looks into the file ends with a sentence, too.
+        let look: &[&str] = match round % 4 {
+            0 => &["query", "data", "Note", "stars > 3", "--format", "ndjson"],
+            1 => &["stats", "data"],
+            2 => &["backup", "data", "copy", "--force"],
+            _ => &["export", "data", "Note", "--output", "notes.csv", "--force"],
+        };
+        let run = folder.run(look);
+        match run.code {
+            Some(0) => {}
+            Some(1) => assert!(run.stderr.contains("reconvene: error: "), "round {round}: {run:?}"),
+            code => panic!("round {round}: {code:?} {run:?}"),
+        }
     }
     assert!(found >= 20, "only {found} of 40 damaged files were noticed");
+}
+
+#[test]
+fn a_damaged_page_is_named_with_its_objects() {
+    let folder = Folder::new();
+    drop(with_notes(&folder, 2_000));
+    let path = folder.path("data/data.mdb");
+    let mut bytes = fs::read(&path).unwrap();
+    let text = b"note number 001000 in the book";
+    let at = bytes.windows(text.len()).position(|window| window == text).unwrap();
+    let page = at / 4096;
+    bytes[page * 4096] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let run = folder.run(&["check", "data"]);
+    assert_eq!(run.code, Some(1), "{run:?}");
+    let place = format!("page {page}, byte {}, Note: page {} stands in its place", page * 4096, page ^ 1);
+    assert!(run.stdout.starts_with(&place), "{run:?}");
+    assert!(run.stdout.contains("; it concerns Note "), "{run:?}");
+    assert!(run.stdout.contains(" of 2000 objects can be read\n"), "{run:?}");
+    assert!(run.stderr.starts_with("reconvene: error: 1 finding; restore a backup"), "{run:?}");
+
+    bytes.truncate(page * 4096);
+    fs::write(&path, &bytes).unwrap();
+    for command in
+        [&["query", "data", "Note"][..], &["stats", "data"], &["import", "data", "Note", "none.csv"]]
+    {
+        folder.write("none.csv", "text\na\n");
+        let complaint = folder.run(command).fails(1);
+        assert!(complaint.contains("it was cut short; run \"reconvene check data\""), "{complaint}");
+    }
+    assert!(folder.run(&["check", "data"]).stdout.contains("it was cut short"));
 }
 
 #[test]

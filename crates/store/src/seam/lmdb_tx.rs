@@ -36,6 +36,10 @@ impl<'e> LmdbRead<'e> {
     pub(super) fn view(&self) -> LmdbView<'_> {
         LmdbView { txn: &self.txn, engine: self.engine }
     }
+
+    pub(super) fn transaction(&self) -> u64 {
+        self.txn.id() as u64
+    }
 }
 
 impl fmt::Debug for LmdbRead<'_> {

@@ -21,6 +21,7 @@ mod memory;
 #[cfg(test)]
 mod on_disk_tests;
 mod options;
+pub(crate) mod pages;
 #[cfg(test)]
 mod random_tests;
 mod range;
@@ -262,6 +263,16 @@ pub(crate) enum ReadTx<'e> {
     Lmdb(LmdbRead<'e>),
     /// A version held in memory.
     Memory(Version),
+}
+
+impl ReadTx<'_> {
+    /// The number of the transaction that left what this snapshot shows; `None` in memory.
+    pub(crate) fn transaction(&self) -> Option<u64> {
+        match self {
+            ReadTx::Lmdb(tx) => Some(tx.transaction()),
+            ReadTx::Memory(_) => None,
+        }
+    }
 }
 
 /// The one write transaction: it sees its own changes. Dropping it undoes them all.
