@@ -35,7 +35,9 @@ pub(crate) fn put(
 ) -> Result<()> {
     let stamp = stamp(tx)?;
     let columns = tx.sync_entity(entity)?;
-    let is_fresh = tx.is_fresh(entity, id);
+    if tx.is_fresh(entity, id) && !tx.sync.touches.contains(entity.def.id, id) {
+        return put_fresh(tx, entity, columns, id, new_table, stamp);
+    }
     let table = Table::parse(new_table).map_err(StoreError::bad_record)?;
     let header = match (old, written) {
         (Some(old), Written::Slots(slots)) => restamped(old, columns, slots, stamp)?,
@@ -68,12 +70,44 @@ pub(crate) fn put(
     }
     let gid = own_gid(tx, entity, id, header.gid);
     let object = Noted { entity, columns, id, gid, generation: header.generation };
-    if is_fresh && !tx.sync.touches.contains(entity.def.id, id) {
-        note_op(tx, &object, &table, &TouchWritten::Insert)?;
-        tx.sync.touches.inserts.add(entity.def.id, id, ());
-        return Ok(());
-    }
     note_put(tx, &object, &table, written)
+}
+
+/// Writes a new object under an id that was just handed out: nobody ever knew anything of it, so nothing is looked up.
+fn put_fresh(
+    tx: &mut WriteTxn<'_>,
+    entity: &Arc<EntityRuntime>,
+    columns: &SyncEntity,
+    id: ObjectId,
+    new_table: &[u8],
+    stamp: Stamp,
+) -> Result<()> {
+    let mut record = tx.record_room();
+    let head = &mut tx.sync.touches.insert_head;
+    if head.is_empty() {
+        global_ids::fresh_header(None, 0, stamp).write_record(&[], head);
+    }
+    record.extend_from_slice(head);
+    record.extend_from_slice(new_table);
+    let replaced = tx.replace_record(entity, id, Some(&record));
+    tx.keep_record_room(record);
+    replaced?;
+    let gid = GlobalId::new(tx.own_peer(), id);
+    let table = Table::parse(new_table).map_err(StoreError::bad_record)?;
+    match &columns.cells {
+        Some(cells) if !tx.sync.touches.again => {
+            let ops = tx.sync.touches.ops(gid.origin);
+            let mut op = ops.begin(entity.def.uid, gid, 0, OpKind::Insert, &columns.shape);
+            op.push_table(&table, cells).map_err(StoreError::bad_record)?;
+            op.finish();
+        }
+        _ => {
+            let object = Noted { entity, columns, id, gid, generation: 0 };
+            note_op(tx, &object, &table, &TouchWritten::Insert)?;
+        }
+    }
+    tx.sync.touches.inserts.add(entity.def.id, id, ());
+    Ok(())
 }
 
 /// Removes an object of a synced entity; `old` is its record.
@@ -93,9 +127,8 @@ pub(crate) fn remove(
     let touches = &mut tx.sync.touches;
     match touches.touch_again(entity, id) {
         None => {
-            let mut ops = touches.take_ops(origin);
+            let ops = touches.ops(origin);
             ops.begin(entity.def.uid, gid, header.generation, OpKind::Remove, &[]).finish();
-            touches.ops = Some(ops);
             let removed = Some(header.generation);
             touches.first_touch(Touch { entity: entity.clone(), id, removed, written: None });
         }
@@ -281,7 +314,7 @@ pub(crate) fn finish(tx: &mut WriteTxn<'_>) -> Result<()> {
     let Some(stamp) = tx.sync.touches.stamp else { return Ok(()) };
     let mut touches = std::mem::take(&mut tx.sync.touches);
     if touches.again {
-        touches.ops = Some(ops_of_final_records(tx, &mut touches)?);
+        touches.ops = Some(Box::new(ops_of_final_records(tx, &mut touches)?));
     }
     meta::put_clock(tx, stamp.hlc)?;
     let Some(ops) = touches.ops.filter(|ops| !ops.is_empty()) else { return Ok(()) };
@@ -298,7 +331,7 @@ pub(crate) fn finish(tx: &mut WriteTxn<'_>) -> Result<()> {
     };
     let number = last_number + 1;
     let head = TxHead { origin: stamp.peer, number, previous: last_hash, hlc: stamp.hlc };
-    let bytes = encode_tx_of(&head, ops);
+    let bytes = encode_tx_of(&head, *ops);
     if bytes.len() > TX_BYTES_MAX {
         return Err(StoreError::TransactionTooLarge { bytes: bytes.len(), max: TX_BYTES_MAX });
     }

@@ -19,7 +19,9 @@ pub(crate) struct Touches {
     pub(super) list: Vec<Touch>,
     by_object: ByObject<usize>,
     /// The ops as they were written; void once an object was touched again, when the final records are read instead.
-    pub(super) ops: Option<OpsWriter>,
+    pub(super) ops: Option<Box<OpsWriter>>,
+    /// How the records of all its new objects begin: nothing in it differs from one to the next.
+    pub(super) insert_head: Vec<u8>,
     pub(super) again: bool,
 }
 
@@ -62,8 +64,13 @@ impl Touches {
         self.list.push(touch);
     }
 
-    /// The ops so far, to add to them; given back by assigning to [`Touches::ops`].
-    pub(super) fn take_ops(&mut self, origin: PeerId) -> OpsWriter {
-        self.ops.take().unwrap_or_else(|| OpsWriter::new(origin))
+    /// The ops so far, to add to them.
+    pub(super) fn ops(&mut self, origin: PeerId) -> &mut OpsWriter {
+        self.ops.get_or_insert_with(|| Box::new(OpsWriter::new(origin)))
+    }
+
+    /// The ops so far, to add to them while the transaction is read; given back by assigning to [`Touches::ops`].
+    pub(super) fn take_ops(&mut self, origin: PeerId) -> Box<OpsWriter> {
+        self.ops.take().unwrap_or_else(|| Box::new(OpsWriter::new(origin)))
     }
 }
