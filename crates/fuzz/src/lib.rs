@@ -16,6 +16,7 @@ pub mod frame;
 pub mod model_file;
 pub mod record;
 pub mod session;
+pub mod stores;
 
 /// One kind of input.
 #[derive(Clone, Copy, Debug)]
@@ -24,19 +25,28 @@ pub struct Target {
     pub name: &'static str,
     /// Takes any bytes; panics if a promise is broken.
     pub body: fn(&[u8]),
+    /// How many changed copies of its inputs a test run feeds it.
+    pub changed: usize,
     /// A folder whose files are inputs as well, from the root of the workspace.
     pub fixtures: Option<&'static str>,
 }
 
 /// All kinds of input.
 pub const TARGETS: &[Target] = &[
-    Target { name: "frame", body: frame::frame, fixtures: Some("fixtures/messages") },
-    Target { name: "message", body: frame::message, fixtures: None },
-    Target { name: "tx", body: changes::tx, fixtures: Some("fixtures/changes") },
-    Target { name: "states", body: changes::states, fixtures: Some("fixtures/changes") },
-    Target { name: "record", body: record::record, fixtures: Some("fixtures/records") },
-    Target { name: "expression", body: expression::expression, fixtures: None },
-    Target { name: "model_file", body: model_file::model_file, fixtures: Some("fixtures/models") },
-    Target { name: "client_session", body: session::client, fixtures: None },
-    Target { name: "server_session", body: session::server, fixtures: None },
+    Target { name: "frame", body: frame::frame, changed: 20_000, fixtures: Some("fixtures/messages") },
+    Target { name: "message", body: frame::message, changed: 20_000, fixtures: None },
+    Target { name: "tx", body: changes::tx, changed: 20_000, fixtures: Some("fixtures/changes") },
+    Target { name: "states", body: changes::states, changed: 20_000, fixtures: Some("fixtures/changes") },
+    Target { name: "record", body: record::record, changed: 20_000, fixtures: Some("fixtures/records") },
+    Target { name: "expression", body: expression::expression, changed: 20_000, fixtures: None },
+    Target {
+        name: "model_file",
+        body: model_file::model_file,
+        changed: 20_000,
+        fixtures: Some("fixtures/models"),
+    },
+    Target { name: "client_session", body: session::client, changed: 5_000, fixtures: None },
+    Target { name: "server_session", body: session::server, changed: 5_000, fixtures: None },
+    Target { name: "ledger", body: stores::ledger, changed: 400, fixtures: None },
+    Target { name: "delivery", body: stores::delivery, changed: 400, fixtures: None },
 ];

@@ -8,9 +8,6 @@ use std::path::{Path, PathBuf};
 use reconvene_fuzz::mutate::{Random, changed};
 use reconvene_fuzz::{TARGETS, Target, memory, record};
 
-/// How many changed copies a target is fed.
-const CHANGED: usize = 20_000;
-
 fn inputs(target: &Target) -> Vec<(PathBuf, Vec<u8>)> {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = package.ancestors().nth(2).expect("this crate lies in <workspace>/crates/fuzz");
@@ -45,13 +42,14 @@ fn replay(name: &str) {
     run(target, Path::new("nothing"), &[]);
     for (path, bytes) in &inputs {
         run(target, path, bytes);
-        // Cut short at every place, or at some of a long one.
-        for end in (0..bytes.len()).step_by(bytes.len().div_ceil(200).max(1)) {
+        // Cut short at some places, at every one if it is short.
+        let cuts = target.changed / 100;
+        for end in (0..bytes.len()).step_by(bytes.len().div_ceil(cuts).max(1)) {
             run(target, path, &bytes[..end]);
         }
     }
     let mut random = Random::new(7);
-    for _ in 0..CHANGED {
+    for _ in 0..target.changed {
         let (path, bytes) = &inputs[random.below(inputs.len())];
         let (_, other) = &inputs[random.below(inputs.len())];
         run(target, path, &changed(bytes, other, &mut random));
@@ -70,7 +68,19 @@ macro_rules! replayed {
     };
 }
 
-replayed!(frame, message, tx, states, record, expression, model_file, client_session, server_session);
+replayed!(
+    frame,
+    message,
+    tx,
+    states,
+    record,
+    expression,
+    model_file,
+    client_session,
+    server_session,
+    ledger,
+    delivery,
+);
 
 #[test]
 fn values_that_share_their_bytes_are_not_multiplied() {

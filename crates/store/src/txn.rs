@@ -383,7 +383,7 @@ impl<'s> WriteTxn<'s> {
         let target = entity.links.iter().find(|(slot, _)| *slot == index.property.slot());
         let target = target.and_then(|&(_, target)| self.inner.catalog.by_id(target));
         let id = match target {
-            Some(target) if target.def.is_synced() => global_ids::local(self, target, gid)?,
+            Some(target) if target.def.is_synced() => global_ids::named_by_peer(self, target, gid)?,
             _ => Some(gid.counter),
         };
         id.map_or(Ok(Vec::new()), |id| self.ids_with_value(index, &id.to_le_bytes()))

@@ -277,7 +277,7 @@ impl Applier {
         op: &Op<'_>,
         stamp: Stamp,
     ) -> Result<()> {
-        let Some(id) = global_ids::local(tx, entity, op.gid)? else {
+        let Some(id) = global_ids::named_by_peer(tx, entity, op.gid)? else {
             let columns = tx.sync_entity(entity)?;
             if self.inserts.takes(tx, entity, columns, op) {
                 return self.inserts.put(tx, entity, op, stamp, None);
@@ -329,7 +329,7 @@ impl Applier {
             for register in &entry.state.registers {
                 self.hlc = self.hlc.max(register.stamp.hlc);
             }
-            let id = match global_ids::local(tx, &entity, entry.gid)? {
+            let id = match global_ids::named_by_peer(tx, &entity, entry.gid)? {
                 Some(id) => id,
                 None if entry.state.exists => global_ids::assign(tx, &entity, entry.gid)?,
                 None => continue,

@@ -2,6 +2,10 @@
 //!
 //! An object of this store's own needs no mapping: its counter is its id. A foreign object's record names its global id, and
 //! the `g/` table of its entity leads from there to the id. Shared ids are the same everywhere.
+//!
+//! What others say of this store's own objects is not believed: a global id with this store's name that it never gave out is
+//! treated as a foreign one. Else a peer could write to an object by the id that another one happens to have here, or use up
+//! all ids with a single link.
 
 use std::sync::Arc;
 
@@ -28,7 +32,7 @@ pub(crate) trait Lookup {
     }
 }
 
-/// The local id of an object, if this store has heard of it.
+/// The local id of an object that this store's own transactions name, if it has heard of it.
 pub(crate) fn local(tx: &impl Lookup, entity: &EntityRuntime, gid: GlobalId) -> Result<Option<ObjectId>> {
     if gid.origin == tx.own_peer() || entity.def.has_shared_ids() {
         return Ok(Some(gid.counter));
@@ -36,8 +40,36 @@ pub(crate) fn local(tx: &impl Lookup, entity: &EntityRuntime, gid: GlobalId) -> 
     if tx.is_unheard(entity, gid)? {
         return Ok(None);
     }
-    let table = global_table(entity)?;
-    tx.get_raw(table, &gid.to_bytes())?.map(keys::object_id).transpose()
+    mapped(tx, entity, gid)
+}
+
+/// The local id to which the table leads.
+fn mapped(tx: &impl Lookup, entity: &EntityRuntime, gid: GlobalId) -> Result<Option<ObjectId>> {
+    tx.get_raw(global_table(entity)?, &gid.to_bytes())?.map(keys::object_id).transpose()
+}
+
+/// What is stored of an object, whether it exists or not.
+fn stored<'t>(tx: &'t impl Lookup, entity: &EntityRuntime, id: ObjectId) -> Result<Option<&'t [u8]>> {
+    let key = keys::object_key(id);
+    match (tx.get_raw(entity.objects, &key)?, entity.absent) {
+        (None, Some(absent)) => tx.get_raw(absent, &key),
+        (found, _) => Ok(found),
+    }
+}
+
+/// The local id of an object that a peer names, if this store has heard of it.
+pub(crate) fn named_by_peer(
+    tx: &impl Lookup,
+    entity: &EntityRuntime,
+    gid: GlobalId,
+) -> Result<Option<ObjectId>> {
+    if gid.origin != tx.own_peer() || entity.def.has_shared_ids() {
+        return local(tx, entity, gid);
+    }
+    match stored(tx, entity, gid.counter)? {
+        Some(record) if gid_of_record(record)?.is_none() => Ok(Some(gid.counter)),
+        _ => mapped(tx, entity, gid),
+    }
 }
 
 /// The local id of an object; an unheard-of one is given an id of its own, so that links to it can wait.
@@ -46,15 +78,19 @@ pub(crate) fn local_or_reserve(
     entity: &Arc<EntityRuntime>,
     gid: GlobalId,
 ) -> Result<ObjectId> {
-    if gid.origin == tx.own_peer() || entity.def.has_shared_ids() {
-        tx.raise_high_water(entity, gid.counter)?;
+    if entity.def.has_shared_ids() {
         return Ok(gid.counter);
     }
-    if let Some(id) = local(tx, entity, gid)? {
+    if let Some(id) = named_by_peer(tx, entity, gid)? {
         return Ok(id);
     }
+    // An own object that was undone, or is about to be written again, has had its id.
+    let own = gid.origin == tx.own_peer() && gid.counter <= tx.last_id(entity)?;
+    if own && stored(tx, entity, gid.counter)?.is_none() {
+        return Ok(gid.counter);
+    }
     let id = assign(tx, entity, gid)?;
-    let header = SyncHeader { exists: false, gid: Some(gid), ..SyncHeader::default() };
+    let header = SyncHeader { exists: false, gid: to_be_named(tx, entity, id, gid), ..SyncHeader::default() };
     let mut record = Vec::new();
     header.write_record(reconvene_model::record::EMPTY_TABLE, &mut record);
     tx.put_absent(entity, id, Some(&record))?;
@@ -64,9 +100,22 @@ pub(crate) fn local_or_reserve(
 /// Gives a foreign object its local id.
 pub(crate) fn assign(tx: &mut WriteTxn<'_>, entity: &Arc<EntityRuntime>, gid: GlobalId) -> Result<ObjectId> {
     let id = tx.next_id(entity)?;
-    tx.append_raw(global_table(entity)?, &gid.to_bytes(), &keys::object_key(id))?;
+    if to_be_named(tx, entity, id, gid).is_some() {
+        tx.append_raw(global_table(entity)?, &gid.to_bytes(), &keys::object_key(id))?;
+    }
     tx.sync.heard.get_mut().assigned(entity.def.id, gid);
     Ok(id)
+}
+
+/// The global id that the record of an object must name: none if the object is this store's own or has a shared id.
+pub(crate) fn to_be_named(
+    tx: &impl Lookup,
+    entity: &EntityRuntime,
+    id: ObjectId,
+    gid: GlobalId,
+) -> Option<GlobalId> {
+    let own = gid.origin == tx.own_peer() && gid.counter == id;
+    (!own && !entity.def.has_shared_ids()).then_some(gid)
 }
 
 /// The global id of an object, whether it exists or not.
@@ -74,14 +123,7 @@ pub(crate) fn global(tx: &impl Lookup, entity: &EntityRuntime, id: ObjectId) -> 
     if entity.def.has_shared_ids() {
         return Ok(GlobalId::new(PeerId::SHARED, id));
     }
-    let key = keys::object_key(id);
-    let mut record = tx.get_raw(entity.objects, &key)?;
-    if record.is_none()
-        && let Some(absent) = entity.absent
-    {
-        record = tx.get_raw(absent, &key)?;
-    }
-    let foreign = record.map(gid_of_record).transpose()?.flatten();
+    let foreign = stored(tx, entity, id)?.map(gid_of_record).transpose()?.flatten();
     Ok(foreign.unwrap_or_else(|| GlobalId::new(tx.own_peer(), id)))
 }
 

@@ -58,7 +58,7 @@ pub(crate) fn put_confirmed(
 ) -> Result<()> {
     let columns = tx.sync_entity(entity)?;
     let mut record = Vec::new();
-    let foreign = foreign_gid(tx, entity, gid);
+    let foreign = global_ids::to_be_named(tx, entity, id, gid);
     convert::record_of_state(tx, entity, columns, foreign, None, state, &mut record)?;
     let table = tx.inner().sync.tables.confirmed;
     tx.put_raw(table, &keys::entity_object_key(entity.def.id, id), &record)
@@ -78,7 +78,7 @@ pub(crate) fn put_visible(
     seq: Option<Seq>,
     state: &ObjectState<'_>,
 ) -> Result<()> {
-    let foreign = foreign_gid(tx, entity, gid);
+    let foreign = global_ids::to_be_named(tx, entity, id, gid);
     let columns = tx.sync_entity(entity)?;
     let mut record = Vec::new();
     convert::record_of_state(tx, entity, columns, foreign, seq, state, &mut record)?;
@@ -99,11 +99,6 @@ pub(crate) fn put_visible(
     } else {
         Ok(())
     }
-}
-
-/// The global id that a record must carry: that of an object which is neither this store's own nor shared.
-pub(crate) fn foreign_gid(tx: &WriteTxn<'_>, entity: &EntityRuntime, gid: GlobalId) -> Option<GlobalId> {
-    (gid.origin != tx.own_peer() && !entity.def.has_shared_ids()).then_some(gid)
 }
 
 /// Computes the visible state of these objects anew; confirmed rows that no undecided transaction needs any more are dropped.

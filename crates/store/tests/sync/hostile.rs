@@ -3,8 +3,10 @@
 use reconvene_model::change::{Cell, Op, OpKind, OpsWriter, TxHead, encode_tx};
 use reconvene_model::identity::PeerKey;
 use reconvene_model::schema::PROPERTIES_MAX;
-use reconvene_model::{GlobalId, PropertyType, TxHash, Uid};
-use reconvene_store::{Break, Decision, Entity, Incoming, Role, Store, TX_VALUES_MAX, Verdict};
+use reconvene_model::{GlobalId, PropertyType, Seq, TxHash, Uid};
+use reconvene_store::{
+    Break, Decision, Delivery, Entity, EntityBox, Incoming, Role, Store, TX_VALUES_MAX, Verdict,
+};
 
 use crate::world::{Shop, Town};
 
@@ -351,6 +353,77 @@ fn flipped_bits_never_panic_and_never_make_a_half() {
         drop(fresh.decide(&bytes));
     }
     attack.accepted(&ops);
+}
+
+#[test]
+fn an_object_that_the_server_never_made_is_not_the_one_that_has_its_id() {
+    let mut attack = Attack::new();
+    let own = attack.op("Town", attack.own(7), 0, OpKind::Insert, vec![]);
+    attack.accepted(&[own]);
+    // The town was given the server's local id 1.
+    let pretended = GlobalId::new(attack.store.sync().peer(), 1);
+    for (kind, code) in [(OpKind::Insert, 704), (OpKind::Update, 700), (OpKind::Remove, 700)] {
+        let op = attack.op("Town", pretended, 0, kind, vec![]);
+        assert_eq!(attack.refused(&[op]), code, "{kind:?}");
+    }
+    assert_eq!(attack.store.check().unwrap(), []);
+}
+
+#[test]
+fn a_link_to_an_object_that_the_server_never_made_uses_up_no_ids() {
+    let mut attack = Attack::new();
+    let server = attack.store.sync().peer();
+    for (counter, far) in [(1, 1), (2, u64::MAX), (3, u64::MAX - 1)] {
+        let target = GlobalId::new(server, far).to_bytes();
+        let town = Cell::new(attack.uid("Shop", "town"), PropertyType::Relation, Some(&target));
+        let shop = attack.op("Shop", attack.own(counter), 0, OpKind::Insert, vec![town]);
+        attack.accepted(&[shop]);
+        let town = attack.op("Town", attack.own(counter), 0, OpKind::Insert, vec![]);
+        attack.accepted(&[town]);
+    }
+    let shops: EntityBox<Shop> = attack.store.boxed().unwrap();
+    let towns: EntityBox<Town> = attack.store.boxed().unwrap();
+    for shop in shops.all().unwrap() {
+        assert!(towns.get(shop.town.id()).unwrap().is_none(), "the link leads to a town of someone else");
+    }
+    assert_eq!(attack.store.check().unwrap(), []);
+}
+
+#[test]
+fn what_a_device_never_made_takes_nothing_from_it() {
+    let device =
+        Store::builder("memory:").entity::<Shop>().entity::<Town>().time_source(|| NOW_MS).open().unwrap();
+    let login = Delivery::Login { epoch: 1, view: 1, decided: 0, decided_seq: Seq(0) };
+    device.sync().apply(&[login]).unwrap();
+    let other = PeerKey::from_secret([9; 32]).peer();
+    let schema = device.schema();
+    let (shop, town) = (schema.entity_by_name("Shop").unwrap(), schema.entity_by_name("Town").unwrap());
+    let own = |counter| GlobalId::new(device.sync().peer(), counter);
+    let mut seq = 0;
+    let mut push = |op: &Op<'_>| {
+        let mut writer = OpsWriter::new(other);
+        writer.push(op);
+        seq += 1;
+        let push =
+            Delivery::Push { seq: Seq(seq), origin: other, hlc: NOW_MS << 16 | seq, ops: &writer.finish() };
+        device.sync().apply(&[push]).unwrap();
+    };
+    // A foreign town is given the local id 1; then one that pretends to be the device's own of that number.
+    push(&Op::new(town.uid, GlobalId::new(other, 5), 0, OpKind::Insert));
+    push(&Op::new(town.uid, own(1), 0, OpKind::Insert));
+    let towns: EntityBox<Town> = device.boxed().unwrap();
+    assert_eq!(towns.count().unwrap(), 2);
+    for far in [u64::MAX, 3] {
+        let target = own(far).to_bytes();
+        let mut op = Op::new(shop.uid, GlobalId::new(other, far), 0, OpKind::Insert);
+        op.cells.push(Cell::new(shop.property("town").unwrap().uid, PropertyType::Relation, Some(&target)));
+        push(&op);
+    }
+    let mut mine = Town { name: "mine".into(), ..Town::default() };
+    towns.put(&mut mine).unwrap();
+    let shops: EntityBox<Shop> = device.boxed().unwrap();
+    assert!(shops.all().unwrap().iter().all(|shop| shop.town.id() != mine.id), "a link leads to a new town");
+    assert_eq!(device.check().unwrap(), []);
 }
 
 #[test]

@@ -271,7 +271,7 @@ impl<'a> Plan<'a> {
                 Some(id) => id,
                 None if entity.def.has_shared_ids() => key.1.counter,
                 // A link of an object before it in the transaction may have reserved an id for it meanwhile.
-                None => match global_ids::local(tx, entity, key.1)? {
+                None => match global_ids::named_by_peer(tx, entity, key.1)? {
                     Some(id) => id,
                     None => global_ids::assign(tx, entity, key.1)?,
                 },
@@ -318,7 +318,7 @@ impl Planned<'_> {
     ) -> Result<Self> {
         let mut planned = Planned {
             entity: entity.clone(),
-            id: global_ids::local(tx, entity, gid)?,
+            id: global_ids::named_by_peer(tx, entity, gid)?,
             former_seq: None,
             state: ObjectState::default(),
             changed: false,
