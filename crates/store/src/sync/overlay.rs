@@ -12,7 +12,7 @@ use crate::catalog::EntityRuntime;
 use crate::error::{Result, StoreError};
 use crate::keys;
 use crate::seam::Reader;
-use crate::sync::global_ids::{self, Lookup};
+use crate::sync::global_ids;
 use crate::sync::{convert, outbox};
 use crate::txn::WriteTxn;
 
