@@ -1,13 +1,15 @@
 //! Frames as they come from a socket, and messages as they go onto one.
 
 use bytes::Bytes;
+use reconvene_model::compare::CompareRange;
 use reconvene_model::{PeerId, Seq, TxHash};
+use reconvene_protocol::compare::{decode_ranges, encode_ranges};
 use reconvene_protocol::frame::FORMAT_PLAIN;
 use reconvene_protocol::limits::{
-    CAPABILITIES_MAX, CAPABILITY_BYTES_MAX, CREDENTIALS_MAX, LOST_OPS_MAX, NUMBER_MAX, PUSH_TXS_MAX,
-    TEXT_BYTES_MAX, UPLOAD_TXS_MAX, VERDICTS_MAX, VERSIONS_MAX,
+    CAPABILITIES_MAX, CAPABILITY_BYTES_MAX, COMPARE_RANGES_MAX, CREDENTIALS_MAX, LOST_OPS_MAX, NUMBER_MAX,
+    PUSH_TXS_MAX, TEXT_BYTES_MAX, UPLOAD_TXS_MAX, VERDICTS_MAX, VERSIONS_MAX,
 };
-use reconvene_protocol::message::Hello;
+use reconvene_protocol::message::{CompareBegun, Hello};
 use reconvene_protocol::{
     Code, CredentialProof, Cursor, Limits, Login, LoginAccepted, LostOp, Message, MessageError, Outcome,
     PushedContent, PushedTx, SchemaHashes, Verdict,
@@ -23,7 +25,7 @@ const MEMORY_FACTOR: usize = 128;
 const ERROR_BYTES_MAX: usize = TEXT_BYTES_MAX;
 
 /// Kinds of the envelope that this release knows, and one more.
-const KINDS_END: usize = 16;
+const KINDS_END: usize = 24;
 
 /// Any bytes as one frame.
 pub fn frame(bytes: &[u8]) {
@@ -47,6 +49,17 @@ pub fn frame(bytes: &[u8]) {
         let too_long = MessageError::TooLong { length: bytes.len(), max: short };
         assert_eq!(Message::decode(frame, short), Err(too_long));
     }
+}
+
+/// Any bytes as the ranges of a compare.
+pub fn ranges(bytes: &[u8]) {
+    let read = memory::bounded("ranges", bytes.len(), MEMORY_FACTOR, || decode_ranges(bytes));
+    let Ok(ranges) = read else { return };
+    assert!((1..=COMPARE_RANGES_MAX).contains(&ranges.len()));
+    assert!(ranges.iter().all(|range| !range.is_empty() && range.contains(range.start)));
+    let follows = |one: &CompareRange, next: &CompareRange| one.end.is_some_and(|end| end <= next.start);
+    assert!(ranges.windows(2).all(|pair| follows(&pair[0], &pair[1])));
+    assert_eq!(decode_ranges(&encode_ranges(&ranges)).as_ref(), Ok(&ranges));
 }
 
 /// A message made of choices, then the rest of the input as the content of a message of any kind.
@@ -78,7 +91,7 @@ pub fn message(bytes: &[u8]) {
 
 /// A message that a peer of this release could send.
 pub fn any_message(script: &mut Script<'_>) -> Message {
-    match script.below(13) {
+    match script.below(18) {
         0 => Message::Ping(script.number()),
         1 => Message::Upload((0..=script.below(3)).map(|_| block(script)).collect()),
         2 => Message::Confirm(count(script)),
@@ -91,7 +104,15 @@ pub fn any_message(script: &mut Script<'_>) -> Message {
         9 => Message::Hello(hello(script)),
         10 => Message::Login(Box::new(login(script))),
         11 => Message::LoginAccepted(Box::new(accepted(script))),
-        _ => Message::LoginRefused { code: code(script), message: text(script) },
+        12 => Message::LoginRefused { code: code(script), message: text(script) },
+        13 => Message::Compare(block(script)),
+        14 => Message::Compared {
+            begun: script.flag().then(|| CompareBegun { seq: Seq(number(script)), salt: script.array() }),
+            answers: block(script),
+        },
+        15 => Message::Fetch(block(script)),
+        16 => Message::Fetched { states: block(script), last: script.flag() },
+        _ => Message::CompareDone,
     }
 }
 
@@ -265,6 +286,9 @@ fn check_bounds(message: &Message) {
         }
         Message::Confirm(number) => assert!((1..=NUMBER_MAX).contains(number)),
         Message::CatchUp { upto_seq: seq, .. } | Message::CatchUpDone(seq) => assert!(seq.0 <= NUMBER_MAX),
+        Message::Compared { begun, .. } => {
+            assert!(begun.is_none_or(|begun| begun.seq.0 <= NUMBER_MAX));
+        }
         Message::Push(txs) => {
             assert!(txs.len() <= PUSH_TXS_MAX);
             txs.iter().for_each(check_pushed);
@@ -307,7 +331,11 @@ fn check_slices(message: &Message, frame: &Bytes) {
     };
     match message {
         Message::Upload(txs) => txs.iter().for_each(within),
-        Message::CatchUp { states, .. } => within(states),
+        Message::CatchUp { states: block, .. }
+        | Message::Fetched { states: block, .. }
+        | Message::Compare(block)
+        | Message::Fetch(block)
+        | Message::Compared { answers: block, .. } => within(block),
         Message::Push(txs) => txs.iter().for_each(|tx| {
             if let PushedContent::Whole { ops, .. } = &tx.content {
                 within(ops);

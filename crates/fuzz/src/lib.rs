@@ -35,6 +35,7 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "frame", body: frame::frame, changed: 20_000, fixtures: Some("fixtures/messages") },
     Target { name: "message", body: frame::message, changed: 20_000, fixtures: None },
+    Target { name: "ranges", body: frame::ranges, changed: 20_000, fixtures: Some("fixtures/messages") },
     Target { name: "tx", body: changes::tx, changed: 20_000, fixtures: Some("fixtures/changes") },
     Target { name: "states", body: changes::states, changed: 20_000, fixtures: Some("fixtures/changes") },
     Target { name: "record", body: record::record, changed: 20_000, fixtures: Some("fixtures/records") },

@@ -71,6 +71,7 @@ macro_rules! replayed {
 replayed!(
     frame,
     message,
+    ranges,
     tx,
     states,
     record,

@@ -85,7 +85,7 @@ fn targets(root: &Path) -> anyhow::Result<Vec<String>> {
 /// The folders whose files a run begins with.
 fn seeds(root: &Path, target: &str) -> Vec<PathBuf> {
     let fixtures = match target {
-        "frame" => Some("fixtures/messages"),
+        "frame" | "ranges" => Some("fixtures/messages"),
         "tx" | "states" => Some("fixtures/changes"),
         "record" => Some("fixtures/records"),
         "model_file" => Some("fixtures/models"),
