@@ -23,6 +23,8 @@ pub mod identity;
 pub mod ids;
 pub mod merge;
 pub mod model_file;
+#[doc(hidden)]
+pub mod planted;
 pub mod record;
 pub mod schema;
 pub mod stamp;

@@ -17,6 +17,7 @@ use std::cmp::Ordering;
 
 use crate::change::{Cell, Op, OpKind};
 use crate::ids::Generation;
+use crate::planted::{Planted, planted};
 use crate::stamp::Stamp;
 use crate::state::{ObjectState, Register};
 
@@ -58,7 +59,7 @@ pub fn merge_op<'a>(state: &mut ObjectState<'a>, op: &Op<'a>, stamp: Stamp) -> M
             Merged::Unchanged
         };
     }
-    if op.generation < state.generation {
+    if op.generation < state.generation && !(planted(Planted::GenerationIgnored) && state.exists) {
         return Merged::Superseded;
     }
     let mut changed = enter_generation(state, op.generation);
@@ -105,7 +106,9 @@ fn enter_generation(state: &mut ObjectState<'_>, generation: Generation) -> bool
     if enters {
         state.generation = generation;
         state.exists = false;
-        state.registers.clear();
+        if !planted(Planted::RemoveKeepsRegisters) {
+            state.registers.clear();
+        }
     }
     enters
 }
@@ -117,7 +120,8 @@ fn merge_cells<'a>(registers: &mut Vec<Register<'a>>, cells: &[Cell<'a>], stamp:
         match registers[..known].binary_search_by_key(&cell.uid, |register| register.uid) {
             Ok(at) => {
                 let register = &mut registers[at];
-                if compare_writes((stamp, cell.bytes.as_deref(), cell.ty), register.write()).is_gt() {
+                let ties = planted(Planted::TieByArrival) && stamp.hlc == register.stamp.hlc;
+                if ties || compare_writes((stamp, cell.bytes.as_deref(), cell.ty), register.write()).is_gt() {
                     *register = Register::written(cell, stamp);
                     changed = true;
                 }

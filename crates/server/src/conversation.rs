@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use reconvene_model::planted::{Planted, planted};
 use reconvene_model::{PeerId, TxNumber};
 use reconvene_protocol::{
     Closed, Code, LoginAnswer, LoginRequest, Nonce, SendError, ServerConfig, ServerEvent, ServerSession,
@@ -229,7 +230,7 @@ impl Conversation {
             self.send_failed(error);
             return;
         }
-        if chunk.last {
+        if chunk.last || planted(Planted::PushWithinCatchUp) {
             match self.session.send_catch_up_done(chunk.upto) {
                 Ok(()) => self.following = Following::Live,
                 Err(error) => self.send_failed(error),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use reconvene_model::planted::{Planted, planted};
 use reconvene_model::record::{Record, Table, TableWriter};
 use reconvene_model::{ConflictPolicy, ObjectId, PropertyFlags, PropertyType};
 
@@ -61,7 +62,11 @@ impl WriteTxn<'_> {
         }
         let written = match written {
             None => Written::Insert,
-            Some(_) if entity.def.conflict == ConflictPolicy::Object => Written::Slots(&entity.stored_slots),
+            Some(_)
+                if entity.def.conflict == ConflictPolicy::Object && !planted(Planted::ObjectPutSparse) =>
+            {
+                Written::Slots(&entity.stored_slots)
+            }
             Some(slots) => Written::Slots(slots),
         };
         local::put(self, entity, id, old, table, written)

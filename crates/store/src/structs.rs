@@ -1,6 +1,7 @@
 //! Structs in transactions: their way into records and back.
 
 use reconvene_model::ObjectId;
+use reconvene_model::planted::{Planted, planted};
 use reconvene_model::record::{Record, Table, TableWriter};
 
 use crate::entity::Entity;
@@ -130,7 +131,10 @@ fn write_changes<T: Entity>(
     let [before, after] = &tables;
     let parse = |table| Table::parse(table).map_err(StoreError::bad_record);
     let (before, after) = (parse(before)?, parse(after)?);
-    let changed = differing_slots(entity, &before, &after)?;
+    let mut changed = differing_slots(entity, &before, &after)?;
+    if planted(Planted::StalePutWhole) && !changed.is_empty() {
+        changed.clone_from(&entity.stored_slots);
+    }
     let table = if changed.is_empty() {
         current.as_bytes().to_vec()
     } else {

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::sync::{Arc, PoisonError};
 
+use reconvene_model::planted::{Planted, planted};
 use reconvene_model::record::Record;
 use reconvene_model::{EntityId, GlobalId, ObjectId, PeerId, PropertyType};
 
@@ -243,7 +244,9 @@ impl<'s> WriteTxn<'s> {
         if let Some(fresh) = fresh {
             self.fresh = Some(Fresh { exists: new.is_some(), ..fresh });
         }
-        self.changes.note(entity, id, kind);
+        if kind != ChangeKind::Removed || !planted(Planted::RemovalUnobserved) {
+            self.changes.note(entity, id, kind);
+        }
         if self.index_changes.is_full() { self.apply_index_changes() } else { Ok(()) }
     }
 

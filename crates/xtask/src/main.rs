@@ -33,8 +33,8 @@ Commands:
                      links, length of files. Takes a second.
   codegen [--check]  Writes crates/protocol/src/generated.rs from crates/protocol/proto/reconvene.proto;
                      with --check only tells whether the file is what would be written.
-  soak [--kills N]   The kill test, with N kills of each process (100 unless told), and 100 power cuts for
-                     each of those, in a release build.
+  soak [--kills N]   The kill test, with N kills of each process (100 unless told), and 100 power cuts and
+                     100 seeds of the simulator for each of those, in a release build.
   fuzz <target> [--minutes N]
                      Searches for N minutes (60 unless told) for inputs that break a target of crates/fuzz.
   help               This text.

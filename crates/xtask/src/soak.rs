@@ -1,4 +1,5 @@
-//! `cargo xtask soak`: the kill test and the power cuts, with far more of them than an ordinary run has time for.
+//! `cargo xtask soak`: the kill test, the power cuts and the simulator, with far more of them than
+//! an ordinary run has time for.
 
 use std::path::Path;
 
@@ -16,12 +17,19 @@ const IMAGES_PER_KILL: u32 = 100;
 /// The environment variable by which the power cuts learn how many disks to look at.
 const IMAGES_VARIABLE: &str = "RECONVENE_POWER_CUT_IMAGES";
 
+/// How many seeds the simulator runs for each kill of the kill test.
+const SEEDS_PER_KILL: u32 = 100;
+
 pub(crate) fn run(root: &Path, kills: u32) -> anyhow::Result<()> {
     let images = kills.saturating_mul(IMAGES_PER_KILL);
     println!(
         "Killing and restarting a server and two devices {kills} times each, then cutting the power {images} times in each \
          mode of durability; the tests print how far they are."
     );
+    // Other seeds each time: the first one is printed, and a seed that fails says how to replay it.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let (start, seeds) =
+        ((now.as_secs() << 20).to_string(), kills.saturating_mul(SEEDS_PER_KILL).to_string());
     let test = |package: &str, test: &str| {
         cargo(root, &["test", "-p", package, "--release", "--test", test, "--", "--nocapture"])
     };
@@ -31,6 +39,10 @@ pub(crate) fn run(root: &Path, kills: u32) -> anyhow::Result<()> {
         }),
         Step::new("power cuts", || {
             call(test("reconvene-store", "power_cut").env(IMAGES_VARIABLE, images.to_string()))
+        }),
+        Step::new("simulator", move || {
+            let run = ["run", "-p", "reconvene-sim", "--release", "--", "--start", &start, "--seeds", &seeds];
+            call(&mut cargo(root, &run))
         }),
     ])
 }

@@ -30,6 +30,11 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
             call(doc.env("RUSTDOCFLAGS", "-D warnings"))
         }),
         Step::new("tests", || call(&mut cargo(root, &["test", "--workspace"]))),
+        Step::new("mistakes made on purpose", || {
+            // A build of its own: no other test may run a product that makes mistakes.
+            let test = ["test", "-p", "reconvene-sim", "--features", "planted-faults", "--test", "planted"];
+            call(&mut cargo(root, &test))
+        }),
     ])
 }
 

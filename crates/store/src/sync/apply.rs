@@ -6,6 +6,7 @@ use std::sync::Arc;
 use reconvene_model::change::{Op, OpKind, OpsReader, TxHead, decode_tx};
 use reconvene_model::codec::DecodeError;
 use reconvene_model::merge::merge_op;
+use reconvene_model::planted::{Planted, planted};
 use reconvene_model::state::{ObjectState, Register, StateEntry, StatesReader};
 use reconvene_model::{Generation, ObjectId, PeerId, Seq, Stamp, TxNumber};
 
@@ -134,7 +135,9 @@ pub(crate) fn apply(tx: &mut WriteTxn<'_>, deliveries: &[Delivery<'_>]) -> Resul
     if applier.hlc > 0 {
         let hlc = applier.hlc;
         let last = tx.sync_writer_mut(|writer| {
-            writer.clock.observe(hlc);
+            if !planted(Planted::ClockDeaf) {
+                writer.clock.observe(hlc);
+            }
             writer.clock.last()
         })?;
         meta::put_clock(tx, last)?;
@@ -169,9 +172,12 @@ impl Applier {
                 self.advance(tx, *seq)
             }
             Delivery::States { block, upto } => {
-                meta::put_catching_up(tx, true)?;
+                meta::put_catching_up(tx, !planted(Planted::CatchUpUnmarked))?;
                 self.states(tx, block)?;
                 self.reach(tx, *upto)?;
+                if planted(Planted::SettledWithinCatchUp) {
+                    self.settle(tx, *upto)?;
+                }
                 self.flush(tx)
             }
             Delivery::CatchUpDone { seq } => {
@@ -204,7 +210,10 @@ impl Applier {
         }
         let undecided: Vec<TxNumber> = outbox::rows(tx, 0)?
             .map(|row| row.map(|row| row.number))
-            .take_while(|number| number.as_ref().map_or(true, |&number| number <= decided))
+            .take_while(|number| {
+                number.as_ref().map_or(true, |&number| number <= decided)
+                    || planted(Planted::OutboxDroppedAtLogin)
+            })
             .collect::<Result<_>>()?;
         for number in undecided {
             if !tx.is_decided(number) {
@@ -265,6 +274,9 @@ impl Applier {
                 continue;
             };
             self.push_op(tx, &entity, &op, stamp)?;
+            if planted(Planted::HalfTransaction) {
+                break;
+            }
             self.applied.objects += 1;
         }
         Ok(())
@@ -397,6 +409,9 @@ impl Applier {
                         rejected::put(tx, number, Cause::Lost(lost), &bytes)?;
                         self.applied.rejected.push(number);
                     }
+                    if planted(Planted::CursorMovedByVerdict) && *seq > meta::cursor(tx)?.seq {
+                        self.reach(tx, *seq)?;
+                    }
                     tx.note_decided(number, Some(*seq));
                     // A catch-up may have brought the transaction before its verdict; one that goes on settles it at its end.
                     if *seq <= meta::cursor(tx)?.seq && !meta::catching_up(tx)? {
@@ -405,12 +420,16 @@ impl Applier {
                     }
                 }
                 Verdict::Refused { code, op, message } => {
-                    rejected::put(tx, number, Cause::Refused { code: *code, op: *op, message }, &bytes)?;
+                    if !planted(Planted::RefusedWriteLost) {
+                        rejected::put(tx, number, Cause::Refused { code: *code, op: *op, message }, &bytes)?;
+                    }
                     self.reject(tx, number)?;
                 }
                 Verdict::Superseded { lost } => {
                     rejected::put(tx, number, Cause::Superseded(lost), &bytes)?;
-                    self.bury(tx, &bytes, lost)?;
+                    if !planted(Planted::TombstoneUntold) {
+                        self.bury(tx, &bytes, lost)?;
+                    }
                     self.reject(tx, number)?;
                 }
             }
@@ -425,6 +444,9 @@ impl Applier {
         self.flush(tx)?;
         let dirty = self.leave_outbox(tx, number)?;
         self.applied.rejected.push(number);
+        if planted(Planted::RefusedWriteKept) {
+            return Ok(());
+        }
         overlay::recompute(tx, &dirty)
     }
 

@@ -2,6 +2,7 @@
 
 use std::ops::Bound;
 
+use reconvene_model::planted::{Planted, planted};
 use reconvene_model::state::{StateEntry, StatesWriter};
 use reconvene_model::{EntityId, GlobalId, ObjectId, Seq};
 
@@ -56,6 +57,9 @@ pub(crate) fn moved(
     if let Some(from) = from {
         tx.delete_raw(table, &keys::change_key(from, entity, id))?;
     }
+    if planted(Planted::ChangeUnlisted) && from.is_some() && to.0.is_multiple_of(16) {
+        return Ok(());
+    }
     tx.append_raw(table, &keys::change_key(to, entity, id), &[])
 }
 
@@ -84,7 +88,8 @@ pub(crate) fn chunk<R: Reader>(
         let (key, _) = row?;
         let (seq, entity_id, id) = keys::change(key)?;
         if chunk.objects > 0 && writer.bytes_len() >= bytes_max {
-            chunk.upto = if seq > reading { reading } else { chunk.upto };
+            chunk.upto =
+                if seq > reading || planted(Planted::ChunkOverstated) { reading } else { chunk.upto };
             chunk.block = Some(writer.finish());
             return Ok(chunk);
         }

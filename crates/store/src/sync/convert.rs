@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use reconvene_model::planted::{Planted, planted};
 use reconvene_model::record::{EMPTY_TABLE, Record, SyncHeader, TableWriter, UnknownRegister};
 use reconvene_model::state::{ObjectState, Register};
 use reconvene_model::{GlobalId, PropertyType, Seq, Stamp};
@@ -123,6 +124,7 @@ pub(crate) fn record_of_state(
                     Some(cell) => table.set_stored(slot, cell),
                 }
             }
+            _ if planted(Planted::UnknownDropped) => {}
             // A property of a newer schema, or of another type than this schema's: kept, not shown.
             _ => header.unknown.push(UnknownRegister {
                 uid: register.uid,

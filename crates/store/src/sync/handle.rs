@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use reconvene_model::compare::{CompareRange, Salt, SortedItems};
 use reconvene_model::identity::PeerKey;
+use reconvene_model::planted::{Planted, planted};
 use reconvene_model::{PeerId, Seq, TxHash, TxNumber};
 
 use crate::error::{Result, StoreError};
@@ -183,12 +184,20 @@ impl SyncHandle {
     /// On a server: decides on a batch of transactions and on what peers confirmed, in one durable transaction.
     pub fn decide(&self, batch: &[Incoming<'_>], confirmed: &[(PeerId, TxNumber)]) -> Result<Vec<Decided>> {
         self.server()?;
-        self.store.write(|tx| {
+        let mut early = None;
+        let decided = self.store.write(|tx| {
             for &(peer, number) in confirmed {
                 origins::confirm(tx, peer, number)?;
             }
-            batch.iter().map(|&incoming| ledger::decide(tx, incoming)).collect()
-        })
+            let decided: Result<Vec<Decided>> =
+                batch.iter().map(|&incoming| ledger::decide(tx, incoming)).collect();
+            if planted(Planted::VerdictBeforeCommit) && batch.len() > 1 {
+                early = Some(decided?);
+                return Err(StoreError::internal("planted"));
+            }
+            decided
+        });
+        early.map_or(decided, Ok)
     }
 
     /// On a server: the next chunk of a catch-up, from a short snapshot of its own.

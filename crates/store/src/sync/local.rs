@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use reconvene_model::change::{OpCells, OpKind, OpsWriter, TxHead, encode_tx_of};
+use reconvene_model::planted::{Planted, planted};
 use reconvene_model::record::{Record, SyncHeader, Table};
 use reconvene_model::{Generation, GlobalId, ObjectId, PropertyType, Stamp, TxHash, Uid};
 
@@ -176,7 +177,7 @@ fn save_confirmed(
     id: ObjectId,
     before: Option<&[u8]>,
 ) -> Result<()> {
-    let Some(before) = before else { return Ok(()) };
+    let Some(before) = before.filter(|_| !planted(Planted::ConfirmedOverwritten)) else { return Ok(()) };
     if tx.sync.touches.contains(entity.def.id, id) {
         return Ok(());
     }

@@ -1,5 +1,6 @@
 //! The few single values of sync that the store keeps, under their keys in the `meta` table.
 
+use reconvene_model::planted::{Planted, planted};
 use reconvene_model::{Seq, TxHash, TxNumber};
 
 use crate::error::{Result, StoreError};
@@ -74,6 +75,9 @@ pub(crate) fn clock(tx: &impl MetaTable) -> Result<u64> {
 }
 
 pub(crate) fn put_clock(tx: &mut impl MetaTable, hlc: u64) -> Result<()> {
+    if planted(Planted::ClockForgotten) {
+        return Ok(());
+    }
     tx.meta_put(CLOCK, &hlc.to_be_bytes())
 }
 

@@ -3,6 +3,7 @@
 use std::ops::Bound;
 
 use reconvene_model::codec::{Reader as Bytes, put_varint};
+use reconvene_model::planted::{Planted, planted};
 use reconvene_model::{PeerId, Seq, TxHash, TxNumber};
 
 use crate::error::{Result, StoreError};
@@ -74,7 +75,8 @@ pub(crate) fn confirm(tx: &mut WriteTxn<'_>, peer: PeerId, number: TxNumber) -> 
         return Err(StoreError::UnknownPeer { peer });
     };
     // A peer can confirm only what was decided; a larger number is cut, not believed.
-    let number = number.min(origin.decided);
+    let number =
+        if planted(Planted::VerdictsForgotten) { origin.decided } else { number.min(origin.decided) };
     if number <= origin.confirmed {
         return Ok(());
     }
@@ -146,6 +148,9 @@ pub(crate) fn unconfirmed<R: Reader>(
         let (key, row) = row?;
         let verdict = read_verdict(row)?;
         if !matches!(&verdict, Verdict::Accepted { lost, .. } if lost.is_empty()) {
+            if planted(Planted::RefusalsUntold) {
+                continue;
+            }
             verdicts.push((keys::peer_number(key)?.1, verdict));
         }
     }

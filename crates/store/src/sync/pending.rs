@@ -1,6 +1,7 @@
 //! Which objects have undecided transactions: an index over the outbox, kept in memory.
 
 use reconvene_model::change::{OpKind, OpsReader, decode_tx};
+use reconvene_model::planted::{Planted, planted};
 use reconvene_model::{EntityId, ObjectId, TxNumber};
 
 use crate::error::{Result, StoreError};
@@ -29,7 +30,8 @@ impl Pending {
     /// Reads the whole outbox.
     pub(crate) fn load(tx: &WriteTxn<'_>) -> Result<Pending> {
         let mut pending = Pending::default();
-        for row in outbox::rows(tx, 0)? {
+        let skipped = if planted(Planted::PendingForgotten) { TxNumber::MAX } else { 0 };
+        for row in outbox::rows(tx, skipped)? {
             let row = row?;
             let (head, block) = decode_tx(row.bytes).map_err(|e| StoreError::damaged("outbox", e))?;
             let mut inserts = IdRuns::default();

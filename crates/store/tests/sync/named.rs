@@ -87,3 +87,25 @@ fn an_own_object_stays_in_sight_while_a_catch_up_brings_it() {
     world.settle();
     world.check();
 }
+
+#[test]
+fn a_code_is_taken_although_its_holder_is_named_in_vain_by_the_same_transaction() {
+    let mut world = World::new(2, false);
+    let id = world.devices[0].shops().put(&mut Shop::default()).unwrap();
+    world.settle();
+    world.tick(1_000);
+    // The first device's clock is ahead: what the second one writes to the shop loses and changes nothing.
+    world.devices[0].shops().update(id, |shop| (shop.stock, shop.code) = (5, Some("C1".to_owned()))).unwrap();
+    let there = world.devices[1].shops().all().unwrap()[0].id;
+    world.devices[1]
+        .store()
+        .write(|tx| {
+            tx.update(there, |shop: &mut Shop| shop.stock = 3)?;
+            tx.put(&mut Shop { code: Some("C1".to_owned()), ..Shop::default() })
+        })
+        .unwrap();
+    world.settle();
+    assert_eq!(world.devices[1].store().sync().rejected().unwrap().len(), 1);
+    assert_eq!(world.devices[1].shops().count().unwrap(), 1);
+    world.check();
+}

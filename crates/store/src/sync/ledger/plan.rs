@@ -7,6 +7,7 @@ use std::sync::Arc;
 use reconvene_model::change::{Op, OpKind, OpsReader};
 use reconvene_model::codec::DecodeError;
 use reconvene_model::merge::{Merged, merge_op};
+use reconvene_model::planted::{Planted, planted};
 use reconvene_model::schema::PROPERTIES_MAX;
 use reconvene_model::state::ObjectState;
 use reconvene_model::{EntityId, GlobalId, ObjectId, PeerId, PropertyType, Seq, Stamp};
@@ -120,6 +121,9 @@ impl<'a> Plan<'a> {
         if at == 0 {
             return Err(Fault::Malformed("the transaction has no ops".to_owned()));
         }
+        if planted(Planted::UniqueUnjudged) {
+            return Ok(());
+        }
         self.judge_uniqueness(tx)
     }
 
@@ -180,7 +184,9 @@ impl<'a> Plan<'a> {
                     return Ok(());
                 }
             }
-            OpKind::Update | OpKind::Remove if !late && !state.exists => {
+            OpKind::Update | OpKind::Remove
+                if !late && !state.exists && !planted(Planted::MissingObjectEdited) =>
+            {
                 return refused(RefusalReason::DependsOnRefused { entity: name(), gid });
             }
             _ => {}
@@ -226,7 +232,8 @@ impl<'a> Plan<'a> {
     fn judge_uniqueness(&self, tx: &WriteTxn<'_>) -> Result<(), Fault> {
         let mut taken: HashMap<(u32, u16, &[u8]), GlobalId> = HashMap::new();
         let mut planned_ids: HashMap<Place, ()> = HashMap::new();
-        for planned in self.objects.values() {
+        // What the transaction names and leaves as it is holds its values like any other object.
+        for planned in self.objects.values().filter(|planned| planned.changed) {
             if let Some(id) = planned.id {
                 planned_ids.insert((planned.entity.def.id, id), ());
             }

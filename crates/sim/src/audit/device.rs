@@ -1,0 +1,436 @@
+//! What a device must hold and show, given the history, how far it has come in it, and what it wrote itself.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
+
+use reconvene_model::evolve::name_uid;
+use reconvene_model::value::value_of_cell;
+use reconvene_model::{GlobalId, PeerId, PropertyType, Value};
+use reconvene_store::{Changes, LoginState, Object, Store};
+
+use super::truth::{Cell, Fate, Key, State, Truth, TxRecord};
+use crate::finding::{Outcome, check, found};
+use crate::schema::{BIRTH, Kind, Property};
+
+/// What every object was born as: by this number, the only one that an application and everybody else agree upon, the
+/// auditor knows which object it is looking at.
+pub(crate) type Births = HashMap<i64, Key>;
+
+/// The uid of a property.
+pub(crate) fn uid_of(kind: Kind, property: &str) -> u64 {
+    name_uid(&format!("{}.{property}", kind.name())).0
+}
+
+/// The uids of all properties, looked up often.
+pub(crate) struct Uids(BTreeMap<(Kind, &'static str), u64>);
+
+impl Uids {
+    pub(crate) fn new() -> Uids {
+        let all = Kind::ALL.into_iter().flat_map(|kind| kind.properties().iter().map(move |p| (kind, p)));
+        Uids(all.map(|(kind, p)| ((kind, p.name), uid_of(kind, p.name))).collect())
+    }
+
+    pub(crate) fn of(&self, kind: Kind, property: &'static str) -> u64 {
+        self.0[&(kind, property)]
+    }
+}
+
+/// What the auditor knows of one device.
+#[derive(Clone)]
+pub(crate) struct DeviceAudit {
+    pub(crate) peer: PeerId,
+    /// The version of its application.
+    pub(crate) version: u8,
+    /// What it committed, by number less one.
+    pub(crate) txs: Vec<Rc<TxRecord>>,
+    /// Which of its transactions wrote an object, ascending.
+    writers: HashMap<Key, Vec<u64>>,
+    /// Up to where it is known to have had everything.
+    pub(crate) floor: u64,
+    /// Generations that verdicts told.
+    buried: HashMap<Key, u64>,
+    /// Up to where its verdicts are known to be durable.
+    pub(crate) decided: u64,
+    /// What its observers told: the objects that exist, each with the number it was born as.
+    pub(crate) seen: BTreeMap<(Kind, u64), i64>,
+    places: HashMap<Key, u64>,
+    /// Objects whose removal its observers told.
+    pub(crate) gone: BTreeMap<(Kind, u64), i64>,
+    /// The transactions of which it was told that they came back.
+    told: BTreeSet<u64>,
+}
+
+/// How far a store has come, by its own account.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stand {
+    pub(crate) login: LoginState,
+    pub(crate) catching_up: bool,
+}
+
+impl Stand {
+    pub(crate) fn of(store: &Store) -> Outcome<Stand> {
+        let sync = store.sync();
+        let failed = |error| crate::finding::Finding::new("store readable", format!("{error}"));
+        Ok(Stand {
+            login: sync.login_state().map_err(failed)?,
+            catching_up: sync.catching_up().map_err(failed)?,
+        })
+    }
+}
+
+impl DeviceAudit {
+    pub(crate) fn new(peer: PeerId, version: u8) -> DeviceAudit {
+        DeviceAudit {
+            peer,
+            version,
+            txs: Vec::new(),
+            writers: HashMap::new(),
+            floor: 0,
+            buried: HashMap::new(),
+            decided: 0,
+            seen: BTreeMap::new(),
+            places: HashMap::new(),
+            gone: BTreeMap::new(),
+            told: BTreeSet::new(),
+        }
+    }
+
+    /// Notes a committed transaction: it must continue the chain.
+    pub(crate) fn committed(&mut self, tx: TxRecord) -> Outcome<()> {
+        let number = self.txs.len() as u64 + 1;
+        check(tx.number == number, "numbers without gaps", || {
+            format!("transaction {} was committed where {number} was due", tx.number)
+        })?;
+        let last = self.txs.last();
+        let previous = last.map_or(reconvene_model::TxHash::NONE, |tx| tx.hash);
+        check(tx.previous == previous, "hash chain", || {
+            format!("transaction {number} does not follow the one before it")
+        })?;
+        check(last.is_none_or(|last| last.hlc < tx.hlc), "clock never goes back", || {
+            format!("transaction {number} is dated {}, not after the one before it", tx.hlc)
+        })?;
+        for op in &tx.ops {
+            let writers = self.writers.entry(op.key).or_default();
+            if writers.last() != Some(&number) {
+                writers.push(number);
+            }
+        }
+        self.txs.push(Rc::new(tx));
+        Ok(())
+    }
+
+    /// Follows what the store says of itself: it may only go forward, and not beyond what was decided.
+    pub(crate) fn advanced(&mut self, truth: &Truth, stand: &Stand) -> Outcome<()> {
+        let login = &stand.login;
+        check(login.last_number == self.txs.len() as u64, "committed writes stay", || {
+            format!("the last transaction is {}, but {} were committed", login.last_number, self.txs.len())
+        })?;
+        check(login.decided >= self.decided, "verdicts stay", || {
+            format!("verdicts are held up to {}, but were up to {}", login.decided, self.decided)
+        })?;
+        let decided = truth.decided(self.peer);
+        check(login.decided <= decided.len() as u64, "verdicts come from the server", || {
+            format!(
+                "verdicts are held up to {}, but the server decided up to {}",
+                login.decided,
+                decided.len()
+            )
+        })?;
+        check(login.cursor.seq.0 <= truth.head, "cursor within the history", || {
+            format!("the cursor is at {}, the history ends at {}", login.cursor.seq, truth.head)
+        })?;
+        for decided in &decided[self.decided as usize..login.decided as usize] {
+            if let Fate::Superseded { lost } = &decided.fate {
+                for &(op, generation) in lost {
+                    let key = decided.tx.ops[op as usize].key;
+                    let buried = self.buried.entry(key).or_default();
+                    *buried = generation.max(*buried);
+                }
+            }
+        }
+        self.decided = login.decided;
+        if !stand.catching_up {
+            self.floor = self.floor.max(login.cursor.seq.0);
+        }
+        Ok(())
+    }
+
+    /// Notes that the application was told of transactions that came back.
+    pub(crate) fn told_rejected(&mut self, numbers: &[u64]) -> Outcome<()> {
+        for &number in numbers {
+            check(self.told.insert(number), "rejections told once", || {
+                format!("the application was told twice that transaction {number} came back")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// After a restart the application may be told again what it was told before.
+    pub(crate) fn forget_told(&mut self) {
+        self.told.clear();
+    }
+
+    /// What an object may look like at this moment: one state if the device is up to date, any since then while it catches up.
+    pub(crate) fn possible(&self, truth: &Truth, key: Key, stand: &Stand) -> Vec<State> {
+        let versions = truth.versions(key);
+        let first = truth.version_at(key, self.floor);
+        let last = if stand.catching_up { versions.len() } else { first };
+        let confirmed = (first..=last).map(|version| match version {
+            0 => State::default(),
+            version => (*versions[version - 1].1).clone(),
+        });
+        confirmed.map(|state| self.with_own(truth, key, state)).collect()
+    }
+
+    /// A confirmed state with what verdicts told of it and the device's own writes on top.
+    fn with_own(&self, truth: &Truth, key: Key, mut state: State) -> State {
+        if let Some(&generation) = self.buried.get(&key)
+            && generation > state.generation
+        {
+            state = State::removed(generation);
+        }
+        let decided = truth.decided(self.peer);
+        for &number in self.writers.get(&key).into_iter().flatten() {
+            let at = (number - 1) as usize;
+            let is_back = number <= self.decided
+                && matches!(decided[at].fate, Fate::Refused { .. } | Fate::Superseded { .. });
+            if is_back {
+                continue;
+            }
+            let tx = &self.txs[at];
+            for op in tx.ops.iter().filter(|op| op.key == key) {
+                state.merge(op, tx.when());
+            }
+        }
+        state
+    }
+
+    /// Takes what observers told since the last time; the objects concerned.
+    pub(crate) fn observed(
+        &mut self,
+        store: &Store,
+        births: &Births,
+        changes: &[Changes],
+    ) -> Outcome<BTreeSet<Key>> {
+        let mut keys = BTreeSet::new();
+        for changes in changes.iter().flat_map(|changes| &changes.entities) {
+            let Some(kind) = Kind::named(&changes.entity) else { continue };
+            for &id in &changes.removed {
+                let Some(birth) = self.seen.remove(&(kind, id)) else {
+                    return found(
+                        "observers tell the truth",
+                        format!("{kind:?} {id} was told removed, but was not there"),
+                    );
+                };
+                // An object that came and went between two looks was never met.
+                let Some(&key) = births.get(&birth) else { continue };
+                self.places.remove(&key);
+                self.gone.insert((kind, id), birth);
+                keys.insert(key);
+            }
+            let told = changes.inserted.iter().map(|id| (id, true));
+            for (&id, is_new) in told.chain(changes.updated.iter().map(|id| (id, false))) {
+                check(self.seen.contains_key(&(kind, id)) != is_new, "observers tell the truth", || {
+                    format!(
+                        "{kind:?} {id} was told {}",
+                        if is_new { "new, but was there" } else { "changed, but was not there" }
+                    )
+                })?;
+                let Some(object) = read(store, kind, id)? else {
+                    // A later commit, whose changes come next, may have removed it.
+                    let birth = self.gone.get(&(kind, id)).copied().unwrap_or(0);
+                    self.seen.insert((kind, id), birth);
+                    continue;
+                };
+                keys.insert(self.meet(births, kind, id, &object)?);
+            }
+        }
+        Ok(keys)
+    }
+
+    /// Notes which object is found under an id.
+    fn meet(&mut self, births: &Births, kind: Kind, id: u64, object: &Object) -> Outcome<Key> {
+        let Value::Int(birth) = *object.get(BIRTH) else {
+            return found("no object that nobody wrote", format!("{kind:?} {id} was never born: {object:?}"));
+        };
+        let Some(&key) = births.get(&birth).filter(|key| key.kind == kind) else {
+            return found("no object that nobody wrote", format!("nobody wrote {kind:?} {id}: {object:?}"));
+        };
+        if let Some(former) = self.seen.insert((kind, id), birth).filter(|&former| former != 0) {
+            check(births[&former] == key, "ids keep their meaning", || {
+                format!("{kind:?} {id} was {} and is {}", births[&former].gid, key.gid)
+            })?;
+        }
+        if let Some(other) = self.places.insert(key, id) {
+            check(other == id, "one id per object", || {
+                format!("{kind:?} {} is here twice, as {other} and {id}", key.gid)
+            })?;
+        }
+        self.gone.remove(&(kind, id));
+        Ok(key)
+    }
+
+    /// Compares an object with what it may look like.
+    pub(crate) fn check_object(
+        &self,
+        store: &Store,
+        truth: &Truth,
+        births: &Births,
+        uids: &Uids,
+        key: Key,
+        stand: &Stand,
+    ) -> Outcome<()> {
+        let possible = self.possible(truth, key, stand);
+        let shown = match self.places.get(&key) {
+            Some(&id) => read(store, key.kind, id)?,
+            None => None,
+        };
+        let fits = possible.iter().any(|state| match &shown {
+            None => !state.exists,
+            Some(object) => state.exists && self.looks_like(births, uids, key, object, state),
+        });
+        check(fits, "visible state is confirmed state with the outbox on top", || {
+            let gid = key.gid;
+            let stand = (stand.catching_up, self.floor, stand.login.cursor.seq.0, self.decided);
+            format!(
+                "{:?} {gid} is {shown:?}, which is none of {possible:?} (catching up, floor, cursor, decided: {stand:?})",
+                key.kind
+            )
+        })
+    }
+
+    fn looks_like(&self, births: &Births, uids: &Uids, key: Key, object: &Object, state: &State) -> bool {
+        let known = key.kind.properties().iter().filter(|property| property.since <= self.version);
+        let mut known = known.map(|property| (property, state.get(uids.of(key.kind, property.name))));
+        known.all(|(property, cell)| self.shows(births, property, object.get(property.name), cell))
+    }
+
+    fn shows(&self, births: &Births, property: &Property, shown: &Value, cell: Option<&Cell>) -> bool {
+        let Some(Some(bytes)) = cell else { return *shown == Value::Null };
+        if property.ty == PropertyType::Relation {
+            let (Value::Relation(id), Ok(gid)) = (shown, <[u8; 16]>::try_from(&bytes[..])) else {
+                return false;
+            };
+            let gid = GlobalId::from_bytes(gid);
+            return match self.seen.get(&(Kind::Folder, *id)) {
+                Some(birth) => births.get(birth).is_some_and(|key| key.gid == gid),
+                // The link waits for its target; where the target is here, it must lead to it.
+                None => *id != 0 && !self.places.contains_key(&Key { kind: Kind::Folder, gid }),
+            };
+        }
+        value_of_cell(property.ty, bytes).is_ok_and(|value| value == *shown)
+    }
+
+    /// Looks at everything: all objects, the outbox and what came back.
+    pub(crate) fn check_all(
+        &self,
+        store: &Store,
+        truth: &Truth,
+        births: &Births,
+        uids: &Uids,
+        stand: &Stand,
+    ) -> Outcome<()> {
+        for kind in Kind::ALL {
+            let failed = |error| crate::finding::Finding::new("store readable", format!("{error}"));
+            let all = store.objects(kind.name()).and_then(|objects| objects.all()).map_err(failed)?;
+            let shown: Vec<(u64, i64)> = all
+                .iter()
+                .map(|object| match object.get(BIRTH) {
+                    Value::Int(birth) => (object.id, *birth),
+                    _ => (object.id, 0),
+                })
+                .collect();
+            let seen: Vec<(u64, i64)> =
+                self.seen.range((kind, 0)..=(kind, u64::MAX)).map(|(&(_, id), &birth)| (id, birth)).collect();
+            check(shown == seen, "observers told everything", || {
+                format!("{kind:?}: the store has {shown:?}, its observers know {seen:?}")
+            })?;
+        }
+        for key in truth.keys().chain(self.writers.keys().copied()).collect::<BTreeSet<_>>() {
+            self.check_object(store, truth, births, uids, key, stand)?;
+        }
+        self.check_outbox(store, truth)?;
+        self.check_rejected(store, truth)
+    }
+
+    /// What is undecided, or accepted beyond where the device has come, must be in the outbox as it was written.
+    fn check_outbox(&self, store: &Store, truth: &Truth) -> Outcome<()> {
+        let failed = |error| crate::finding::Finding::new("store readable", format!("{error}"));
+        let outbox = store.sync().outbox(0, usize::MAX, usize::MAX).map_err(failed)?;
+        let rows: HashMap<u64, &[u8]> = outbox.iter().map(|tx| (tx.number, &tx.bytes[..])).collect();
+        let decided = truth.decided(self.peer);
+        for tx in &self.txs {
+            let must = tx.number > self.decided
+                || matches!(decided[tx.number as usize - 1].fate, Fate::Accepted { seq, .. } if seq > self.floor);
+            match rows.get(&tx.number) {
+                Some(bytes) => {
+                    check(reconvene_model::TxHash::of(bytes) == tx.hash, "the outbox is frozen", || {
+                        format!("transaction {} is not what was committed", tx.number)
+                    })?
+                }
+                None => check(!must, "unsent writes stay", || {
+                    format!("transaction {} has left the outbox too early", tx.number)
+                })?,
+            }
+            let is_back = tx.number <= self.decided
+                && !matches!(decided[tx.number as usize - 1].fate, Fate::Accepted { .. });
+            check(!(is_back && rows.contains_key(&tx.number)), "refused writes leave", || {
+                format!("transaction {} was refused and is still in the outbox", tx.number)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What was not taken, and nothing else, has come back as data.
+    fn check_rejected(&self, store: &Store, truth: &Truth) -> Outcome<()> {
+        let failed = |error| crate::finding::Finding::new("store readable", format!("{error}"));
+        let back = store.sync().rejected().map_err(failed)?;
+        let numbers: Vec<u64> = back.iter().map(|rejected| rejected.number).collect();
+        let decided = &truth.decided(self.peer)[..self.decided as usize];
+        let due = decided.iter().filter(|decided| decided.fate.gives_back());
+        let due: Vec<u64> = due.map(|decided| decided.tx.number).collect();
+        check(numbers == due, "what was not taken comes back", || {
+            format!("{numbers:?} came back, but it should be {due:?}")
+        })?;
+        for rejected in back {
+            let Some(decided) = decided.get(rejected.number as usize - 1) else { continue };
+            let (code, ops) = match &decided.fate {
+                Fate::Refused { code, .. } => (code.number(), decided.tx.ops.len()),
+                Fate::Accepted { lost, .. } | Fate::Superseded { lost } => (0, lost.len()),
+            };
+            check((rejected.code, rejected.ops.len()) == (code, ops), "what comes back says why", || {
+                format!(
+                    "transaction {} came back as {rejected:?}, not with code {code} and {ops} ops",
+                    rejected.number
+                )
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// An object as an application reads it.
+pub(crate) fn read(store: &Store, kind: Kind, id: u64) -> Outcome<Option<Object>> {
+    let failed = |error| crate::finding::Finding::new("store readable", format!("{error}"));
+    store.objects(kind.name()).and_then(|objects| objects.get(id)).map_err(failed)
+}
+
+impl DeviceAudit {
+    /// After a restart an application reads everything anew: what it finds must be what was there.
+    pub(crate) fn read_anew(&mut self, store: &Store, births: &Births) -> Outcome<()> {
+        let before = std::mem::take(&mut self.seen);
+        self.places.clear();
+        for kind in Kind::ALL {
+            let failed = |error| crate::finding::Finding::new("store readable", format!("{error}"));
+            for object in store.objects(kind.name()).and_then(|objects| objects.all()).map_err(failed)? {
+                self.meet(births, kind, object.id, &object)?;
+            }
+        }
+        for (place, birth) in before {
+            if !self.seen.contains_key(&place) && births.contains_key(&birth) {
+                self.gone.insert(place, birth);
+            }
+        }
+        Ok(())
+    }
+}

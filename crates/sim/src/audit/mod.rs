@@ -1,0 +1,7 @@
+//! The auditor: what must hold whatever happens, from a model too simple to be wrong.
+//!
+//! [`truth`] decides what the server must decide and what its history makes of every object; [`device`] knows what a device
+//! must hold and show, given how far it has come.
+
+pub(crate) mod device;
+pub(crate) mod truth;

@@ -1,0 +1,537 @@
+//! The server: a real store, real sessions, and what its engine would do between them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use reconvene_model::PeerId;
+use reconvene_protocol::{Code, Limits, LoginRequest, ServerConfig};
+use reconvene_server::Authentication;
+use reconvene_server::committing::{Committing, Reply, Upload};
+use reconvene_server::conversation::{Conversation, Fed, Wanted};
+use reconvene_server::login;
+use reconvene_server::ring::Ring;
+use reconvene_store::{ChunkStart, Decision, Role, Store, Verdict};
+
+use super::device::Place;
+use super::link::Journey;
+use super::{ConnId, Event, START_MS, World, tell};
+use crate::audit::truth::{Fate, TxRecord};
+use crate::chance::mix;
+use crate::finding::{Finding, Outcome, check, found};
+use crate::scenario::{Scenario, ServerPoint};
+use crate::schema::NEWEST;
+
+/// How long judging a login takes, in milliseconds.
+const JUDGE_MS: u64 = 2;
+
+/// How long reading a chunk takes, in milliseconds.
+const CHUNK_MS: u64 = 1;
+
+/// A session as the server has it.
+struct Conn {
+    device: usize,
+    talk: Conversation,
+    peer: Option<PeerId>,
+    login: Option<Box<LoginRequest>>,
+    chunk: Option<ChunkStart>,
+    timer_at: Option<u64>,
+    moved: u64,
+    /// Whether what is sent still goes anywhere.
+    is_broken: bool,
+}
+
+pub(crate) struct Server {
+    place: Place,
+    store: Option<Store>,
+    pub(crate) version: u8,
+    config: ServerConfig,
+    ring_bytes: usize,
+    ring: Arc<Ring>,
+    committing: Option<Committing>,
+    uploads: Vec<Upload<ConnId>>,
+    /// How often it was started; what was planned before a crash does not happen after it.
+    boot: u64,
+    commit_planned: bool,
+    conns: BTreeMap<ConnId, Conn>,
+    registered: HashMap<PeerId, ConnId>,
+    clock: Arc<AtomicU64>,
+    pub(crate) crash_at: Option<(ServerPoint, u64)>,
+}
+
+impl Server {
+    pub(crate) fn new(scenario: &Scenario, root: Option<&Path>, clock: Arc<AtomicU64>) -> Outcome<Server> {
+        let settings = &scenario.settings;
+        let limits = Limits { upload_window_txs: settings.window_txs, ..Limits::default() };
+        let config = ServerConfig {
+            limits,
+            heartbeat: Duration::from_secs(10),
+            pong_timeout: Duration::from_secs(5),
+            queue_bytes_max: settings.queue_bytes,
+            ..ServerConfig::default()
+        };
+        let mut server = Server {
+            place: Place::new(root, "server"),
+            store: None,
+            version: settings.server_version,
+            config,
+            ring_bytes: settings.ring_bytes,
+            ring: Arc::new(Ring::new(reconvene_model::Seq(0), settings.ring_bytes)),
+            committing: None,
+            uploads: Vec::new(),
+            boot: 0,
+            commit_planned: false,
+            conns: BTreeMap::new(),
+            registered: HashMap::new(),
+            clock,
+            crash_at: None,
+        };
+        server.open()?;
+        Ok(server)
+    }
+
+    fn open(&mut self) -> Outcome<()> {
+        let clock = self.clock.clone();
+        let store = self.place.open(Role::Server, self.version, 1, move || clock.load(Ordering::Relaxed))?;
+        let sync = store.sync();
+        self.ring = Arc::new(Ring::new(sync.head().map_err(unreadable)?, self.ring_bytes));
+        self.committing = Some(Committing::new(sync, self.ring.clone()));
+        self.store = Some(store);
+        self.boot += 1;
+        self.commit_planned = false;
+        Ok(())
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.store.is_some()
+    }
+
+    fn store(&self) -> Outcome<&Store> {
+        self.store.as_ref().ok_or_else(|| Finding::new("simulator", "a server that is down has no store"))
+    }
+
+    pub(crate) fn has_work(&self) -> bool {
+        !self.uploads.is_empty()
+    }
+
+    pub(crate) fn content_hash(&self) -> Outcome<[u8; 32]> {
+        self.store()?.sync().content_hash().map_err(unreadable)
+    }
+
+    fn crashes_at(&mut self, point: ServerPoint) -> Option<u64> {
+        let (_, down) = self.crash_at.filter(|(at, _)| *at == point)?;
+        self.crash_at = None;
+        Some(down)
+    }
+
+    /// From here on nothing that is sent arrives.
+    pub(super) fn break_link(&mut self, conn: ConnId) {
+        if let Some(conn) = self.conns.get_mut(&conn) {
+            conn.is_broken = true;
+        }
+    }
+}
+
+fn unreadable(error: reconvene_store::StoreError) -> Finding {
+    Finding::new("store readable", format!("the server: {error}"))
+}
+
+impl World {
+    pub(super) fn accept(&mut self, device: usize, conn: ConnId) -> Outcome<()> {
+        if !self.server.is_up() {
+            self.after(1, Event::EndAtDevice { device, conn });
+            return Ok(());
+        }
+        let mut nonce = [0; 32];
+        for (at, byte) in nonce.chunks_mut(8).enumerate() {
+            byte.copy_from_slice(&mix(&[self.scenario.seed, conn, at as u64]).to_le_bytes());
+        }
+        let talk = Conversation::new(self.server.config.clone(), nonce, START_MS + self.now, self.elapsed());
+        self.server.conns.insert(
+            conn,
+            Conn {
+                device,
+                talk,
+                peer: None,
+                login: None,
+                chunk: None,
+                timer_at: None,
+                moved: 0,
+                is_broken: false,
+            },
+        );
+        self.pump_server(conn)
+    }
+
+    pub(super) fn frame_up(&mut self, conn: ConnId, frame: Bytes) -> Outcome<()> {
+        let now = self.elapsed();
+        let Some(session) = self.server.conns.get_mut(&conn) else { return Ok(()) };
+        session.talk.session().handle_frame(frame, now);
+        let index = session.device;
+        let is_current = self.devices[index].is_on(conn);
+        if is_current {
+            let lane = &mut self.devices[index].link.up;
+            lane.in_flight = lane.in_flight.saturating_sub(1);
+            lane.moved += 1;
+        }
+        self.pump_server(conn)?;
+        // There may be room for more.
+        if is_current { self.pump_device(index) } else { Ok(()) }
+    }
+
+    pub(super) fn end_at_server(&mut self, conn: ConnId) -> Outcome<()> {
+        let Some(session) = self.server.conns.get_mut(&conn) else { return Ok(()) };
+        session.is_broken = true;
+        session.talk.session().handle_disconnected("the client closed the connection");
+        self.pump_server(conn)
+    }
+
+    pub(super) fn server_timer(&mut self, conn: ConnId) -> Outcome<()> {
+        let now = self.elapsed();
+        let Some(session) = self.server.conns.get_mut(&conn) else { return Ok(()) };
+        session.timer_at = None;
+        if session.talk.poll_timeout().is_some_and(|due| due <= now) {
+            let link = &self.devices[session.device].link;
+            let moved = link.signs_of_life(true);
+            if std::mem::replace(&mut session.moved, moved) != moved
+                && self.devices[session.device].is_on(conn)
+            {
+                session.talk.session().handle_progress(now);
+            }
+            session.talk.session().handle_timeout(now);
+        }
+        self.pump_server(conn)
+    }
+
+    /// Does what a session wants, feeds it with history, and sends what it says.
+    pub(super) fn pump_server(&mut self, conn: ConnId) -> Outcome<()> {
+        loop {
+            while let Some(wanted) =
+                self.server.conns.get_mut(&conn).and_then(|session| session.talk.poll_wanted())
+            {
+                self.carry_out(conn, wanted)?;
+            }
+            let Some(session) = self.server.conns.get_mut(&conn) else { return Ok(()) };
+            let fed = session.talk.follow(&self.server.ring);
+            if let Fed::Chunk(start) = fed {
+                session.chunk = Some(start);
+                self.after(CHUNK_MS, Event::Chunk { conn });
+            }
+            let sent = self.send_down(conn)?;
+            let Some(session) = self.server.conns.get_mut(&conn) else { return Ok(()) };
+            if session.talk.session().is_closed() {
+                continue;
+            }
+            if !(sent && fed == Fed::Full && session.talk.has_room()) {
+                break;
+            }
+        }
+        self.schedule_server_timer(conn);
+        Ok(())
+    }
+
+    /// Does one thing that a session wants, or plans it for when it is done.
+    fn carry_out(&mut self, conn: ConnId, wanted: Wanted) -> Outcome<()> {
+        match wanted {
+            Wanted::Login(request) => {
+                if let Some(session) = self.server.conns.get_mut(&conn) {
+                    session.login = Some(request);
+                }
+                self.after(JUDGE_MS, Event::Judge { conn });
+            }
+            Wanted::Decide { peer, txs } => {
+                self.server.uploads.push(Upload { peer, txs, reply: conn });
+                if !std::mem::replace(&mut self.server.commit_planned, true) {
+                    let boot = self.server.boot;
+                    self.after(self.scenario.settings.commit_time, Event::Commit { boot });
+                }
+            }
+            Wanted::Confirmed { peer, number } => {
+                if let Some(committing) = &mut self.server.committing {
+                    committing.confirm(peer, number);
+                }
+            }
+            Wanted::Closed(_) => return self.server_closed(conn),
+            _ => return found("simulator", "the server wants something that the simulator does not know"),
+        }
+        Ok(())
+    }
+
+    /// Sends what the session says, as far as the connection takes it; whether anything left.
+    fn send_down(&mut self, conn: ConnId) -> Outcome<bool> {
+        let mut any = false;
+        loop {
+            let Some(session) = self.server.conns.get_mut(&conn) else { return Ok(any) };
+            let index = session.device;
+            let device = &mut self.devices[index];
+            let goes_nowhere = session.is_broken || !device.is_on(conn);
+            if goes_nowhere || !device.link.has_room(false, &self.scenario.settings) {
+                return Ok(any);
+            }
+            let Some(frame) = session.talk.poll_message() else { return Ok(any) };
+            any = true;
+            match device.link.send(false, frame.len(), self.now, &self.scenario.settings) {
+                Journey::Arrives(at) => self.at(at, Event::Down { device: index, conn, frame }),
+                Journey::Twice(at, again) => {
+                    self.coverage.fault("network: a frame arrives twice at a device");
+                    self.at(at, Event::Down { device: index, conn, frame: frame.clone() });
+                    self.at(again, Event::Down { device: index, conn, frame });
+                }
+                Journey::Vanishes => self.coverage.fault("network: a frame to a device is lost"),
+            }
+        }
+    }
+
+    fn schedule_server_timer(&mut self, conn: ConnId) {
+        let Some(session) = self.server.conns.get_mut(&conn) else { return };
+        let Some(due) = session.talk.poll_timeout() else { return };
+        let due = u64::try_from(due.as_millis()).unwrap_or(u64::MAX);
+        if session.timer_at.is_none_or(|at| due < at) {
+            session.timer_at = Some(due);
+            self.at(due, Event::ServerTimer { conn });
+        }
+    }
+
+    /// Sends the farewell, whatever room there is, and forgets the session.
+    fn server_closed(&mut self, conn: ConnId) -> Outcome<()> {
+        let Some(mut session) = self.server.conns.remove(&conn) else { return Ok(()) };
+        let index = session.device;
+        if let Some(peer) = session.peer
+            && self.server.registered.get(&peer) == Some(&conn)
+        {
+            self.server.registered.remove(&peer);
+        }
+        let mut last = self.now;
+        while let Some(frame) = session.talk.poll_message() {
+            let device = &mut self.devices[index];
+            if session.is_broken || !device.is_on(conn) {
+                continue;
+            }
+            if let Journey::Arrives(at) =
+                device.link.send(false, frame.len(), self.now, &self.scenario.settings)
+            {
+                self.at(at, Event::Down { device: index, conn, frame });
+                last = at;
+            }
+        }
+        if !session.is_broken {
+            self.at(last + 1, Event::EndAtDevice { device: index, conn });
+        }
+        Ok(())
+    }
+
+    pub(super) fn judge(&mut self, conn: ConnId) -> Outcome<()> {
+        let (now, now_ms) = (self.elapsed(), START_MS + self.now);
+        let Some(session) = self.server.conns.get_mut(&conn) else { return Ok(()) };
+        let (Some(request), Some(store)) = (session.login.take(), &self.server.store) else { return Ok(()) };
+        let answer = login::judge(&store.sync(), &Authentication::None, &request, conn, now_ms);
+        let is_in = answer.is_ok();
+        if let Some(down) = self.server.crashes_at(ServerPoint::AfterLogin) {
+            self.coverage.fault(ServerPoint::AfterLogin.name());
+            self.crash_server(down);
+            return Ok(());
+        }
+        let Some(session) = self.server.conns.get_mut(&conn) else { return Ok(()) };
+        if is_in {
+            session.peer = Some(request.peer);
+            if let Some(committing) = &mut self.server.committing {
+                committing.confirm(request.peer, request.login.confirmed);
+            }
+        }
+        session.talk.handle_login(answer, now);
+        if is_in
+            && let Some(older) = self.server.registered.insert(request.peer, conn)
+            && older != conn
+            && let Some(older_session) = self.server.conns.get_mut(&older)
+        {
+            older_session
+                .talk
+                .session()
+                .close(Code::Replaced, "this peer has logged in again; only its newest session stays");
+            self.pump_server(older)?;
+        }
+        self.pump_server(conn)
+    }
+
+    pub(super) fn chunk(&mut self, conn: ConnId) -> Outcome<()> {
+        let Some(session) = self.server.conns.get_mut(&conn) else { return Ok(()) };
+        let (Some(start), Some(store)) = (session.chunk.take(), &self.server.store) else { return Ok(()) };
+        session.talk.handle_chunk(store.sync().chunk(start, self.scenario.settings.chunk_bytes));
+        self.pump_server(conn)?;
+        if let Some(down) = self.server.crashes_at(ServerPoint::WithinCatchUp) {
+            self.coverage.fault(ServerPoint::WithinCatchUp.name());
+            self.crash_server(down);
+        }
+        Ok(())
+    }
+
+    /// Decides on everything that waits, in one commit.
+    pub(super) fn commit(&mut self, boot: u64) -> Outcome<()> {
+        if boot != self.server.boot || !self.server.is_up() {
+            return Ok(());
+        }
+        self.server.commit_planned = false;
+        if self.server.uploads.is_empty() {
+            return Ok(());
+        }
+        if let Some(down) = self.server.crashes_at(ServerPoint::BeforeCommit) {
+            self.coverage.fault(ServerPoint::BeforeCommit.name());
+            self.crash_server(down);
+            return Ok(());
+        }
+        let uploads = std::mem::take(&mut self.server.uploads);
+        let asked: Vec<(PeerId, Vec<Bytes>)> =
+            uploads.iter().map(|upload| (upload.peer, upload.txs.clone())).collect();
+        let mut answers: Vec<(ConnId, Reply)> = Vec::new();
+        let Some(committing) = &mut self.server.committing else { return Ok(()) };
+        committing.commit(uploads, &mut |conn, reply| answers.push((conn, reply)));
+        for ((peer, txs), (_, reply)) in asked.iter().zip(&answers) {
+            let decided = match reply {
+                Ok(decided) => decided,
+                Err(error) => return found("the server decides", format!("it could not: {error}")),
+            };
+            for (bytes, decided) in txs.iter().zip(decided) {
+                self.check_decision(*peer, bytes, &decided.decision)?;
+            }
+        }
+        let head = self.server.store()?.sync().head().map_err(unreadable)?;
+        check(head.0 == self.truth.head, "verdicts are durable", || {
+            format!("the history ends at {head}, but verdicts were given up to {}", self.truth.head)
+        })?;
+        if let Some(down) = self.server.crashes_at(ServerPoint::AfterCommit) {
+            self.coverage.fault(ServerPoint::AfterCommit.name());
+            self.crash_server(down);
+            return Ok(());
+        }
+        let crash = self.server.crashes_at(ServerPoint::AfterSend);
+        for (conn, reply) in answers {
+            if let Some(session) = self.server.conns.get_mut(&conn) {
+                session.talk.handle_decided(reply);
+                self.pump_server(conn)?;
+            }
+            if let Some(down) = crash {
+                self.coverage.fault(ServerPoint::AfterSend.name());
+                self.crash_server(down);
+                return Ok(());
+            }
+        }
+        let all: Vec<ConnId> = self.server.conns.keys().copied().collect();
+        for conn in all {
+            self.pump_server(conn)?;
+        }
+        Ok(())
+    }
+
+    /// Holds a decision against what must be decided.
+    fn check_decision(&mut self, peer: PeerId, bytes: &[u8], decision: &Decision) -> Outcome<()> {
+        let tx = TxRecord::read(bytes)?;
+        let number = tx.number;
+        let known = self.truth.decided(peer);
+        let is_news = number > known.len() as u64;
+        let expected = if is_news {
+            let previous = known.last().map_or(reconvene_model::TxHash::NONE, |last| last.tx.hash);
+            let follows = number == known.len() as u64 + 1 && tx.previous == previous;
+            if !follows || tx.peer != peer {
+                return match decision {
+                    Decision::Broken { .. } => Ok(()),
+                    other => found("only what follows is decided", format!("{peer} {number}: {other:?}")),
+                };
+            }
+            self.truth.decide(Rc::new(tx), START_MS + self.now)
+        } else {
+            known[number as usize - 1].fate.clone()
+        };
+        let matches = match (decision, &expected) {
+            (Decision::Known { .. }, _) => !is_news,
+            (Decision::Broken { .. }, _) => false,
+            (Decision::Verdict { number: named, verdict }, expected) => {
+                *named == number
+                    && match (verdict, expected) {
+                        (Verdict::Accepted { seq, lost }, Fate::Accepted { seq: due, lost: due_lost }) => {
+                            seq.0 == *due && same_lost(lost, due_lost)
+                        }
+                        (Verdict::Refused { code, op, .. }, Fate::Refused { code: due, op: due_op }) => {
+                            *code == due.number() && op == due_op
+                        }
+                        (Verdict::Superseded { lost }, Fate::Superseded { lost: due }) => {
+                            same_lost(lost, due)
+                        }
+                        _ => false,
+                    }
+            }
+        };
+        tell!(self, "the server on {peer} {number}: {decision:?}");
+        self.coverage.verdict(&expected);
+        check(matches, "verdicts follow the laws", || {
+            format!("on {peer} {number} it was decided {decision:?}, not {expected:?}")
+        })
+    }
+
+    /// Ends the server at once; what it has committed stays.
+    pub(super) fn crash_server(&mut self, down: u64) {
+        tell!(self, "the server crashes");
+        let conns = std::mem::take(&mut self.server.conns);
+        for (id, conn) in conns {
+            // Whether a device hears of it depends on whether the machine died or the process.
+            if !mix(&[self.scenario.seed, id, 5]).is_multiple_of(3) {
+                self.after(1, Event::EndAtDevice { device: conn.device, conn: id });
+            }
+        }
+        self.server.uploads.clear();
+        self.server.registered.clear();
+        self.server.committing = None;
+        self.server.crash_at = None;
+        if let Some(store) = self.server.store.take() {
+            self.server.place.close(store);
+        }
+        self.after(down.max(1), Event::ServerUp);
+    }
+
+    pub(super) fn server_up(&mut self) -> Outcome<()> {
+        if self.server.is_up() {
+            return Ok(());
+        }
+        self.server.open()?;
+        tell!(self, "the server is up again");
+        self.check_server()
+    }
+
+    pub(super) fn upgrade_server(&mut self) -> Outcome<()> {
+        if self.server.version < NEWEST && self.server.is_up() {
+            self.server.version = NEWEST;
+            self.coverage.fault("server: upgraded");
+            self.crash_server(200);
+        }
+        Ok(())
+    }
+
+    /// Holds the server's objects against the history.
+    pub(super) fn check_server(&mut self) -> Outcome<()> {
+        let store = self.server.store()?;
+        let head = store.sync().head().map_err(unreadable)?;
+        check(head.0 == self.truth.head, "verdicts are durable", || {
+            format!("the history ends at {head}, but verdicts were given up to {}", self.truth.head)
+        })?;
+        let problems = store.check().map_err(unreadable)?;
+        check(problems.is_empty(), "stores are sound", || format!("the server: {problems:?}"))?;
+        let mut audit = crate::audit::device::DeviceAudit::new(PeerId(0), self.server.version);
+        audit.floor = self.truth.head;
+        audit.read_anew(store, &self.births)?;
+        let stand = crate::audit::device::Stand::of(store)?;
+        let keys: Vec<_> = self.truth.keys().collect();
+        for key in keys {
+            audit
+                .check_object(store, &self.truth, &self.births, &self.uids, key, &stand)
+                .map_err(|finding| Finding::new(finding.law, format!("the server: {}", finding.what)))?;
+        }
+        Ok(())
+    }
+}
+
+fn same_lost(lost: &[reconvene_store::LostOp], due: &[(u32, u64)]) -> bool {
+    lost.len() == due.len() && lost.iter().zip(due).all(|(lost, due)| (lost.op, lost.generation) == *due)
+}
