@@ -1,14 +1,17 @@
 //! Benchmarks: what Reconvene takes in times of a floor that is measured in the same run.
 //!
 //! `store` and `sync` are the suites, `floor` the minimal program on LMDB that they are compared with, `calibrate` what the floor
-//! itself is compared with, `echo` a bare WebSocket. `measure` runs ours and the floor in interleaved pairs, `report` prints. `docs/performance.md`
+//! itself is compared with, `echo` a bare WebSocket, `hot` the work whose instructions are counted,
+//! `parties` the processes of the suite of sync. `measure` runs ours and the floor in interleaved pairs, `report` prints. `docs/performance.md`
 //! says what was found.
 
 mod calibrate;
 mod data;
 mod echo;
 mod floor;
+mod hot;
 mod measure;
+mod parties;
 mod report;
 mod store;
 mod sync;
@@ -45,7 +48,15 @@ impl Settings {
 fn main() -> anyhow::Result<ExitCode> {
     let matches = command().get_matches();
     let (suite, matches) = matches.subcommand().context("clap demands a suite")?;
+    if suite == "party" {
+        let directory = matches.get_one::<PathBuf>("directory").context("clap demands a directory")?;
+        parties::run(directory, matches.get_one::<String>("server").map(String::as_str))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let settings = settings(matches);
+    if suite == "hot" {
+        return hot(matches.get_one::<String>("piece"), &settings);
+    }
     let rows = match suite {
         "store" => {
             let mut rows = calibrate::run(&settings, "store")?;
@@ -62,6 +73,18 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     let all_ok = rows.iter().all(Row::ok);
     Ok(if matches.get_flag("check") && !all_ok { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Does one piece of work, or names them all.
+fn hot(piece: Option<&String>, settings: &Settings) -> anyhow::Result<ExitCode> {
+    match piece {
+        Some(piece) => hot::run(piece, settings)?,
+        None => {
+            let mut output = io::stdout().lock();
+            hot::names().try_for_each(|name| writeln!(output, "{name}"))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn settings(matches: &ArgMatches) -> Settings {
@@ -98,6 +121,24 @@ fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(Command::new("store").about("Puts, reads and queries").args(options()))
+        .subcommand(
+            Command::new("party")
+                .about("A server or a device of the suite of sync, which takes orders from it")
+                .hide(true)
+                .arg(
+                    Arg::new("directory")
+                        .value_name("DIR")
+                        .required(true)
+                        .value_parser(value_parser!(PathBuf)),
+                )
+                .arg(Arg::new("server").value_name("ADDRESS")),
+        )
+        .subcommand(
+            Command::new("hot")
+                .about("One piece of work for cargo xtask callgrind, or without a name their names")
+                .arg(Arg::new("piece").value_name("NAME").help("Which one"))
+                .args(options()),
+        )
         .subcommand(Command::new("sync").about("Two devices and a server").args(options()))
 }
 

@@ -1,7 +1,7 @@
-//! The suite of sync: two devices and a server, all durable, in one process.
+//! The suite of sync: two devices and a server, all durable.
 //!
-//! Processor time is that of the whole process, so it counts all three; in processes of their own they would share no allocator
-//! and no cache, which is all that differs.
+//! Where processor time is measured, each has a process of its own, and the three times are added; what is measured by the
+//! clock or counted in bytes runs in one process.
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -17,6 +17,7 @@ use crate::data::{City, Large, cities};
 use crate::echo::Echo;
 use crate::floor::{Floor, FloorTable, TableDump, encode};
 use crate::measure::{Row, Subject, cost, nanos_each, pairs, quantile};
+use crate::parties::{PATIENCE, Party};
 
 const SUITE: &str = "sync";
 
@@ -34,9 +35,6 @@ const CHANGED_NUMBER_BYTES: f64 = 80.0;
 
 /// The bytes that a new object may take beside its encoded record.
 const BYTES_BESIDE_RECORD: usize = 12;
-
-/// How long anything may take; reached only when something is wrong.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The rows of `meta` that change with a small write.
 const CHANGING_META: [&[u8]; 6] =
@@ -142,15 +140,21 @@ fn bulk(settings: &Settings) -> anyhow::Result<Row> {
     let pairs = pairs(
         settings.pairs,
         || {
-            let world = World::new(settings, 2)?;
-            let mut cities = cities(count)?;
-            let run = || {
-                world.devices[0].cities.put_many(&mut cities)?;
-                world.settle()
-            };
-            let (cost, ()) = cost(run)?;
-            ensure!(world.devices[1].cities.count()? == count as u64, "all cities have arrived");
-            Ok(nanos_each(cost.cpu, count))
+            let directory = settings.directory()?;
+            let (server, address) = Party::server(&directory.path().join("server"))?;
+            let author = Party::device(&directory.path().join("author"), &address)?;
+            let reader = Party::device(&directory.path().join("reader"), &address)?;
+            let mut parties = [author, reader, server];
+            parties[0].make(count)?;
+            let cpu =
+                |parties: &mut [Party; 3]| parties.iter_mut().map(Party::cpu_time).sum::<anyhow::Result<_>>();
+            let before: Duration = cpu(&mut parties)?;
+            let seq = parties[0].put()?;
+            let arrived = parties[1].reach(seq)?;
+            let after: Duration = cpu(&mut parties)?;
+            ensure!(arrived == count as u64, "{arrived} cities of {count} have arrived");
+            parties.into_iter().try_for_each(Party::end)?;
+            Ok(nanos_each(after.saturating_sub(before), count))
         },
         || {
             let directory = settings.directory()?;

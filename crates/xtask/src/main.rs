@@ -1,7 +1,8 @@
 //! The project's own chores: `cargo xtask help` lists them.
 //!
 //! `whole` is everything that must hold before a commit, `tidy` what no compiler checks, `codegen` the code written
-//! from the protocol's definition, `soak` the tests that take long, `fuzz` the search for bad inputs; `steps` runs programs and says how it goes.
+//! from the protocol's definition, `soak` the tests that take long, `fuzz` the search for bad inputs,
+//! `callgrind` the instructions of the hot paths; `steps` runs programs and says how it goes.
 
 #![allow(
     clippy::print_stdout,
@@ -9,6 +10,7 @@
     reason = "a command-line tool speaks on its standard streams"
 )]
 
+mod callgrind;
 mod codegen;
 mod fuzz;
 mod soak;
@@ -28,11 +30,14 @@ Usage: cargo xtask <command>
 
 Commands:
   test               Everything that must hold before a commit, from formatting to the documentation.
-                     Installs what it needs when that is missing (cargo-deny, rustfmt, clippy).
+                     Installs what it needs when that is missing (cargo-deny, rustfmt, clippy, valgrind).
   tidy               The rules of the house that no compiler checks: edges between crates, unsafe code,
                      links, length of files. Takes a second.
   codegen [--check]  Writes crates/protocol/src/generated.rs from crates/protocol/proto/reconvene.proto;
                      with --check only tells whether the file is what would be written.
+  callgrind [--bless]
+                     Counts the instructions of the hot paths and compares them with
+                     crates/bench/instructions.json; with --bless writes them there.
   soak [--kills N]   The kill test, with N kills of each process (100 unless told), and 100 power cuts and
                      100 seeds of the simulator for each of those, in a release build.
   fuzz <target> [--minutes N]
@@ -48,6 +53,7 @@ enum Chore {
     Test,
     Tidy,
     Codegen { check: bool },
+    Callgrind { bless: bool },
     Soak { kills: u32 },
     Fuzz { target: String, minutes: u32 },
     Help,
@@ -79,6 +85,7 @@ fn run(chore: &Chore) -> anyhow::Result<()> {
         Chore::Tidy => tidy::run(&root),
         Chore::Codegen { check: true } => codegen::check(&root),
         Chore::Codegen { check: false } => codegen::write(&root),
+        Chore::Callgrind { bless } => callgrind::run(&root, *bless),
         Chore::Soak { kills } => soak::run(&root, *kills),
         Chore::Fuzz { target, minutes } => fuzz::run(&root, target, *minutes),
         Chore::Help => {
@@ -94,6 +101,8 @@ fn parse(arguments: &[&str]) -> Result<Chore, String> {
         ["tidy"] => Ok(Chore::Tidy),
         ["codegen"] => Ok(Chore::Codegen { check: false }),
         ["codegen", "--check"] => Ok(Chore::Codegen { check: true }),
+        ["callgrind"] => Ok(Chore::Callgrind { bless: false }),
+        ["callgrind", "--bless"] => Ok(Chore::Callgrind { bless: true }),
         ["soak"] => Ok(Chore::Soak { kills: soak::KILLS }),
         ["soak", "--kills", kills] => match kills.parse() {
             Ok(kills) if kills > 0 => Ok(Chore::Soak { kills }),
@@ -109,7 +118,7 @@ fn parse(arguments: &[&str]) -> Result<Chore, String> {
         ["fuzz"] => Err("`fuzz` needs the name of a target, such as `frame`".to_owned()),
         ["help" | "--help" | "-h"] => Ok(Chore::Help),
         [] => Err("a command is missing".to_owned()),
-        [command @ ("test" | "tidy" | "codegen" | "soak" | "fuzz" | "help"), rest @ ..] => {
+        [command @ ("test" | "tidy" | "codegen" | "callgrind" | "soak" | "fuzz" | "help"), rest @ ..] => {
             Err(format!("`{command}` does not take `{}`", rest.join(" ")))
         }
         [command, ..] => Err(format!("there is no command `{command}`")),
@@ -136,6 +145,8 @@ mod tests {
             ("tidy", Chore::Tidy),
             ("codegen", Chore::Codegen { check: false }),
             ("codegen --check", Chore::Codegen { check: true }),
+            ("callgrind", Chore::Callgrind { bless: false }),
+            ("callgrind --bless", Chore::Callgrind { bless: true }),
             ("soak", Chore::Soak { kills: 100 }),
             ("soak --kills 7", Chore::Soak { kills: 7 }),
             ("fuzz frame", Chore::Fuzz { target: "frame".to_owned(), minutes: 60 }),

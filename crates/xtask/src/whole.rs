@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::steps::{Step, call, cargo, run_all, succeeds};
-use crate::{codegen, tidy};
+use crate::{callgrind, codegen, tidy};
 
 /// The version of cargo-deny for which `deny.toml` is written.
 const CARGO_DENY: &str = "cargo-deny@0.20.2";
@@ -35,6 +35,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
             let test = ["test", "-p", "reconvene-sim", "--features", "planted-faults", "--test", "planted"];
             call(&mut cargo(root, &test))
         }),
+        Step::new("instructions of the hot paths", || callgrind::run(root, false)),
     ])
 }
 
@@ -50,5 +51,5 @@ fn install(root: &Path) -> anyhow::Result<()> {
         println!("cargo-deny is missing and is installed, which takes some minutes");
         call(&mut cargo(root, &["install", "--locked", CARGO_DENY]))?;
     }
-    Ok(())
+    callgrind::install()
 }
