@@ -34,8 +34,13 @@ pub(crate) trait Lookup {
 
 /// The local id of an object that this store's own transactions name, if it has heard of it.
 pub(crate) fn local(tx: &impl Lookup, entity: &EntityRuntime, gid: GlobalId) -> Result<Option<ObjectId>> {
-    if gid.origin == tx.own_peer() || entity.def.has_shared_ids() {
+    if entity.def.has_shared_ids() {
         return Ok(Some(gid.counter));
+    }
+    if gid.origin == tx.own_peer() {
+        // Only where a peer pretended that there is such an object can the number mean another one.
+        let pretended = if tx.is_unheard(entity, gid)? { None } else { named_by_peer(tx, entity, gid)? };
+        return Ok(pretended.or(Some(gid.counter)));
     }
     if tx.is_unheard(entity, gid)? {
         return Ok(None);
