@@ -3,13 +3,26 @@
 use std::cmp::Ordering;
 use std::ops::Bound;
 
-use crate::seam::{KeyRange, prefix_end};
+use smallvec::{SmallVec, smallvec};
+
+use crate::seam::KeyRange;
+
+/// The bytes of a key; those of numbers and of short text take no allocation.
+pub(crate) type Key = SmallVec<[u8; 24]>;
+
+/// The first key after all that begin with these bytes; `None` if there is none.
+pub(crate) fn prefix_end(prefix: &[u8]) -> Option<Key> {
+    let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
+    let mut end = Key::from_slice(&prefix[..=last]);
+    end[last] += 1;
+    Some(end)
+}
 
 /// The keys from `start` up to, but without, `end`; without an `end`, all from `start` on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
-    pub(crate) start: Vec<u8>,
-    pub(crate) end: Option<Vec<u8>>,
+    pub(crate) start: Key,
+    pub(crate) end: Option<Key>,
     /// Whether all its keys have one value, and so order by id.
     pub(crate) is_value: bool,
 }
@@ -36,7 +49,7 @@ impl Span {
     fn intersection(&self, other: &Span) -> Span {
         let end = if self.order_ends(other).is_le() { &self.end } else { &other.end };
         Span {
-            start: self.start.as_slice().max(&other.start).to_vec(),
+            start: if self.start >= other.start { self.start.clone() } else { other.start.clone() },
             end: end.clone(),
             is_value: self.is_value || other.is_value,
         }
@@ -45,25 +58,25 @@ impl Span {
 
 /// Keys in ascending ranges that do not meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct KeySet(Vec<Span>);
+pub(crate) struct KeySet(SmallVec<[Span; 1]>);
 
 impl KeySet {
     pub(crate) fn empty() -> KeySet {
-        KeySet(Vec::new())
+        KeySet(SmallVec::new())
     }
 
     pub(crate) fn all() -> KeySet {
-        KeySet::range(Vec::new(), None)
+        KeySet::range(Key::new(), None)
     }
 
     /// The keys from `start` up to, but without, `end`.
-    pub(crate) fn range(start: Vec<u8>, end: Option<Vec<u8>>) -> KeySet {
+    pub(crate) fn range(start: Key, end: Option<Key>) -> KeySet {
         let span = Span { start, end, is_value: false };
-        KeySet(if span.is_empty() { Vec::new() } else { vec![span] })
+        KeySet(if span.is_empty() { SmallVec::new() } else { smallvec![span] })
     }
 
     /// The keys that begin with one of these, of which each stands for one value and none begins with another.
-    pub(crate) fn values(mut keys: Vec<Vec<u8>>) -> KeySet {
+    pub(crate) fn values(mut keys: Vec<Key>) -> KeySet {
         keys.sort_unstable();
         keys.dedup();
         KeySet(
@@ -71,10 +84,15 @@ impl KeySet {
         )
     }
 
+    /// The keys that begin with this one, which stands for one value.
+    pub(crate) fn value(key: Key) -> KeySet {
+        KeySet(smallvec![Span { end: prefix_end(&key), start: key, is_value: true }])
+    }
+
     /// The keys in both sets.
     pub(crate) fn intersection(&self, other: &KeySet) -> KeySet {
         let (mut mine, mut theirs) = (self.0.iter().peekable(), other.0.iter().peekable());
-        let mut both = Vec::new();
+        let mut both = SmallVec::new();
         while let (Some(one), Some(other)) = (mine.peek(), theirs.peek()) {
             let span = one.intersection(other);
             if !span.is_empty() {
@@ -124,8 +142,9 @@ mod tests {
     fn set() -> impl Strategy<Value = KeySet> {
         prop_oneof![
             (vec(0..4_u8, 0..3), option::of(vec(0..4_u8, 0..3)))
-                .prop_map(|(start, end)| KeySet::range(start, end)),
-            vec((0..4_u8, 0..4_u8).prop_map(|(a, b)| vec![a, b]), 0..5).prop_map(KeySet::values),
+                .prop_map(|(start, end)| KeySet::range(start.into(), end.map(Key::from))),
+            vec((0..4_u8, 0..4_u8).prop_map(|(a, b)| Key::from_slice(&[a, b])), 0..5)
+                .prop_map(KeySet::values),
         ]
     }
 
@@ -144,9 +163,9 @@ mod tests {
 
     #[test]
     fn values_stay_values_within_ranges() {
-        let values = KeySet::values(vec![vec![3], vec![1], vec![3], vec![2]]);
-        let narrowed = values.intersection(&KeySet::range(vec![2], Some(vec![3])));
+        let values = KeySet::values([3, 1, 3, 2].map(|byte| Key::from_slice(&[byte])).to_vec());
+        let narrowed = values.intersection(&KeySet::range(smallvec![2], Some(smallvec![3])));
         assert!(narrowed.is_one_value() && values.is_values() && !values.is_one_value());
-        assert!(KeySet::range(vec![2], Some(vec![2])).is_empty() && !KeySet::all().is_values());
+        assert!(KeySet::range(smallvec![2], Some(smallvec![2])).is_empty() && !KeySet::all().is_values());
     }
 }

@@ -8,6 +8,7 @@ use std::fmt;
 
 use reconvene_expr::{Place, Predicate};
 use reconvene_model::PropertyDef;
+use smallvec::SmallVec;
 
 use super::key_set::KeySet;
 use super::narrow::{Narrowed, narrow};
@@ -67,7 +68,7 @@ impl<'e> Plan<'e> {
         order: &[OrderTerm],
         view: &View<'_>,
     ) -> Result<Plan<'e>> {
-        let mut candidates = Vec::new();
+        let mut candidates: SmallVec<[_; 2]> = SmallVec::new();
         if let Some(narrowed) = narrow(predicate, Place::Id, None)? {
             candidates.push((Walk::Objects, narrowed));
         }
