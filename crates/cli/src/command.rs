@@ -1,7 +1,9 @@
 //! The command line: built from the options that are declared, with help that is worth reading.
 
-use clap::builder::OsStringValueParser;
-use clap::{Arg, ArgAction, Command};
+use std::ffi::{OsStr, OsString};
+
+use clap::builder::{OsStringValueParser, PossibleValue, TypedValueParser};
+use clap::{Arg, ArgAction, Command, ValueHint};
 
 use crate::options::{OptionSpec, SERVE};
 use crate::value::Kind;
@@ -72,24 +74,29 @@ fn flag(name: &'static str) -> Arg {
 
 /// The argument of an option. Values are taken as they are: what reads the file and the environment reads them as well, so
 /// that all are judged alike.
-fn argument(option: &'static OptionSpec) -> Option<Arg> {
+pub(crate) fn argument(option: &'static OptionSpec) -> Option<Arg> {
     let default = match option.kind {
         Kind::Switch => String::new(),
         _ => option.default.map(|default| format!(" [default: {default}]")).unwrap_or_default(),
     };
     let words = match option.kind {
-        Kind::Choice(words) => format!(" [one of: {}]", words.join(", ")),
-        _ => String::new(),
+        Kind::Choice(words) => words,
+        _ => &[],
+    };
+    let one_of = match words {
+        [] => String::new(),
+        words => format!(" [one of: {}]", words.join(", ")),
     };
     let key = option.key.map(|key| format!("; in the file: {key}")).unwrap_or_default();
     let argument = Arg::new(option.environment)
         .long(option.long?)
         .value_name(option.kind.value_name())
-        .value_parser(OsStringValueParser::new())
+        .value_parser(AsItIs(words))
+        .hide_possible_values(true)
         .action(ArgAction::Set)
-        .help(format!("{}{words}{default}", option.help))
+        .help(format!("{}{one_of}{default}", option.help))
         .long_help(format!(
-            "{}.{words}{default}\n{}\nIn the environment: {}{key}",
+            "{}.{one_of}{default}\n{}\nIn the environment: {}{key}",
             option.help, option.long_help, option.environment
         ));
     Some(match option.kind {
@@ -97,13 +104,65 @@ fn argument(option: &'static OptionSpec) -> Option<Arg> {
         Kind::Switch => argument.num_args(0..=1).require_equals(true).default_missing_value("true"),
         // A value may begin with a dash, so that it is judged as a value and named in the message.
         Kind::Count { .. } | Kind::Size { .. } => argument.allow_hyphen_values(true),
+        Kind::Path { .. } => argument.value_hint(ValueHint::AnyPath),
         _ => argument,
     })
 }
 
+/// Takes every value, and names the proper ones to shells that complete them.
+#[derive(Clone, Copy)]
+struct AsItIs(&'static [&'static str]);
+
+impl TypedValueParser for AsItIs {
+    type Value = OsString;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<OsString, clap::Error> {
+        OsStringValueParser::new().parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        (!self.0.is_empty()).then(|| Box::new(self.0.iter().map(PossibleValue::new)) as Box<_>)
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use clap_complete::Shell;
+
     use super::*;
+
+    fn options_of(command: &Command, all: &mut Vec<(String, String)>) {
+        let longs = command.get_arguments().filter_map(Arg::get_long);
+        all.extend(longs.map(|long| (command.get_name().to_owned(), long.to_owned())));
+        command.get_subcommands().for_each(|command| options_of(command, all));
+    }
+
+    #[test]
+    fn completions_know_every_option_and_word_of_every_command() {
+        let mut all = Vec::new();
+        options_of(&command(), &mut all);
+        assert!(all.len() > 40, "{all:?}");
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command(), "reconvene", &mut script);
+            let script = String::from_utf8(script).unwrap();
+            for (of, long) in &all {
+                let spelt = match shell {
+                    Shell::Fish => format!(" -l {long} "),
+                    _ => format!("--{long}"),
+                };
+                assert!(script.contains(&spelt), "{shell}: {of} {long}");
+            }
+            for word in ["json", "trace", "ndjson"] {
+                assert!(script.contains(word), "{shell}: {word}");
+            }
+        }
+    }
 
     #[test]
     fn the_command_line_is_sound() {
@@ -128,7 +187,7 @@ mod tests {
         ] {
             let line = ["serve"].iter().chain(arguments);
             let matches = serve().try_get_matches_from(line).unwrap();
-            let value = matches.get_one::<std::ffi::OsString>("RECONVENE_UNSECURED_NO_AUTHENTICATION");
+            let value = matches.get_one::<OsString>("RECONVENE_UNSECURED_NO_AUTHENTICATION");
             assert_eq!(value.map(|value| value.to_str().unwrap()), expected, "{arguments:?}");
         }
         assert!(serve().try_get_matches_from(["serve", "--unsecured-no-authentication", "false"]).is_err());

@@ -87,6 +87,23 @@ pub(crate) fn load(
     options.settings(directory, environment)
 }
 
+/// How a command other than `serve` writes its messages.
+///
+/// # Errors
+///
+/// If the command line or the environment says what is no format.
+pub(crate) fn message_format(
+    arguments: &ArgMatches,
+    environment: &Environment,
+) -> Result<LogFormat, ConfigError> {
+    let option = &options::MESSAGE_FORMAT;
+    let mut options = Options::default();
+    options.take_default(option);
+    options.take_environment(option, environment)?;
+    options.take_arguments(option, arguments)?;
+    Ok(options.log_format())
+}
+
 /// The options that have a value so far, by environment name, which every option has.
 #[derive(Default)]
 struct Options(BTreeMap<&'static str, (Value, Place)>);
@@ -182,6 +199,13 @@ impl Options {
         }
     }
 
+    fn log_format(&self) -> LogFormat {
+        match self.choice(&options::LOG_FORMAT) {
+            "json" => LogFormat::Json,
+            _ => LogFormat::Text,
+        }
+    }
+
     fn settings(self, directory: &Path, environment: &Environment) -> Result<ServeSettings, ConfigError> {
         let (authentication, mut warnings) = self.authentication(directory)?;
         let bind = self.address(&options::BIND);
@@ -203,7 +227,6 @@ impl Options {
             return Err(ConfigError::ModelMissing { directory: db_directory });
         }
         let level = self.choice(&options::LOG_LEVEL);
-        let json = self.choice(&options::LOG_FORMAT) == "json";
         Ok(ServeSettings {
             model,
             bind,
@@ -213,7 +236,7 @@ impl Options {
             sessions_max: self.number(&options::SESSIONS_MAX),
             log: LogSettings {
                 level: level.parse().expect("every word that may be chosen is a level"),
-                format: if json { LogFormat::Json } else { LogFormat::Text },
+                format: self.log_format(),
             },
             warnings,
             overview: self.overview(),

@@ -1,11 +1,11 @@
-//! How the program ends: every exit code, in one place, and the last words on standard error.
+//! How the program ends: every exit code, in one place.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use reconvene::StoreError;
 
 use crate::error::ConfigError;
+use crate::messages;
 
 /// How the program ends; scripts may rely on the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,13 @@ pub(crate) enum Exit {
 #[error("{0}")]
 pub(crate) struct Mistake(pub(crate) String);
 
-/// The exit codes as help texts explain them.
+/// The exit codes of everything but the server, as help texts explain them.
+pub(crate) const COMMAND_HELP: &str = "Exit codes:
+  0  done as asked; nothing that was looked at is damaged or different
+  1  it failed on the way, or what was looked at is damaged or different
+  2  nothing was begun: change the command line or environment first";
+
+/// The exit codes as the help texts of the program and of the server explain them.
 pub(crate) const HELP: &str = "Exit codes:
   0  done as asked; for a server: told to end, and everything was written
   1  it failed on the way, or a second signal did not let the server finish
@@ -38,7 +44,7 @@ impl From<Exit> for ExitCode {
 
 /// Tells people why the program ends, and says which exit code that is.
 pub(crate) fn report(error: &anyhow::Error) -> Exit {
-    complain(&format!("error: {error:#}"));
+    messages::error(&format!("{error:#}"));
     if error.chain().any(is_mistake) { Exit::Usage } else { Exit::Failure }
 }
 
@@ -54,12 +60,6 @@ fn is_mistake(cause: &(dyn std::error::Error + 'static)) -> bool {
         )
     });
     of_store || cause.is::<ConfigError>() || cause.is::<Mistake>()
-}
-
-/// Writes a line to standard error.
-pub(crate) fn complain(line: &str) {
-    // A standard error that is closed leaves nobody to tell.
-    let _ = writeln!(std::io::stderr(), "reconvene: {line}");
 }
 
 #[cfg(test)]
@@ -79,7 +79,9 @@ mod tests {
     #[test]
     fn help_names_every_code() {
         for exit in [Exit::Success, Exit::Failure, Exit::Usage] {
-            assert!(HELP.contains(&format!("\n  {}  ", exit as u8)), "{exit:?}");
+            for help in [HELP, COMMAND_HELP] {
+                assert!(help.contains(&format!("\n  {}  ", exit as u8)), "{exit:?}");
+            }
         }
     }
 }

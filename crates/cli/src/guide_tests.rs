@@ -1,4 +1,4 @@
-//! The table of options in `docs/guide/server.md` says what is declared.
+//! The guides say what is declared: options in `docs/guide/server.md`, exit codes there and in `docs/guide/commands.md`.
 
 use std::fmt::Write;
 
@@ -6,6 +6,7 @@ use crate::exit;
 use crate::options::SERVE;
 
 const GUIDE: &str = include_str!("../../../docs/guide/server.md");
+const COMMANDS: &str = include_str!("../../../docs/guide/commands.md");
 
 fn cell(text: Option<&str>) -> String {
     text.map_or_else(|| "-".to_owned(), |text| format!("`{text}`"))
@@ -42,24 +43,26 @@ fn details() -> String {
     details
 }
 
-fn check(what: &str, expected: &str) {
+fn check(guide: &str, what: &str, expected: &str) {
     let (begin, end) = (format!("<!-- {what}: begin -->\n\n"), format!("\n<!-- {what}: end -->"));
-    let (_, rest) = GUIDE.split_once(&begin).unwrap_or_else(|| panic!("the guide has no {begin:?}"));
+    let (_, rest) = guide.split_once(&begin).unwrap_or_else(|| panic!("the guide has no {begin:?}"));
     let (written, _) = rest.split_once(&end).unwrap_or_else(|| panic!("the guide has no {end:?}"));
     assert!(written == expected, "the guide should say between its marks for {what}:\n\n{expected}");
 }
 
 #[test]
 fn the_table_of_options_is_what_is_declared() {
-    check("options", &table());
+    check(GUIDE, "options", &table());
 }
 
 #[test]
 fn the_details_are_what_help_says() {
-    check("details", &details());
+    check(GUIDE, "details", &details());
 }
 
 #[test]
 fn the_exit_codes_are_what_help_says() {
-    check("exit codes", &format!("```text\n{}\n```\n", exit::HELP));
+    for (guide, codes) in [(GUIDE, exit::HELP), (COMMANDS, exit::COMMAND_HELP)] {
+        check(guide, "exit codes", &format!("```text\n{codes}\n```\n"));
+    }
 }

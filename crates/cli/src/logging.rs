@@ -42,7 +42,8 @@ pub(crate) fn start(settings: LogSettings) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn subscriber<W>(settings: LogSettings, colour: bool, writer: W) -> impl Subscriber + Send + Sync
+/// What writes events in a given form.
+pub(crate) fn subscriber<W>(settings: LogSettings, colour: bool, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {

@@ -3,7 +3,7 @@
 //! `options` declares every option once. `command` makes the command line of them, `file` reads the configuration file,
 //! `config` brings all sources together and checks the result, `schema` describes the file to editors. `value` and
 //! `secret` say what options take, `error` and `exit` how mistakes are told and what scripts see of them, `logging`
-//! where events go. `serve` runs the server, `demo` is all of the demo, and `commands` has the tools, one module each.
+//! where events go, `messages` how all else is told. `serve` runs the server, `demo` is all of the demo, and `commands` has the tools, one module each.
 
 mod command;
 mod commands;
@@ -13,6 +13,7 @@ mod error;
 mod exit;
 mod file;
 mod logging;
+mod messages;
 mod options;
 mod schema;
 mod secret;
@@ -38,8 +39,15 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Exit> {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    messages::set_format(messages::format_asked(&arguments, &config::environment()));
     let matches = match command::command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
+        Err(error) if error.use_stderr() && messages::is_json() => {
+            let text = error.render().to_string();
+            messages::error(text.trim().trim_start_matches("error: "));
+            return Ok(Exit::Usage);
+        }
         // Help and version come this way as well, and go to standard output.
         Err(error) => {
             error.print().or_else(forgive_closed_pipe)?;
@@ -61,10 +69,11 @@ fn serve(matches: &ArgMatches) -> anyhow::Result<Exit> {
     let settings = config::load(matches, &config::environment(), Path::new(""))?;
     if matches.get_flag(command::CHECK_CONFIG) {
         for warning in &settings.warnings {
-            exit::complain(&format!("warning: {warning}"));
+            messages::warning(warning);
         }
         return print(&settings.overview);
     }
+    messages::set_format(settings.log.format);
     logging::start(settings.log).context("the log could not be started")?;
     for warning in &settings.warnings {
         tracing::warn!("{warning}");

@@ -180,6 +180,19 @@ pub(crate) static LOG_FORMAT: OptionSpec = OptionSpec {
                 not if NO_COLOR is set.",
 };
 
+/// The [`LOG_FORMAT`] of all other commands, which read no configuration file.
+pub(crate) static MESSAGE_FORMAT: OptionSpec = OptionSpec {
+    environment: LOG_FORMAT.environment,
+    long: LOG_FORMAT.long,
+    key: None,
+    key_aliases: &[],
+    kind: LOG_FORMAT.kind,
+    default: LOG_FORMAT.default,
+    help: "How messages and progress are written: lines for people, or JSON objects for programs",
+    long_help: "They go to standard error; results go to standard output and stay as they are. An object has timestamp, level \
+                and message; one whose message is \"progress\" has what, done and, if it is known, total besides.",
+};
+
 pub(crate) static CONFIG: OptionSpec = OptionSpec {
     environment: "RECONVENE_CONFIG",
     long: Some("config"),
@@ -245,7 +258,7 @@ mod tests {
 
     #[test]
     fn texts_are_for_people() {
-        for option in SERVE {
+        for option in SERVE.iter().copied().chain([&MESSAGE_FORMAT]) {
             assert!(option.help.len() <= 100 && !option.help.ends_with('.'), "{}", option.help);
             assert!(
                 option.long_help.ends_with('.') && !option.long_help.contains("  "),

@@ -13,7 +13,8 @@ use reconvene_server::{Authentication, Secret, Server, ServerConfig, ServerLimit
 
 use crate::config::{AuthenticationChoice, ServeSettings};
 use crate::error::ConfigError;
-use crate::exit::{self, Exit};
+use crate::exit::Exit;
+use crate::messages;
 
 /// How long a server that was told to end may take to finish what devices have sent: shorter than what supervisors of
 /// containers commonly wait before they kill, so that the server says its own last words.
@@ -108,8 +109,8 @@ fn watch_signals() -> io::Result<mpsc::Receiver<&'static str>> {
         // Without a receiver the process is ending already.
         let _ = sender.send(first);
         let second = runtime.block_on(signals.next());
-        exit::complain(&format!(
-            "error: {second} came before everything was finished; what was acknowledged is safe"
+        messages::error(&format!(
+            "{second} came before everything was finished; what was acknowledged is safe"
         ));
         std::process::exit(i32::from(Exit::Failure as u8));
     })?;

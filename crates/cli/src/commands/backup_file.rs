@@ -10,6 +10,8 @@ use std::path::Path;
 use anyhow::Context;
 use sha2::{Digest, Sha256};
 
+use super::directory;
+
 /// How every backup ends.
 const MAGIC: [u8; 25] = *b"\nreconvene backup end v1\n";
 
@@ -64,7 +66,7 @@ pub(crate) fn seal(path: &Path) -> io::Result<u64> {
 ///
 /// [`NotABackup`], and those of the file system. What was written to `to` is of no use then.
 pub(crate) fn unseal(path: &Path, to: &mut impl Write) -> anyhow::Result<u64> {
-    let mut file = File::open(path)?;
+    let mut file = File::open(path).map_err(directory::mistake)?;
     let found = file.metadata()?.len().checked_sub(TRAILER_BYTES as u64).ok_or(NotABackup::NoTrailer)?;
     file.seek(SeekFrom::Start(found))?;
     let mut trailer = [0; TRAILER_BYTES];

@@ -9,7 +9,8 @@ use clap::{ArgMatches, Command};
 use reconvene::{FINDINGS_MAX, Finding, Store};
 
 use super::{DIR, dir, directory, required, table};
-use crate::exit::{Exit, complain};
+use crate::exit::Exit;
+use crate::messages;
 
 pub(crate) const NAME: &str = "check";
 
@@ -70,8 +71,8 @@ fn damaged(findings: &[Finding], unseen: &[String]) -> anyhow::Result<Exit> {
     }
     crate::print(&text)?;
     let more = if findings.len() >= FINDINGS_MAX { " or more; it stopped there" } else { "" };
-    complain(&format!(
-        "error: {}{more}; restore a backup, or let a device with an empty outbox sync anew",
+    messages::error(&format!(
+        "{}{more}; restore a backup, or let a device with an empty outbox sync anew",
         table::counted(findings.len() as u64, "finding")
     ));
     Ok(Exit::Failure)

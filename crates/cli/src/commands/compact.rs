@@ -7,7 +7,7 @@ use reconvene::Store;
 
 use super::{DIR, dir, directory, required};
 use crate::demo::grouped;
-use crate::exit::{Exit, Mistake};
+use crate::exit::Exit;
 
 pub(crate) const NAME: &str = "compact";
 
@@ -25,10 +25,8 @@ pub(crate) fn command() -> Command {
 
 pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
     let given = required::<PathBuf>(matches, DIR);
-    if !directory::holds_data(given) {
-        return Err(Mistake(format!("there is no database in {}", given.display())).into());
-    }
-    let sizes = Store::compact(directory::absolute(given)?)?;
+    let path = directory::existing(given)?;
+    let sizes = Store::compact(path).map_err(|error| directory::not_beside(given, error.into()))?;
     crate::print(&format!(
         "{} bytes before, {} bytes after\n",
         grouped(sizes.bytes_before),

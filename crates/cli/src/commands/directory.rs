@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use reconvene::model::Schema;
 use reconvene::model::model_file::{MODEL_FILE_BYTES_MAX, ModelFile};
 use reconvene::{ObjectBox, Role, Store, StoreBuilder, StoreError};
@@ -26,10 +26,17 @@ pub(crate) fn open_to_read(directory: &Path) -> anyhow::Result<Store> {
 ///
 /// If there is none, or a process has it open.
 pub(crate) fn open_to_write(directory: &Path) -> anyhow::Result<Store> {
-    if !holds_data(directory) {
-        return Err(missing(directory).into());
-    }
-    open(directory, |builder| builder)
+    open(directory, |builder| builder).map_err(|error| not_beside(directory, error))
+}
+
+/// Says what a user can do about a database that is open, if that is the error.
+pub(crate) fn not_beside(directory: &Path, error: anyhow::Error) -> anyhow::Error {
+    let Some(StoreError::InUse { pid, .. }) = error.downcast_ref() else { return error };
+    let pid = pid.map(|pid| format!(" ({pid})")).unwrap_or_default();
+    anyhow!(
+        "{} is open in another process{pid}; end that process first, or stop the server, and run this again",
+        directory.display()
+    )
 }
 
 fn open(directory: &Path, prepare: impl Fn(StoreBuilder) -> StoreBuilder) -> anyhow::Result<Store> {
@@ -72,9 +79,24 @@ pub(crate) fn unknown_entity(schema: &Schema, entity: &str) -> Mistake {
 ///
 /// # Errors
 ///
-/// If the current directory is gone.
+/// If the current directory is gone, and for the address of a server.
 pub(crate) fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    refuse_address(path)?;
     std::path::absolute(path).with_context(|| format!("{} cannot be found", path.display()))
+}
+
+/// Commands work on the files of a server, whose address leads to none of them.
+fn refuse_address(path: &Path) -> Result<(), Mistake> {
+    let is_address =
+        path.to_str().is_some_and(|text| text.starts_with("ws://") || text.starts_with("wss://"));
+    if !is_address {
+        return Ok(());
+    }
+    Err(Mistake(format!(
+        "{} is the address of a server; name the directory of its database, on the machine that it runs on (it may go on \
+         running)",
+        path.display()
+    )))
 }
 
 /// Whether a directory has a database in it.
@@ -102,6 +124,7 @@ fn missing(directory: &Path) -> Mistake {
 ///
 /// If it cannot be read, with its name.
 pub(crate) fn read_model(path: &Path) -> anyhow::Result<ModelFile> {
+    refuse_address(path)?;
     if path.is_dir() {
         return Ok(open_to_read(path)?.model().clone());
     }
@@ -117,7 +140,7 @@ fn read_model_file(path: &Path) -> anyhow::Result<ModelFile> {
 }
 
 /// A file that is not there is a name that was misspelt.
-fn mistake(error: io::Error) -> anyhow::Error {
+pub(crate) fn mistake(error: io::Error) -> anyhow::Error {
     match error.kind() {
         io::ErrorKind::NotFound => Mistake(error.to_string()).into(),
         _ => error.into(),

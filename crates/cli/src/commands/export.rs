@@ -1,5 +1,6 @@
 //! `reconvene export`: all objects of an entity, or those that meet a condition, to a file or to standard output.
 
+use std::cell::Cell;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
@@ -8,10 +9,12 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 
 use super::file::{self, NewFile};
 use super::format::{self, Format};
+use super::progress::Progress;
 use super::query::{self, Failure, at_place};
 use super::rows::RowWriter;
-use super::{DIR, ENTITY, dir, directory, entity, progress, required, table};
-use crate::exit::{self, Exit};
+use super::{DIR, ENTITY, dir, directory, entity, required, table};
+use crate::exit::Exit;
+use crate::messages;
 
 pub(crate) const NAME: &str = "export";
 
@@ -84,13 +87,17 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
         None => Box::new(io::stdout().lock()),
     };
     let counted = matches.get_one::<String>(WHERE).is_none().then(|| objects.count()).transpose()?;
-    let bar = progress::bar("Exporting", counted);
+    let done = Cell::new(0);
+    let progress = Progress::new("Exporting", counted);
     let to = BufWriter::new(to);
     let writer = RowWriter::new(to, format, objects.entity(), null);
-    let written = writer
-        .map_err(Failure::Write)
-        .and_then(|writer| query::write_all(&selected, writer, |rows| bar.set_position(rows)));
-    bar.finish_and_clear();
+    let written = writer.map_err(Failure::Write).and_then(|writer| {
+        query::write_all(&selected, writer, |rows| {
+            done.set(rows);
+            progress.set(rows);
+        })
+    });
+    progress.finish(written.as_ref().map_or(done.get(), |(count, _)| *count));
     let count = match written {
         Ok((count, mut to)) => to.flush().map(|()| count).map_err(Failure::Write),
         Err(failure) => Err(failure),
@@ -98,7 +105,7 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
     match (count, file) {
         (Ok(count), Some(file)) => {
             file.keep()?;
-            exit::complain(&format!("{} written", table::counted(count, "object")));
+            messages::note(&format!("{} written", table::counted(count, "object")));
         }
         (Ok(_), None) => {}
         (Err(Failure::Read(error)), _) => return Err(error.into()),

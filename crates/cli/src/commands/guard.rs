@@ -11,7 +11,8 @@ use std::process::{Command, ExitStatus, Stdio};
 use anyhow::Context;
 use reconvene::Store;
 
-use crate::exit::{Exit, complain};
+use crate::exit::Exit;
+use crate::messages;
 
 /// In the environment of the process that reads, so that it does not start another one.
 const READER: &str = "RECONVENE_READER";
@@ -49,16 +50,16 @@ pub(crate) fn run(directory: &Path, read: impl FnOnce() -> anyhow::Result<Exit>)
         Some(code) if code != PANICKED => return Ok(Exit::Failure),
         _ => {}
     }
-    complain(&ended(directory, status));
+    messages::error(&ended(directory, status));
     Ok(Exit::Failure)
 }
 
 fn ended(directory: &Path, status: ExitStatus) -> String {
     if status.signal().is_some_and(|signal| !ENDED_BY_DAMAGE.contains(&signal)) {
-        return format!("error: the process that read the database was ended ({status})");
+        return format!("the process that read the database was ended ({status})");
     }
     format!(
-        "error: the process that read {} was ended ({status}), so the file is damaged; run \"reconvene check {}\" to see \
+        "the process that read {} was ended ({status}), so the file is damaged; run \"reconvene check {}\" to see \
          where, and restore a backup",
         directory.join(Store::DATA_FILE).display(),
         directory.display()

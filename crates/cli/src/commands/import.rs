@@ -17,7 +17,8 @@ use reconvene::{Object, Store, StoreBuilder, StoreError, TX_OPS_MAX};
 
 use super::export::NULL;
 use super::format::{self, Format};
-use super::{DIR, ENTITY, dir, directory, entity, flag, path, progress, required, table};
+use super::progress::Progress;
+use super::{DIR, ENTITY, dir, directory, entity, flag, path, required, table};
 use crate::exit::{Exit, Mistake};
 
 use columns::{Columns, Names};
@@ -238,16 +239,16 @@ impl Target {
 fn look_through(input: &mut Input, def: &EntityDef, names: &Names) -> anyhow::Result<u64> {
     let file = input.name().to_owned();
     let columns = Columns::new(def, names, &file);
-    let bar = progress::bar("Reading", None);
+    let progress = Progress::new("Reading", None);
     let mut rows = 0_u64;
     let read = input.each(&mut |place, row| {
         rows += 1;
         if rows.is_multiple_of(PROGRESS_ROWS) {
-            bar.set_position(rows);
+            progress.set(rows);
         }
         columns.object(place, &row).map(drop)
     });
-    bar.finish_and_clear();
+    progress.finish(rows);
     read.map(|()| rows)
 }
 
@@ -261,13 +262,13 @@ fn put_all(
 ) -> anyhow::Result<()> {
     let file = input.name().to_owned();
     let columns = Columns::new(def, names, &file);
-    let bar = progress::bar("Importing", Some(rows));
+    let progress = Progress::new("Importing", Some(rows));
     let mut waiting: Vec<(Place, Object)> = Vec::with_capacity(batch.min(1 << 16));
     let mut done = 0_u64;
     let mut put = |waiting: &mut Vec<(Place, Object)>| {
         put_batch(store, &def.name, waiting).map_err(|(place, error)| told(&file, done, place, error))?;
         done += waiting.len() as u64;
-        bar.set_position(done);
+        progress.set(done);
         waiting.clear();
         Ok::<_, anyhow::Error>(())
     };
@@ -276,7 +277,7 @@ fn put_all(
         if waiting.len() >= batch { put(&mut waiting) } else { Ok(()) }
     });
     let written = read.and_then(|()| put(&mut waiting));
-    bar.finish_and_clear();
+    progress.finish(done);
     written
 }
 

@@ -14,6 +14,7 @@ mod file;
 mod format;
 mod guard;
 mod import;
+mod man;
 mod model;
 mod progress;
 mod query;
@@ -26,9 +27,13 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use std::path::PathBuf;
 
 use crate::exit::{self, Exit};
+use crate::{command, config, messages, options};
 
 /// The argument that names the database.
 const DIR: &str = "dir";
+
+/// Where an option stands that belongs to no command in particular.
+const LAST: usize = 900;
 
 /// The argument that names the entity.
 const ENTITY: &str = "entity";
@@ -46,8 +51,13 @@ pub(crate) fn all() -> Vec<Command> {
         check::command(),
         compact::command(),
         completions::command(),
+        man::command(),
     ];
-    commands.into_iter().map(|command| command.after_long_help(exit::HELP)).collect()
+    let format = command::argument(&options::MESSAGE_FORMAT).expect("it is for the command line");
+    let format = format.global(true).display_order(LAST);
+    let explained = |command: Command| command.after_long_help(exit::COMMAND_HELP);
+    let complete = |command: Command| explained(command.arg(format.clone()).mut_subcommands(explained));
+    commands.into_iter().map(complete).collect()
 }
 
 /// Runs the subcommand of this name.
@@ -56,6 +66,7 @@ pub(crate) fn all() -> Vec<Command> {
 ///
 /// Whatever keeps it from doing what was asked.
 pub(crate) fn run(name: &str, matches: &ArgMatches) -> anyhow::Result<Exit> {
+    messages::set_format(config::message_format(matches, &config::environment())?);
     match name {
         query::NAME => guard::run(required::<PathBuf>(matches, DIR), || query::run(matches)),
         stats::NAME => guard::run(required::<PathBuf>(matches, DIR), || stats::run(matches)),
@@ -67,6 +78,7 @@ pub(crate) fn run(name: &str, matches: &ArgMatches) -> anyhow::Result<Exit> {
         check::NAME => guard::run(required::<PathBuf>(matches, DIR), || check::run(matches)),
         compact::NAME => compact::run(matches),
         completions::NAME => completions::run(matches),
+        man::NAME => man::run(),
         _ => unreachable!("the command line knows no other subcommand"),
     }
 }

@@ -7,7 +7,8 @@ use reconvene::model::{EntityDef, PropertyDef, PropertyFlags, Schema};
 
 use super::file::{self, NewFile};
 use super::{DIR, dir, directory, path, required, table};
-use crate::exit::{Exit, complain};
+use crate::exit::Exit;
+use crate::messages;
 use anyhow::Context;
 use std::io::Write;
 
@@ -105,7 +106,7 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
             let written = file.create()?.write_all(json.as_bytes());
             written.with_context(|| format!("cannot write {}", path.display()))?;
             file.keep()?;
-            complain(&format!("the model is in {}", path.display()));
+            messages::note(&format!("the model is in {}", path.display()));
             Ok(Exit::Success)
         }
         _ => unreachable!("the command line asks for a subcommand"),

@@ -26,7 +26,7 @@ pub(crate) fn command() -> Command {
             "Makes a database from a backup. Its checksum is verified before anything else happens, and the database \
              appears under its name when it is whole and on disk.\n\n\
              A directory that holds anything is refused. With --force it is moved aside, under its name with \
-             \".before-restore\" behind it, and never deleted; no process may have it open.\n\n\
+             \".before-restore-1\" behind it, or the next number that is free, and never deleted; no process may have it open.\n\n\
              The backup of a device holds the device's identity. Run one of the two only: a server takes them for one \
              device, and notices the copy as soon as both have written. A server that is restored has forgotten what came \
              after the backup, so its history goes on as a new one: devices that synced with the former one stop, say so, \
@@ -52,7 +52,8 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
     let made = Made::new(backup, &target)?;
     let mut text = String::new();
     if occupied {
-        let _hold = target.is_dir().then(|| Store::hold(&target)).transpose()?;
+        let hold = target.is_dir().then(|| Store::hold(&target)).transpose();
+        let _hold = hold.map_err(|error| directory::not_beside(given, error.into()))?;
         let aside = free_name(&target)?;
         fs::rename(&target, &aside).with_context(|| format!("cannot move {} aside", given.display()))?;
         text += &format!("what was there is in {}\n", aside.display());

@@ -20,6 +20,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::command::DEMO_COMMAND;
 use crate::exit::{self, Exit};
+use crate::messages;
 
 use check::Checked;
 use import::Import;
@@ -48,7 +49,7 @@ pub(crate) fn command() -> Command {
              and by which law. In the end everything is closed, the three directories are opened again, and their contents \
              are compared by hash.",
         )
-        .after_long_help(format!("The cities are from GeoNames (geonames.org), licence CC BY 4.0.\n\n{}", exit::HELP))
+        .after_long_help(format!("The cities are from GeoNames (geonames.org), licence CC BY 4.0.\n\n{}", exit::COMMAND_HELP))
         .arg(
             Arg::new(OBJECTS)
                 .long(OBJECTS)
@@ -85,7 +86,7 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
         Some(directory) => match Directories::kept(directory) {
             Ok(directories) => directories,
             Err(error) => {
-                exit::complain(&format!("error: {error:#}"));
+                messages::error(&format!("{error:#}"));
                 return Ok(Exit::Usage);
             }
         },
@@ -95,7 +96,7 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
     let screen = Screen::new(matches.get_flag(QUIET));
     match play(&screen, &directories, objects, seed) {
         Err(error) if error.is::<Interrupted>() => {
-            exit::complain(&match &directories {
+            messages::note(&match &directories {
                 Directories::Temporary(_) => "stopped; the temporary directories are removed".to_owned(),
                 Directories::Kept(kept) => format!("stopped; what was written is in {}", kept.display()),
             });

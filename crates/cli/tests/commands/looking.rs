@@ -140,6 +140,70 @@ fn completions_are_scripts_that_know_the_commands() {
 }
 
 #[test]
+fn the_manual_page_is_one_that_roff_can_read() {
+    let folder = Folder::new();
+    let page = folder.run(&["man"]).ok();
+    assert!(page.starts_with(".TH RECONVENE 1 "), "{page}");
+    for said in [
+        ".SH RECONVENE SERVE",
+        ".SS reconvene model diff",
+        "\\fB\\-\\-shared\\-secret\\-file\\fR",
+        ".SH EXIT STATUS",
+    ] {
+        assert!(page.contains(said), "{said}");
+    }
+    folder.write("reconvene.1", &page);
+    // Where groff is installed, it has nothing to complain of.
+    let read = std::process::Command::new("groff")
+        .args(["-man", "-Tutf8", "-ww", "-z"])
+        .arg(folder.path("reconvene.1"))
+        .output();
+    assert!(read.is_err() || read.is_ok_and(|read| read.status.success() && read.stderr.is_empty()));
+}
+
+#[test]
+fn messages_and_progress_are_objects_where_that_is_asked_for() {
+    let folder = Folder::new();
+    folder.write("notes.csv", "text,stars\na,1\nb,2\n");
+    let events = |arguments: &[&str]| -> (Option<i32>, String, Vec<serde_json::Value>) {
+        let run = folder.run(&[arguments, &["--log-format", "json"]].concat());
+        let events = run.stderr.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+        (run.code, run.stdout, events)
+    };
+    let (code, printed, told) = events(&["import", "data", "Note", "notes.csv", "--create"]);
+    assert_eq!((code, printed.as_str()), (Some(0), "2 objects imported\n"));
+    assert_eq!(told.len(), 2, "{told:?}");
+    for (event, what) in told.iter().zip(["Reading", "Importing"]) {
+        assert_eq!(
+            (&event["message"], &event["what"], &event["done"]),
+            (&"progress".into(), &what.into(), &2.into())
+        );
+        assert!(event["timestamp"].as_str().unwrap().ends_with('Z'));
+    }
+    assert_eq!((told[0].get("total"), &told[1]["total"]), (None, &2.into()));
+
+    let (code, printed, told) = events(&["export", "data", "Note", "--output", "out.csv"]);
+    assert_eq!((code, printed.as_str()), (Some(0), ""));
+    assert_eq!(told[0]["done"], 2);
+    assert_eq!((&told[1]["level"], &told[1]["message"]), (&"INFO".into(), &"2 objects written".into()));
+
+    for (arguments, code, said) in [
+        (&["query", "data", "Note", "stars >"][..], 2, "the condition `stars >`: line 1, column 8"),
+        (&["query", "data"], 2, "the following required arguments were not provided"),
+        (&["model", "show", "missing"], 2, "cannot read missing: "),
+        (&["restore", "notes.csv", "new"], 1, "notes.csv cannot be restored: "),
+        (&["no-such-command"], 2, "unrecognized subcommand"),
+    ] {
+        let (ended, printed, told) = events(arguments);
+        assert_eq!((ended, printed.as_str(), told.len()), (Some(code), "", 1), "{arguments:?}: {told:?}");
+        assert_eq!(told[0]["level"], "ERROR");
+        assert!(told[0]["message"].as_str().unwrap().starts_with(said), "{arguments:?}: {told:?}");
+    }
+    let complaint = folder.run(&["stats", "data", "--log-format", "xml"]).fails(2);
+    assert_eq!(complaint, "--log-format is \"xml\"; expected one of text, json\n");
+}
+
+#[test]
 fn help_of_every_command_tells_what_it_does() {
     let folder = Folder::new();
     let all = folder.run(&["--help"]).ok();
@@ -154,6 +218,7 @@ fn help_of_every_command_tells_what_it_does() {
         "check",
         "compact",
         "completions",
+        "man",
     ] {
         assert!(all.contains(&format!("\n  {command} ")), "{all}");
         let help = folder.run(&[command, "--help"]).ok();

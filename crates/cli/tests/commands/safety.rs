@@ -87,6 +87,7 @@ fn what_a_restore_replaces_is_moved_aside_and_never_deleted() {
     assert_eq!(counts, ["3\n", "4\n", "3\n"]);
     fs::create_dir(folder.path("empty")).unwrap();
     folder.run(&["restore", "b", "empty"]).ok();
+    folder.run(&["restore", "missing", "other"]).fails(2);
 }
 
 #[test]
