@@ -215,6 +215,8 @@ impl Conversation {
     pub fn handle_chunk(&mut self, chunk: Result<Chunk, StoreError>) {
         self.reading = false;
         let chunk = match chunk {
+            // Verdicts have filled the queue meanwhile: the chunk is read again once there is room.
+            Ok(_) if !self.has_room() => return,
             Ok(chunk) => chunk,
             Err(error) => {
                 tracing::error!(%error, "the history could not be read");

@@ -239,7 +239,7 @@ impl DeviceAudit {
                 let Some(object) = read(store, kind, id)? else {
                     // A later commit, whose changes come next, may have removed it.
                     let birth = self.gone.get(&(kind, id)).copied().unwrap_or(0);
-                    self.seen.insert((kind, id), birth);
+                    self.seen.entry((kind, id)).or_insert(birth);
                     continue;
                 };
                 keys.insert(self.meet(births, kind, id, &object)?);
@@ -293,8 +293,9 @@ impl DeviceAudit {
             let gid = key.gid;
             let stand = (stand.catching_up, self.floor, stand.login.cursor.seq.0, self.decided);
             format!(
-                "{:?} {gid} is {shown:?}, which is none of {possible:?} (catching up, floor, cursor, decided: {stand:?})",
-                key.kind
+                "{:?} {gid} is {shown:?}, which is none of {possible:?} (catching up, floor, cursor, decided: {stand:?}; folders: {:?})",
+                key.kind,
+                self.places.iter().filter(|(key, _)| key.kind == Kind::Folder).collect::<Vec<_>>()
             )
         })
     }
