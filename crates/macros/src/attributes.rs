@@ -10,7 +10,7 @@ use crate::suggest::hint;
 /// The longest name of an entity or property, in bytes: the schema's own limit, told here where the name stands.
 const NAME_BYTES_MAX: usize = 256;
 
-const CONFLICT_POLICIES: &[&str] = &["property", "object"];
+const CONFLICT_POLICIES: &[&str] = &["property", "object", "precedence", "arrival"];
 
 const PROPERTY_TYPES: &[&str] = &[
     "Bool",
@@ -60,6 +60,8 @@ pub(crate) struct FieldAttributes {
     pub(crate) index: Option<Span>,
     pub(crate) unique: Option<Span>,
     pub(crate) transient: Option<Span>,
+    pub(crate) sync_clock: Option<Span>,
+    pub(crate) sync_precedence: Option<Span>,
     /// Where `#[property]` stands, if it does.
     pub(crate) property: Option<Span>,
     pub(crate) name: Option<LitStr>,
@@ -127,6 +129,10 @@ impl FieldAttributes {
                 bare(&mut found.unique, attribute, "unique")?;
             } else if path.is_ident("transient") {
                 bare(&mut found.transient, attribute, "transient")?;
+            } else if path.is_ident("sync_clock") {
+                bare(&mut found.sync_clock, attribute, "sync_clock")?;
+            } else if path.is_ident("sync_precedence") {
+                bare(&mut found.sync_precedence, attribute, "sync_precedence")?;
             } else if path.is_ident("property") {
                 found.property = Some(path.span());
                 attribute.parse_nested_meta(|meta| found.parse_option(&meta))?;
@@ -152,7 +158,7 @@ impl FieldAttributes {
                 let literal = meta.value()?.parse::<LitStr>()?;
                 literal.parse::<syn::Ident>().map(|_| literal)
             }),
-            own @ ("id" | "index" | "unique" | "transient") => {
+            own @ ("id" | "index" | "unique" | "transient" | "sync_clock" | "sync_precedence") => {
                 Err(meta.error(format!("`{own}` is an attribute by itself: write `#[{own}]`")))
             }
             other => Err(meta.error(format!(
@@ -163,8 +169,14 @@ impl FieldAttributes {
     }
 
     fn check_transient(&self) -> Result<()> {
-        let others =
-            [(self.id, "id"), (self.index, "index"), (self.unique, "unique"), (self.property, "property")];
+        let others = [
+            (self.id, "id"),
+            (self.index, "index"),
+            (self.unique, "unique"),
+            (self.sync_clock, "sync_clock"),
+            (self.sync_precedence, "sync_precedence"),
+            (self.property, "property"),
+        ];
         match (self.transient, others.into_iter().find_map(|(span, name)| Some((span?, name)))) {
             (Some(_), Some((span, name))) => Err(Error::new(
                 span,

@@ -63,6 +63,7 @@ impl<'a> EntityInput<'a> {
         if errors.is_empty() {
             errors.keep(entity.find_id());
             errors.keep(entity.check_names());
+            errors.keep(entity.check_policy());
         }
         errors.finish(entity)
     }
@@ -78,6 +79,11 @@ impl<'a> EntityInput<'a> {
     /// The fields that records hold, in order of ordinal.
     pub(crate) fn stored(&self) -> impl Iterator<Item = &FieldInput<'a>> {
         self.fields.iter().filter(|field| field.role == Role::Stored)
+    }
+
+    /// Whether a field has this attribute.
+    pub(crate) fn marks(&self, span: fn(&FieldAttributes) -> Option<Span>) -> bool {
+        self.fields.iter().any(|field| span(&field.attributes).is_some())
     }
 
     fn find_id(&mut self) -> Result<()> {
@@ -97,6 +103,40 @@ impl<'a> EntityInput<'a> {
         let field = &mut self.fields[at];
         field.role = Role::Id;
         field.check_id()
+    }
+
+    /// The field that has this attribute; more than one, or one where nothing travels, is an error.
+    fn one_with(&self, name: &str, span: fn(&FieldAttributes) -> Option<Span>) -> Result<Option<Span>> {
+        let mut marked = self.fields.iter().filter_map(|field| span(&field.attributes));
+        match (marked.next(), marked.next()) {
+            (_, Some(second)) => {
+                Err(Error::new(second, format!("an entity has one `#[{name}]` at most: remove this one")))
+            }
+            (Some(first), None) if self.attributes.sync.is_none() => Err(Error::new(
+                first,
+                format!("`#[{name}]` is for entities that travel: add `#[entity(sync)]`, or remove it"),
+            )),
+            (first, None) => Ok(first),
+        }
+    }
+
+    fn check_policy(&self) -> Result<()> {
+        self.one_with("sync_clock", |attributes| attributes.sync_clock)?;
+        let precedence = self.one_with("sync_precedence", |attributes| attributes.sync_precedence)?;
+        let Some(policy) = &self.attributes.conflict else { return Ok(()) };
+        match (policy.value().as_str(), precedence) {
+            ("precedence", None) => Err(Error::new(
+                policy.span(),
+                "the policy `precedence` goes by a property: mark a field of whole numbers with `#[sync_precedence]`",
+            )),
+            ("precedence", _) | (_, None) => Ok(()),
+            (other, Some(_)) => Err(Error::new(
+                policy.span(),
+                format!(
+                    "`#[sync_precedence]` implies the policy `precedence`: remove `conflict = \"{other}\"`, or the mark"
+                ),
+            )),
+        }
     }
 
     fn check_names(&self) -> Result<()> {
@@ -143,7 +183,12 @@ impl<'a> FieldInput<'a> {
                 "the id of an entity is a `u64`: change the field's type",
             ));
         }
-        let pointless = [(self.attributes.index, "index"), (self.attributes.unique, "unique")];
+        let pointless = [
+            (self.attributes.index, "index"),
+            (self.attributes.unique, "unique"),
+            (self.attributes.sync_clock, "sync_clock"),
+            (self.attributes.sync_precedence, "sync_precedence"),
+        ];
         if let Some((span, name)) = pointless.into_iter().find_map(|(span, name)| Some((span?, name))) {
             return Err(Error::new(
                 span,

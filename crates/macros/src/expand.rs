@@ -103,6 +103,12 @@ fn description(entity: &EntityInput<'_>) -> TokenStream {
     );
     let conflict = match attributes.conflict.as_ref().map(LitStr::value).as_deref() {
         Some("object") => quote!(__support::ConflictPolicy::Object),
+        Some("precedence") => quote!(__support::ConflictPolicy::Precedence),
+        Some("arrival") => quote!(__support::ConflictPolicy::Arrival),
+        None if entity.marks(|attributes| attributes.sync_precedence) => {
+            quote!(__support::ConflictPolicy::Precedence)
+        }
+        None if entity.marks(|attributes| attributes.sync_clock) => quote!(__support::ConflictPolicy::Object),
         _ => quote!(__support::ConflictPolicy::Property),
     };
     let properties = entity.fields.iter().filter(|field| field.role != Role::Transient);
@@ -132,7 +138,12 @@ fn property(entity: &EntityInput<'_>, field: &FieldInput<'_>) -> TokenStream {
     }
     let flags = flags(
         format_ident!("PropertyFlags"),
-        &[(attributes.index.is_some(), "INDEXED"), (attributes.unique.is_some(), "UNIQUE")],
+        &[
+            (attributes.index.is_some(), "INDEXED"),
+            (attributes.unique.is_some(), "UNIQUE"),
+            (attributes.sync_clock.is_some(), "SYNC_CLOCK"),
+            (attributes.sync_precedence.is_some(), "SYNC_PRECEDENCE"),
+        ],
     );
     let given = option(attributes.ty.as_ref().map(property_type));
     quote_spanned!(ty.span()=> <#ty as __support::PropertyValue>::describe(#name, #was, #uid, #given, #flags))

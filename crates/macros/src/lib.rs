@@ -13,7 +13,10 @@ use proc_macro::TokenStream;
 /// Implements `Entity` for a struct with named fields and adds a function per field for building conditions.
 ///
 /// The attributes stand in a table at the trait.
-#[proc_macro_derive(Entity, attributes(entity, id, index, unique, property, transient))]
+#[proc_macro_derive(
+    Entity,
+    attributes(entity, id, index, unique, property, transient, sync_clock, sync_precedence)
+)]
 pub fn derive_entity(input: TokenStream) -> TokenStream {
     let input = syn::parse_macro_input!(input as syn::DeriveInput);
     match entity::EntityInput::from_derive(&input) {

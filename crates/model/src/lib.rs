@@ -9,7 +9,7 @@
 //! - [`value`] and [`record`]: values in memory and as bytes in the store
 //! - [`stamp`] and [`clock`]: which write is later
 //! - [`change`]: transactions as they travel; [`state`]: objects with all their registers as they travel
-//! - [`merge`]: the laws by which everyone agrees
+//! - [`merge`]: the laws by which everyone agrees; [`ranking`]: what conflict policies put above time
 //! - [`compare`]: sets of objects as two stores compare them
 //! - [`identity`]: the key that makes a store a peer
 
@@ -25,6 +25,7 @@ pub mod merge;
 pub mod model_file;
 #[doc(hidden)]
 pub mod planted;
+pub mod ranking;
 pub mod record;
 pub mod schema;
 pub mod stamp;

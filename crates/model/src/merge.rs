@@ -8,7 +8,7 @@
 //!    not exist and has no registers; so it beats every edit of generation g, and re-creation lives in g + 1.
 //! 2. Within a generation, an object exists as soon as one insert was merged. Updates that come before it keep their
 //!    registers and wait.
-//! 3. Each property is a register of its own: the larger stamp wins; of equal stamps the larger cell bytes, null being
+//! 3. Each property is a register of its own: the larger stamp wins, by rank, then clock reading, then peer; of equal stamps the larger cell bytes, null being
 //!    the smallest; of equal cells the larger type number.
 //!
 //! Properties that no schema here knows are registers like the others.
@@ -35,7 +35,8 @@ pub enum Merged {
 /// Merges one op, written at `stamp`, into the state of its object.
 ///
 /// The caller picks the state by the op's entity and global id; both are ignored here. `stamp` is the stamp of the op's
-/// transaction and is not [`Stamp::NEVER`].
+/// transaction, with the rank that the entity's [`Ranking`](crate::ranking::Ranking) gives the op, and is not
+/// [`Stamp::NEVER`].
 ///
 /// ```
 /// use reconvene_model::change::{Op, OpKind};

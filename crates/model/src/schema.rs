@@ -107,6 +107,21 @@ impl EntityDef {
         self.flags.has(EntityFlags::SHARED_GLOBAL_IDS)
     }
 
+    /// Whether a put writes all properties, not only those that changed.
+    pub fn is_put_whole(&self) -> bool {
+        self.conflict != ConflictPolicy::Property || self.clock_property().is_some()
+    }
+
+    /// The property that shows the clock of the object's last write.
+    pub fn clock_property(&self) -> Option<&PropertyDef> {
+        self.properties.iter().find(|property| property.flags.has(PropertyFlags::SYNC_CLOCK))
+    }
+
+    /// The property that holds the precedence of a write.
+    pub fn precedence_property(&self) -> Option<&PropertyDef> {
+        self.properties.iter().find(|property| property.flags.has(PropertyFlags::SYNC_PRECEDENCE))
+    }
+
     /// Whether the application may choose ids: asked for, or implied by shared ids.
     pub fn has_self_assigned_ids(&self) -> bool {
         self.has_shared_ids() || self.id_property().flags.has(PropertyFlags::ID_SELF_ASSIGNABLE)

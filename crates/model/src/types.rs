@@ -197,9 +197,9 @@ flags! {
         UNIQUE_ON_CONFLICT_REPLACE = 32768,
         /// The time from which the object is gone.
         EXPIRATION_TIME = 65536,
-        /// Shows the clock of the object's last write.
+        /// Shows the clock of the object's last write; the store writes it, and the policy is at least `object`.
         SYNC_CLOCK = 131_072,
-        /// The precedence of the object's last write.
+        /// The precedence of the object's last write; the policy is `precedence`.
         SYNC_PRECEDENCE = 262_144,
     }
 }
@@ -222,20 +222,34 @@ pub enum ConflictPolicy {
     Property,
     /// A put writes all properties that its schema knows; per property, the later write wins.
     Object,
+    /// As [`ConflictPolicy::Object`], but the write of the higher precedence wins, and of equal ones the later.
+    Precedence,
+    /// As [`ConflictPolicy::Object`], but the write that reaches the server last wins.
+    Arrival,
 }
 
 impl ConflictPolicy {
+    /// All policies.
+    pub const ALL: &[ConflictPolicy] = &[
+        ConflictPolicy::Property,
+        ConflictPolicy::Object,
+        ConflictPolicy::Precedence,
+        ConflictPolicy::Arrival,
+    ];
+
     /// The policy's name in model files and in `#[entity(conflict = "...")]`.
     pub fn name(self) -> &'static str {
         match self {
             ConflictPolicy::Property => "property",
             ConflictPolicy::Object => "object",
+            ConflictPolicy::Precedence => "precedence",
+            ConflictPolicy::Arrival => "arrival",
         }
     }
 
     /// The policy of this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        [ConflictPolicy::Property, ConflictPolicy::Object].into_iter().find(|policy| policy.name() == name)
+        Self::ALL.iter().copied().find(|policy| policy.name() == name)
     }
 }
 

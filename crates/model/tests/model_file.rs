@@ -336,7 +336,7 @@ fn refusals_name_the_place_and_the_remedy() {
         (
             "\"conflict\": \"object\"",
             "\"conflict\": \"merge\"",
-            &["Task", "\"merge\"", "\"property\" or \"object\""],
+            &["Task", "\"merge\"", "\"property\", \"object\", \"precedence\", \"arrival\", or left out"],
         ),
         ("\"conflict\": \"object\"", "\"conflict\": null", &["Task", "conflict is null"]),
         (

@@ -93,6 +93,17 @@ fn flag(entities: &mut [EntityDef], flag: PropertyFlags) {
     title.flags = title.flags.with(flag);
 }
 
+/// Adds whole numbers with a flag to the task.
+fn numbers(entities: &mut [EntityDef], flags: PropertyFlags, count: u32, conflict: ConflictPolicy) {
+    let task = &mut entities[0];
+    task.conflict = conflict;
+    for id in 8..8 + count {
+        let number = property(id, 1_000 + u64::from(id), &format!("n{id}"), PropertyType::Long);
+        task.properties.push(PropertyDef { flags, ..number });
+    }
+    task.last_property_id = PropertyId(7 + count);
+}
+
 #[test]
 fn every_rule_names_the_place_and_the_remedy() {
     let cases: &[Case] = &[
@@ -247,6 +258,36 @@ fn every_rule_names_the_place_and_the_remedy() {
         ),
         (|e| flag(e, PropertyFlags::SYNC_CLOCK), "Task.title", "of type Long", "change its type"),
         (
+            |e| flag(e, PropertyFlags::SYNC_PRECEDENCE),
+            "Task.title",
+            "Byte, Short, Int or Long",
+            "change its type",
+        ),
+        (
+            |e| e[0].conflict = ConflictPolicy::Precedence,
+            "Task",
+            "no property holds one",
+            "the flag SYNC_PRECEDENCE",
+        ),
+        (
+            |e| numbers(e, PropertyFlags::SYNC_PRECEDENCE, 1, ConflictPolicy::Arrival),
+            "Task.n8",
+            "conflict policy of the entity is arrival",
+            "leave the policy out",
+        ),
+        (
+            |e| numbers(e, PropertyFlags::SYNC_PRECEDENCE, 2, ConflictPolicy::Precedence),
+            "Task.n9",
+            "two precedences",
+            "away from one",
+        ),
+        (
+            |e| numbers(e, PropertyFlags::SYNC_CLOCK, 2, ConflictPolicy::Object),
+            "Task.n9",
+            "two sync clocks",
+            "away from one",
+        ),
+        (
             |e| flag(e, PropertyFlags::EXPIRATION_TIME),
             "Task.title",
             "of type Date or DateNano",
@@ -321,6 +362,13 @@ fn sizes_have_limits() {
 
 #[test]
 fn flags_that_fit_are_taken() {
+    let mut entities = valid();
+    numbers(&mut entities, PropertyFlags::SYNC_PRECEDENCE, 1, ConflictPolicy::Precedence);
+    assert!(Schema::new(entities).is_ok());
+    let mut entities = valid();
+    numbers(&mut entities, PropertyFlags::SYNC_CLOCK, 1, ConflictPolicy::Property);
+    assert!(entities[0].is_put_whole(), "a clock implies it");
+    assert!(Schema::new(entities).is_ok());
     let kinds: [(PropertyFlags, PropertyType); 6] = [
         (PropertyFlags::UNSIGNED, PropertyType::Byte),
         (PropertyFlags::UNSIGNED, PropertyType::Relation),
@@ -367,6 +415,7 @@ fn hashes_change_with_what_they_stand_for() {
         |e| flag(e, PropertyFlags::UNIQUE),
         |e| flag(e, PropertyFlags::NOT_NULL),
         |e| e[0].conflict = ConflictPolicy::Object,
+        |e| e[0].conflict = ConflictPolicy::Arrival,
         |e| e[0].flags = e[0].flags.with(EntityFlags::SHARED_GLOBAL_IDS),
         |e| e[1].name = "Sketch".into(),
         |e| drop(e.remove(1)),

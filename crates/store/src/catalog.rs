@@ -25,6 +25,8 @@ pub(crate) struct EntityRuntime {
     pub(crate) links: Vec<(usize, EntityId)>,
     /// The slots of all stored properties.
     pub(crate) stored_slots: Vec<u16>,
+    /// The slot that shows the clock of the last write, which the store writes and nobody else.
+    pub(crate) clock: Option<u16>,
 }
 
 impl EntityRuntime {
@@ -84,6 +86,10 @@ impl Catalog {
                 stored_slots: slots
                     .map(|slot| u16::try_from(slot).expect("slots are fewer than PROPERTIES_MAX"))
                     .collect(),
+                clock: def
+                    .clock_property()
+                    .filter(|_| def.is_synced())
+                    .map(|clock| u16::try_from(clock.slot()).expect("slots are fewer than PROPERTIES_MAX")),
                 def: def.clone(),
             }));
         }

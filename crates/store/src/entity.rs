@@ -47,13 +47,15 @@ use crate::field::{FieldReader, FieldWriter};
 /// | `#[entity(sync)]` | objects travel to other devices |
 /// | `#[entity(shared_ids)]` | with `sync`: an object has the same id everywhere, chosen by the application |
 /// | `#[entity(self_assigned_ids)]` | the application may choose ids; also `#[id(assignable)]` on the id |
-/// | `#[entity(conflict = "property")]` | which of two concurrent writes wins: per `property` (default) or per `object` |
+/// | `#[entity(conflict = "property")]` | which of two concurrent writes wins: per `property` (default), per `object`, by `precedence` or by `arrival`; see the guide to conflicts |
 /// | `#[entity(name = "Task", was = "Todo", uid = 7)]` | the stored name, the former name, a fixed uid |
 /// | `#[entity(crate = "path")]` | where the library is found, `::reconvene` unless given |
 ///
 /// | On a field | |
 /// | --- | --- |
 /// | `#[index]`, `#[unique]` | kept in an index; no two objects share a value |
+/// | `#[sync_clock]` | an `i64` that shows the clock of the object's last write, written by the store; implies `object` |
+/// | `#[sync_precedence]` | a whole number: a write with a higher one wins; implies `precedence` |
 /// | `#[property(name = "..", was = "..", uid = 7)]` | the stored name, the former name, a fixed uid |
 /// | `#[property(ty = "Date")]` | stored as this type of property instead of the one that follows from the field |
 /// | `#[property(handle = "..")]` | the name of the generated function, where a method of yours has the field's name |

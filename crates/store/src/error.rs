@@ -181,6 +181,23 @@ pub enum StoreError {
         /// The object that has the value.
         other: ObjectId,
     },
+    /// A write has a lower precedence than the one that is stored, so it would lose to it.
+    #[error(
+        "{entity} {id} has the {property} {stored}, which a write with {} cannot change; put it with {stored} or more, or remove \
+         the object and put it again", given.map_or_else(|| "none".to_owned(), |given| given.to_string())
+    )]
+    PrecedenceTooLow {
+        /// The entity.
+        entity: String,
+        /// The object.
+        id: ObjectId,
+        /// The property that holds the precedence.
+        property: String,
+        /// The precedence of what is stored.
+        stored: i128,
+        /// The precedence of the write that was refused.
+        given: Option<i128>,
+    },
     /// A property cannot become unique, because objects share a value of it.
     #[error(
         "{entity}.{property} cannot become unique: {entity} {} and {} have the same value; change one of the two with the \

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use reconvene_model::planted::{Planted, planted};
+use reconvene_model::ranking::{precedence, precedence_rank};
 use reconvene_model::record::{Record, Table, TableWriter};
-use reconvene_model::{ConflictPolicy, ObjectId, PropertyFlags, PropertyType};
+use reconvene_model::{ObjectId, PropertyFlags, PropertyType};
 
 use crate::catalog::EntityRuntime;
 use crate::error::{Result, StoreError};
@@ -43,6 +44,9 @@ impl WriteTxn<'_> {
         table: &[u8],
         written: Option<&[u16]>,
     ) -> Result<()> {
+        if let Some(old) = old {
+            check_precedence(entity, id, old, table)?;
+        }
         let is_unique = entity.unique_indexes().next().is_some();
         if is_unique || !entity.links.is_empty() {
             let new = Table::parse(table).map_err(StoreError::bad_record)?;
@@ -62,9 +66,7 @@ impl WriteTxn<'_> {
         }
         let written = match written {
             None => Written::Insert,
-            Some(_)
-                if entity.def.conflict == ConflictPolicy::Object && !planted(Planted::ObjectPutSparse) =>
-            {
+            Some(_) if entity.def.is_put_whole() && !planted(Planted::ObjectPutSparse) => {
                 Written::Slots(&entity.stored_slots)
             }
             Some(slots) => Written::Slots(slots),
@@ -144,10 +146,32 @@ impl WriteTxn<'_> {
     }
 }
 
-/// The slots in which two tables of one entity differ, ascending.
+/// Refuses a write that would lose at once to the one that is stored.
+fn check_precedence(entity: &EntityRuntime, id: ObjectId, old: &[u8], table: &[u8]) -> Result<()> {
+    let Some(property) = entity.def.precedence_property().filter(|_| entity.def.is_synced()) else {
+        return Ok(());
+    };
+    let unsigned = property.is_unsigned();
+    let old = Record::parse(old).map_err(|e| StoreError::damaged("record", e))?.table;
+    let old = old.stored(property.slot(), property.ty).map_err(|e| StoreError::damaged("record", e))?;
+    let new = Table::parse(table).map_err(StoreError::bad_record)?;
+    let new = new.stored(property.slot(), property.ty).map_err(StoreError::bad_record)?;
+    if precedence_rank(new.as_deref(), unsigned) >= precedence_rank(old.as_deref(), unsigned) {
+        return Ok(());
+    }
+    Err(StoreError::PrecedenceTooLow {
+        entity: entity.def.name.clone(),
+        id,
+        property: property.name.clone(),
+        stored: old.and_then(|cell| precedence(&cell, unsigned)).unwrap_or_default(),
+        given: new.and_then(|cell| precedence(&cell, unsigned)),
+    })
+}
+
+/// The slots in which two tables of one entity differ, ascending; without the clock, which is not the application's.
 pub(crate) fn differing_slots(entity: &EntityRuntime, a: &Table<'_>, b: &Table<'_>) -> Result<Vec<u16>> {
     let mut slots = Vec::new();
-    for &slot in &entity.stored_slots {
+    for &slot in entity.stored_slots.iter().filter(|&&slot| Some(slot) != entity.clock) {
         let ty = entity.layout.slot_type(slot as usize);
         let ty = ty.ok_or_else(|| StoreError::internal("a stored property has a place in the layout"))?;
         let (a, b) = (a.stored(slot as usize, ty), b.stored(slot as usize, ty));

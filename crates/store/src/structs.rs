@@ -140,7 +140,11 @@ fn write_changes<T: Entity>(
     } else {
         let table = with_slots(entity, &current, &after, &changed)?;
         tx.write_object(entity, id, Some(&record), &table, Some(&changed))?;
-        table
+        match entity.clock.and(tx.record(entity, id)?) {
+            // The store has written the clock.
+            Some(record) => table_of(record)?.as_bytes().to_vec(),
+            None => table,
+        }
     };
     let object = read_struct(of, id, parse(&table)?)?;
     Ok((object, [current.as_bytes().to_vec(), table]))

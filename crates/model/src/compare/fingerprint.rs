@@ -94,6 +94,11 @@ impl Fingerprinter {
             if stamp.is_never() {
                 continue;
             }
+            if stamp.rank != 0 {
+                // No uid is 0, so nothing else can be taken for a rank.
+                self.bytes.extend_from_slice(&0_u64.to_le_bytes());
+                self.bytes.extend_from_slice(&stamp.rank.to_le_bytes());
+            }
             self.bytes.extend_from_slice(&uid.0.to_le_bytes());
             self.bytes.extend_from_slice(&stamp.hlc.to_le_bytes());
             self.bytes.extend_from_slice(&stamp.peer.0.to_le_bytes());
@@ -209,6 +214,8 @@ mod tests {
             salted.object(key(1), 0, [(Uid(2), stamp)]),
             salted.object(key(1), 0, [(Uid(1), Stamp::new(6, PeerId(2)))]),
             salted.object(key(1), 0, [(Uid(1), Stamp::new(5, PeerId(3)))]),
+            salted.object(key(1), 0, [(Uid(1), stamp.ranked(1))]),
+            salted.object(key(1), 0, [(Uid(1), stamp.ranked(2))]),
             salted.object(key(1), 0, [(Uid(1), stamp), (Uid(2), stamp)]),
             salted.object(key(1), 0, []),
             Fingerprinter::new(&[2; SALT_BYTES]).object(key(1), 0, [(Uid(1), stamp)]),

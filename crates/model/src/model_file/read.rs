@@ -42,12 +42,16 @@ pub(super) fn retired(document: &Map<String, Value>) -> Result<Retired, ModelFil
     })
 }
 
-/// The policy of an entity whose file does not name one: a visible clock belongs to whole objects.
-pub(super) fn implied_conflict<'a>(mut flags: impl Iterator<Item = &'a PropertyFlags>) -> ConflictPolicy {
-    let whole = |flags: &PropertyFlags| {
-        flags.has(PropertyFlags::SYNC_CLOCK) || flags.has(PropertyFlags::SYNC_PRECEDENCE)
-    };
-    if flags.any(whole) { ConflictPolicy::Object } else { ConflictPolicy::Property }
+/// The policy of an entity whose file does not name one: a precedence decides, and a visible clock belongs to whole objects.
+pub(super) fn implied_conflict<'a>(flags: impl Iterator<Item = &'a PropertyFlags>) -> ConflictPolicy {
+    let all = flags.fold(PropertyFlags::NONE, |all, &flags| all.with(flags));
+    if all.has(PropertyFlags::SYNC_PRECEDENCE) {
+        ConflictPolicy::Precedence
+    } else if all.has(PropertyFlags::SYNC_CLOCK) {
+        ConflictPolicy::Object
+    } else {
+        ConflictPolicy::Property
+    }
 }
 
 /// Parts `"1:8717895732742165505"` into id and uid; the number part may not be missing.
@@ -95,8 +99,10 @@ fn entity(mut place: Place<'_>) -> Result<EntityDef, ModelFileError> {
     let conflict = match place.object.get("conflict") {
         None => implied_conflict(properties.iter().map(|property| &property.flags)),
         Some(value) => value.as_str().and_then(ConflictPolicy::from_name).ok_or_else(|| {
-            place
-                .wrong(format!("conflict is {}; it is \"property\" or \"object\", or left out", shown(value)))
+            let policies: Vec<_> =
+                ConflictPolicy::ALL.iter().map(|policy| format!("{:?}", policy.name())).collect();
+            let policies = policies.join(", ");
+            place.wrong(format!("conflict is {}; it is one of {policies}, or left out", shown(value)))
         })?,
     };
     Ok(EntityDef {

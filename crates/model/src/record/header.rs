@@ -3,7 +3,7 @@
 use crate::codec::{DecodeError, Reader, put_varint};
 use crate::ids::{Generation, GlobalId, PeerId, Seq, Uid};
 use crate::record::{RecordError, SYNCED};
-use crate::stamp::Stamp;
+use crate::stamp::{Stamp, put_rank, read_rank};
 
 const FOREIGN: u8 = 1;
 const GENERATION: u8 = 2;
@@ -12,7 +12,9 @@ const BASE_BY_ORIGIN: u8 = 8;
 const OVERRIDES: u8 = 16;
 const UNKNOWN: u8 = 32;
 const ABSENT: u8 = 64;
-const RESERVED: u8 = 128;
+const MORE: u8 = 128;
+/// In the second byte of flags.
+const RANKED: u8 = 1;
 
 /// The bytes of a stamp.
 const STAMP_BYTES: usize = 16;
@@ -73,10 +75,12 @@ impl<'a> SyncHeaderBytes<'a> {
     pub fn parse(self) -> Result<SyncHeader, RecordError> {
         let mut reader = Reader::new(self.bytes);
         let flags = reader.u8()?;
-        if flags & RESERVED != 0 {
-            return Err(DecodeError::UnknownVersion { what: "the sync header", version: flags.into() }.into());
-        }
         let has = |flag: u8| flags & flag != 0;
+        let more = if has(MORE) { reader.u8()? } else { 0 };
+        if more & !RANKED != 0 || (has(MORE) && more == 0) {
+            return Err(DecodeError::UnknownVersion { what: "the sync header", version: more.into() }.into());
+        }
+        let ranked = more & RANKED != 0;
         if has(BASE_BY_ORIGIN) && !has(FOREIGN) {
             return Err(invalid("the base stamp is by an origin that is not named"));
         }
@@ -94,20 +98,21 @@ impl<'a> SyncHeaderBytes<'a> {
             Some(gid) if has(BASE_BY_ORIGIN) => gid.origin,
             _ => PeerId(reader.u64()?),
         };
+        let rank = if ranked { read_rank(&mut reader)? } else { 0 };
         let mut header = SyncHeader {
             exists: !has(ABSENT),
             gid,
             generation,
             seq,
-            base: Stamp::new(hlc, peer),
+            base: Stamp { rank, hlc, peer },
             overrides: Vec::new(),
             unknown: Vec::new(),
         };
         if has(OVERRIDES) {
-            header.read_overrides(&mut reader)?;
+            header.read_overrides(&mut reader, ranked)?;
         }
         if has(UNKNOWN) {
-            header.read_unknown(&mut reader)?;
+            header.read_unknown(&mut reader, ranked)?;
         }
         if reader.is_empty() { Ok(header) } else { Err(invalid("bytes follow the header")) }
     }
@@ -155,6 +160,7 @@ impl SyncHeader {
     }
 
     fn write(&self, out: &mut Vec<u8>) {
+        let ranked = self.is_ranked();
         let by_origin = self.gid.is_some_and(|gid| gid.origin == self.base.peer);
         let flag = |on: bool, flag: u8| if on { flag } else { 0 };
         out.push(
@@ -164,8 +170,12 @@ impl SyncHeader {
                 | flag(by_origin, BASE_BY_ORIGIN)
                 | flag(!self.overrides.is_empty(), OVERRIDES)
                 | flag(!self.unknown.is_empty(), UNKNOWN)
-                | flag(!self.exists, ABSENT),
+                | flag(!self.exists, ABSENT)
+                | flag(ranked, MORE),
         );
+        if ranked {
+            out.push(RANKED);
+        }
         if let Some(gid) = self.gid {
             out.extend_from_slice(&gid.origin.0.to_be_bytes());
             put_varint(out, gid.counter);
@@ -180,11 +190,14 @@ impl SyncHeader {
         if !by_origin {
             out.extend_from_slice(&self.base.peer.0.to_le_bytes());
         }
+        if ranked {
+            put_rank(out, self.base.rank);
+        }
         if !self.overrides.is_empty() {
             put_varint(out, self.overrides.len() as u64);
             for &(slot, stamp) in &self.overrides {
                 out.extend_from_slice(&slot.to_le_bytes());
-                put_stamp(out, stamp);
+                put_stamp(out, stamp, ranked);
             }
         }
         if !self.unknown.is_empty() {
@@ -192,7 +205,7 @@ impl SyncHeader {
             for register in &self.unknown {
                 out.extend_from_slice(&register.uid.0.to_le_bytes());
                 out.push(register.ty);
-                put_stamp(out, register.stamp);
+                put_stamp(out, register.stamp, ranked);
                 // One more than the length, so that 0 says null.
                 put_varint(out, register.cell.as_ref().map_or(0, |cell| cell.len() as u64 + 1));
                 out.extend_from_slice(register.cell.as_deref().unwrap_or_default());
@@ -200,7 +213,14 @@ impl SyncHeader {
         }
     }
 
-    fn read_overrides(&mut self, reader: &mut Reader<'_>) -> Result<(), RecordError> {
+    /// Whether a stamp has a rank, and so all are written with theirs.
+    fn is_ranked(&self) -> bool {
+        self.base.rank != 0
+            || self.overrides.iter().any(|(_, stamp)| stamp.rank != 0)
+            || self.unknown.iter().any(|register| register.stamp.rank != 0)
+    }
+
+    fn read_overrides(&mut self, reader: &mut Reader<'_>, ranked: bool) -> Result<(), RecordError> {
         let count = read_count(reader, "overrides", 2 + STAMP_BYTES)?;
         self.overrides.reserve_exact(count);
         for _ in 0..count {
@@ -208,12 +228,12 @@ impl SyncHeader {
             if self.overrides.last().is_some_and(|&(last, _)| last >= slot) {
                 return Err(invalid("overrides do not ascend"));
             }
-            self.overrides.push((slot, read_stamp(reader)?));
+            self.overrides.push((slot, read_stamp(reader, ranked)?));
         }
         Ok(())
     }
 
-    fn read_unknown(&mut self, reader: &mut Reader<'_>) -> Result<(), RecordError> {
+    fn read_unknown(&mut self, reader: &mut Reader<'_>, ranked: bool) -> Result<(), RecordError> {
         let count = read_count(reader, "unknown properties", 8 + 1 + STAMP_BYTES + 1)?;
         for _ in 0..count {
             let uid = Uid(reader.u64()?);
@@ -221,7 +241,7 @@ impl SyncHeader {
                 return Err(invalid("unknown properties do not ascend"));
             }
             let ty = reader.u8()?;
-            let stamp = read_stamp(reader)?;
+            let stamp = read_stamp(reader, ranked)?;
             let cell = match reader.varint()?.checked_sub(1) {
                 Some(len) => {
                     let len = usize::try_from(len).map_err(|_| DecodeError::Truncated)?;
@@ -247,11 +267,15 @@ fn read_count(reader: &mut Reader<'_>, what: &'static str, bytes_each: usize) ->
     }
 }
 
-fn put_stamp(out: &mut Vec<u8>, stamp: Stamp) {
+fn put_stamp(out: &mut Vec<u8>, stamp: Stamp, ranked: bool) {
     out.extend_from_slice(&stamp.hlc.to_le_bytes());
     out.extend_from_slice(&stamp.peer.0.to_le_bytes());
+    if ranked {
+        put_rank(out, stamp.rank);
+    }
 }
 
-fn read_stamp(reader: &mut Reader<'_>) -> Result<Stamp, RecordError> {
-    Ok(Stamp::new(reader.u64()?, PeerId(reader.u64()?)))
+fn read_stamp(reader: &mut Reader<'_>, ranked: bool) -> Result<Stamp, RecordError> {
+    let stamp = Stamp::new(reader.u64()?, PeerId(reader.u64()?));
+    Ok(stamp.ranked(if ranked { read_rank(reader)? } else { 0 }))
 }

@@ -5,7 +5,8 @@ use std::hash::Hash;
 
 use super::{ENTITIES_MAX, EntityDef, NAME_BYTES_MAX, PROPERTIES_MAX, PropertyDef, SchemaError};
 use crate::ids::Uid;
-use crate::types::{EntityFlags, PropertyFlags, PropertyType};
+use crate::ranking::holds_precedence;
+use crate::types::{ConflictPolicy, EntityFlags, PropertyFlags, PropertyType};
 
 /// Checks entities in order of id.
 pub(super) fn entities(entities: &[EntityDef]) -> Result<(), SchemaError> {
@@ -56,6 +57,7 @@ pub(super) fn entities(entities: &[EntityDef]) -> Result<(), SchemaError> {
                 return Err(invalid(format!("{}.{}", entity.name, property.name), what));
             }
         }
+        policy(entity)?;
         if entity.has_shared_ids() && !entity.is_synced() {
             return Err(invalid(
                 place(),
@@ -70,6 +72,38 @@ pub(super) fn entities(entities: &[EntityDef]) -> Result<(), SchemaError> {
         }
     }
     Ok(())
+}
+
+/// Checks that the conflict policy finds what it goes by.
+fn policy(entity: &EntityDef) -> Result<(), SchemaError> {
+    let with = |flag| entity.properties.iter().filter(move |property| property.flags.has(flag));
+    if let Some(second) = with(PropertyFlags::SYNC_CLOCK).nth(1) {
+        let place = format!("{}.{}", entity.name, second.name);
+        return Err(invalid(
+            place,
+            "the entity has two sync clocks; take the flag SYNC_CLOCK (131072) away from one",
+        ));
+    }
+    let mut precedences = with(PropertyFlags::SYNC_PRECEDENCE);
+    let by_precedence = entity.conflict == ConflictPolicy::Precedence;
+    match (precedences.next(), precedences.next()) {
+        (None, _) if by_precedence => Err(invalid(
+            &entity.name,
+            "its conflict policy is precedence, but no property holds one; give a whole number the flag SYNC_PRECEDENCE (262144)",
+        )),
+        (_, Some(second)) => Err(invalid(
+            format!("{}.{}", entity.name, second.name),
+            "the entity has two precedences; take the flag SYNC_PRECEDENCE (262144) away from one",
+        )),
+        (Some(property), None) if !by_precedence => Err(invalid(
+            format!("{}.{}", entity.name, property.name),
+            format!(
+                "it is a precedence, but the conflict policy of the entity is {}; leave the policy out, or take the flag SYNC_PRECEDENCE (262144) away",
+                entity.conflict.name()
+            ),
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn is_unassignable(property: &PropertyDef) -> bool {
@@ -180,6 +214,11 @@ fn flags(property: &PropertyDef) -> Result<(), &'static str> {
     }
     if has(PropertyFlags::SYNC_CLOCK) && (property.ty != PropertyType::Long || property.is_id()) {
         return Err("a sync clock is a property of type Long beside the id; change its type");
+    }
+    if has(PropertyFlags::SYNC_PRECEDENCE) && !holds_precedence(property) {
+        return Err(
+            "a precedence is a property of type Byte, Short, Int or Long beside the id; change its type",
+        );
     }
     if has(PropertyFlags::EXPIRATION_TIME)
         && !matches!(property.ty, PropertyType::Date | PropertyType::DateNano)

@@ -5,9 +5,9 @@ use crate::change::block::{Tables, is_null, read_bitmap, read_count, read_counte
 use crate::change::cell::{read_cell, read_peer};
 use crate::codec::{DecodeError, Reader};
 use crate::ids::{GlobalId, PeerId, Seq, Uid};
-use crate::stamp::Stamp;
+use crate::stamp::{Stamp, read_rank};
 use crate::state::states_writer::{
-    EXISTS, GENERATION, ORIGIN_AS_BEFORE, ORIGIN_MASK, ORIGIN_PEER, ORIGIN_SHARED, OVERRIDES,
+    EXISTS, GENERATION, ORIGIN_AS_BEFORE, ORIGIN_MASK, ORIGIN_PEER, ORIGIN_SHARED, OVERRIDES, RANKED,
 };
 use crate::state::{Register, STATES_MAX, StateEntry};
 
@@ -86,7 +86,7 @@ impl<'a> StatesReader<'a> {
     fn read_entry(&mut self, entry: &mut StateEntry<'a>) -> Result<(), DecodeError> {
         let reader = &mut self.reader;
         let tag = reader.u8()?;
-        if tag & !(EXISTS | OVERRIDES | GENERATION | ORIGIN_MASK) != 0 {
+        if tag & !(EXISTS | OVERRIDES | GENERATION | ORIGIN_MASK | RANKED) != 0 {
             return Err(DecodeError::Invalid { what: "a state's tag has bits that mean nothing" });
         }
         let (entity, properties) = self.tables.read_shape_index(reader)?;
@@ -113,18 +113,19 @@ impl<'a> StatesReader<'a> {
             .registers
             .resize(properties.len(), Register { uid: Uid(0), ty: 0, stamp: Stamp::NEVER, cell: None });
         if properties.is_empty() {
-            return if tag & OVERRIDES == 0 {
+            return if tag & (OVERRIDES | RANKED) == 0 {
                 Ok(())
             } else {
-                Err(DecodeError::Invalid { what: "a state without registers has overrides" })
+                Err(DecodeError::Invalid { what: "a state without registers has overrides or ranks" })
             };
         }
-        let base = read_stamp(reader, self.tables.peers())?;
+        let ranked = tag & RANKED != 0;
+        let base = read_stamp(reader, self.tables.peers(), ranked)?;
         for (register, &(uid, ty)) in state.registers.iter_mut().zip(properties) {
             (register.uid, register.ty, register.stamp) = (uid, ty, base);
         }
         if tag & OVERRIDES != 0 {
-            read_overrides(reader, self.tables.peers(), &mut state.registers)?;
+            read_overrides(reader, self.tables.peers(), ranked, &mut state.registers)?;
         }
         let bitmap = read_bitmap(reader, properties.len())?;
         for (at, register) in state.registers.iter_mut().enumerate() {
@@ -160,6 +161,7 @@ impl<'a> Iterator for StatesReader<'a> {
 fn read_overrides(
     reader: &mut Reader<'_>,
     peers: &[PeerId],
+    ranked: bool,
     registers: &mut [Register<'_>],
 ) -> Result<(), DecodeError> {
     let mut next = 0;
@@ -168,17 +170,17 @@ fn read_overrides(
         if at < next {
             return Err(DecodeError::Invalid { what: "the overrides of a state do not ascend" });
         }
-        registers[at].stamp = read_stamp(reader, peers)?;
+        registers[at].stamp = read_stamp(reader, peers, ranked)?;
         next = at + 1;
     }
     Ok(())
 }
 
-fn read_stamp(reader: &mut Reader<'_>, peers: &[PeerId]) -> Result<Stamp, DecodeError> {
+fn read_stamp(reader: &mut Reader<'_>, peers: &[PeerId], ranked: bool) -> Result<Stamp, DecodeError> {
     let hlc = reader.u64()?;
     let stamp = Stamp::new(hlc, read_peer(reader, peers)?);
     if stamp.is_never() {
         return Err(DecodeError::Invalid { what: "a state has a register that was never written" });
     }
-    Ok(stamp)
+    Ok(stamp.ranked(if ranked { read_rank(reader)? } else { 0 }))
 }

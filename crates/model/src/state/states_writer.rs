@@ -5,7 +5,7 @@ use crate::change::block::{TablesWriter, put_bitmap, put_counter, set_null, vari
 use crate::change::cell::put_cell;
 use crate::codec::put_varint;
 use crate::ids::{GlobalId, PeerId};
-use crate::stamp::Stamp;
+use crate::stamp::{Stamp, put_rank};
 use crate::state::{ObjectState, Register, STATES_MAX, StateEntry};
 
 /// Bit 0 of an entry's tag: the object exists.
@@ -19,6 +19,8 @@ pub(super) const ORIGIN_AS_BEFORE: u8 = 0;
 pub(super) const ORIGIN_SHARED: u8 = 0b0_1000;
 pub(super) const ORIGIN_PEER: u8 = 0b1_0000;
 pub(super) const ORIGIN_MASK: u8 = 0b1_1000;
+/// Bit 5 of an entry's tag: every stamp is followed by its rank.
+pub(super) const RANKED: u8 = 0b10_0000;
 
 /// Collects objects into a block.
 ///
@@ -111,28 +113,38 @@ impl StatesWriter {
         let registers = &state.registers;
         let base = base_stamp(registers);
         let overrides = registers.iter().filter(|register| register.stamp != base).count();
-        self.put_tag(entry, state, overrides > 0);
+        let ranked = registers.iter().any(|register| register.stamp.rank != 0);
+        self.put_tag(entry, state, overrides > 0, ranked);
         if !registers.is_empty() {
-            self.put_stamp(base);
+            self.put_stamp(base, ranked);
             if overrides > 0 {
                 put_varint(&mut self.entries, overrides as u64);
-                self.put_overrides(registers, base);
+                self.put_overrides(registers, base, ranked);
             }
             self.put_cells(registers);
         }
         self.len += 1;
     }
 
-    fn put_tag(&mut self, entry: &StateEntry<'_>, state: &ObjectState<'_>, has_overrides: bool) {
+    fn put_tag(
+        &mut self,
+        entry: &StateEntry<'_>,
+        state: &ObjectState<'_>,
+        has_overrides: bool,
+        ranked: bool,
+    ) {
         let origin = match entry.gid.origin {
             origin if self.last_gid.is_some_and(|last| last.origin == origin) => ORIGIN_AS_BEFORE,
             PeerId::SHARED => ORIGIN_SHARED,
             _ => ORIGIN_PEER,
         };
         let mut tag = origin;
-        for (holds, bit) in
-            [(state.exists, EXISTS), (has_overrides, OVERRIDES), (state.generation != 0, GENERATION)]
-        {
+        for (holds, bit) in [
+            (state.exists, EXISTS),
+            (has_overrides, OVERRIDES),
+            (state.generation != 0, GENERATION),
+            (ranked, RANKED),
+        ] {
             tag |= if holds { bit } else { 0 };
         }
         self.entries.push(tag);
@@ -152,16 +164,19 @@ impl StatesWriter {
         self.last_gid = Some(entry.gid);
     }
 
-    fn put_overrides(&mut self, registers: &[Register<'_>], base: Stamp) {
+    fn put_overrides(&mut self, registers: &[Register<'_>], base: Stamp, ranked: bool) {
         for (at, register) in registers.iter().enumerate().filter(|(_, register)| register.stamp != base) {
             put_varint(&mut self.entries, at as u64);
-            self.put_stamp(register.stamp);
+            self.put_stamp(register.stamp, ranked);
         }
     }
 
-    fn put_stamp(&mut self, stamp: Stamp) {
+    fn put_stamp(&mut self, stamp: Stamp, ranked: bool) {
         self.entries.extend_from_slice(&stamp.hlc.to_le_bytes());
         put_varint(&mut self.entries, self.tables.peer(stamp.peer) as u64);
+        if ranked {
+            put_rank(&mut self.entries, stamp.rank);
+        }
     }
 
     fn put_cells(&mut self, registers: &[Register<'_>]) {

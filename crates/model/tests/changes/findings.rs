@@ -4,12 +4,13 @@ use std::borrow::Cow;
 
 use reconvene_model::change::{Cell, Op, OpKind, OpsReader, OpsWriter, TxHead};
 use reconvene_model::merge::{Merged, merge_op, merge_states};
+use reconvene_model::ranking::Ranking;
 use reconvene_model::state::{ObjectState, StateEntry, StatesReader, StatesWriter};
-use reconvene_model::{GlobalId, PeerId, Seq, Stamp, TxHash, Uid};
+use reconvene_model::{GlobalId, PeerId, PropertyType, Seq, Stamp, TxHash, Uid};
 
 use OpKind::{Insert, Remove, Update};
 
-use crate::histories::{A, B, C, TASK, int, merge_all, merge_in_every_order, op, value};
+use crate::histories::{A, B, C, Stamped, TASK, int, merge_all, merge_in_every_order, op, value};
 
 /// Merging an older state changes nothing that newer writes set, so a refusal has to be undone elsewhere.
 #[test]
@@ -231,4 +232,64 @@ fn section2_one_op_per_register() {
     let mut writer = OpsWriter::new(PeerId(5));
     writer.push(&first);
     assert!(OpsReader::check(PeerId(5), &writer.finish()).is_err());
+}
+
+/// What a policy makes of an op: the same op at a stamp with its rank.
+fn ranked((op, stamp): &Stamped, ranking: Ranking, seq: Option<u64>) -> Stamped {
+    (op.clone(), ranking.stamp(*stamp, &op.cells, seq.map(Seq)))
+}
+
+/// Under `arrival` the place in the history decides, in whatever order and by whatever path the writes come.
+#[test]
+fn f10_arrival_is_decided_by_the_place_and_not_by_the_path() {
+    let (others, own) = (op(Update, 0, 9, B, &[(1, Some(49))]), op(Update, 0, 5, C, &[(1, Some(50))]));
+    let insert = ranked(&op(Insert, 0, 1, A, &[(1, Some(0))]), Ranking::Arrival, Some(1));
+    // The verdict on the own write comes before the push of the other one: it gives no place.
+    let undecided = ranked(&own, Ranking::Arrival, None);
+    let other = ranked(&others, Ranking::Arrival, Some(49));
+    assert_eq!(value(&merge_in_every_order(&[insert.clone(), undecided, other.clone()]), 1), Some(50));
+    let decided = ranked(&own, Ranking::Arrival, Some(50));
+    assert_eq!(value(&merge_in_every_order(&[insert, decided, other]), 1), Some(50));
+}
+
+/// Among themselves undecided writes go by their stamps.
+#[test]
+fn f10_undecided_writes_are_above_all_places_and_ordered_by_stamp() {
+    let early = ranked(&op(Insert, 0, 4, C, &[(1, Some(4))]), Ranking::Arrival, None);
+    let late = ranked(&op(Update, 0, 5, C, &[(1, Some(5))]), Ranking::Arrival, None);
+    let decided = ranked(&op(Update, 0, 900, A, &[(1, Some(900))]), Ranking::Arrival, Some(u64::MAX - 1));
+    assert_eq!(value(&merge_in_every_order(&[early, late, decided]), 1), Some(5));
+}
+
+/// The precedence that a write brings decides before its time; of equal precedences the later write wins.
+#[test]
+fn f22_precedence_decides_before_time() {
+    let by = Ranking::Precedence { uid: Uid(9), ty: PropertyType::Int, unsigned: false };
+    let manager = ranked(&op(Update, 0, 2, A, &[(1, Some(2)), (9, Some(10))]), by, None);
+    let clerk = ranked(&op(Update, 0, 3, B, &[(1, Some(3)), (9, Some(5))]), by, None);
+    let later = ranked(&op(Update, 0, 4, C, &[(1, Some(4)), (9, Some(10))]), by, None);
+    let insert = ranked(&op(Insert, 0, 1, A, &[(1, Some(1)), (9, None)]), by, None);
+    assert_eq!(value(&merge_in_every_order(&[insert.clone(), manager.clone(), clerk.clone()]), 1), Some(2));
+    assert_eq!(value(&merge_in_every_order(&[insert, manager, clerk, later]), 1), Some(4));
+}
+
+/// A remove beats every precedence, and what is created anew may have a lower one.
+#[test]
+fn f22_a_remove_beats_any_precedence() {
+    let by = Ranking::Precedence { uid: Uid(9), ty: PropertyType::Int, unsigned: false };
+    let high = ranked(&op(Insert, 0, 1, A, &[(9, Some(i32::MAX))]), by, None);
+    let remove = ranked(&op(Remove, 0, 2, B, &[]), by, None);
+    let again = ranked(&op(Insert, 1, 3, B, &[(9, Some(1))]), by, None);
+    assert_eq!(value(&merge_in_every_order(&[high, remove, again]), 9), Some(1));
+}
+
+/// A property that only one schema knows keeps the rank at which it was written.
+#[test]
+fn f22_each_register_keeps_its_own_rank() {
+    let by = Ranking::Precedence { uid: Uid(9), ty: PropertyType::Int, unsigned: false };
+    let knows_more = ranked(&op(Insert, 0, 5, A, &[(1, Some(1)), (2, Some(1)), (9, Some(10))]), by, None);
+    let knows_less = ranked(&op(Update, 0, 4, B, &[(1, Some(2)), (9, Some(20))]), by, None);
+    let between = ranked(&op(Update, 0, 3, C, &[(1, Some(3)), (2, Some(3)), (9, Some(15))]), by, None);
+    let end = merge_in_every_order(&[knows_more, knows_less, between]);
+    assert_eq!([1, 2, 9].map(|uid| value(&end, uid)), [Some(2), Some(3), Some(20)]);
 }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use reconvene_model::change::{Cell, Op, OpKind, OpsReader, TxHead, decode_tx, encode_tx};
 use reconvene_model::merge::{Merged, merge_op};
+use reconvene_model::ranking::Ranking;
 use reconvene_model::state::{ObjectState, StateEntry, StatesReader};
 use reconvene_model::{GlobalId, PeerId, PropertyType, Seq, TxHash, Uid};
 
@@ -33,6 +34,9 @@ const VOLUME: Uid = Uid(0xfb);
 const NOON_MS: u64 = 1_767_268_800_000;
 
 const FILES: [&str; 3] = ["a-1.tx", "b-1.tx", "a-2.tx"];
+
+/// What the transactions lead to, under policies that rank nothing, and were all entities under `arrival`.
+const STATES: [(&str, Ranking); 2] = [("all.states", Ranking::Time), ("by-arrival.states", Ranking::Arrival)];
 
 #[test]
 fn transactions_are_written_byte_for_byte() {
@@ -60,20 +64,24 @@ fn the_second_transaction_of_a_names_the_first() {
 
 #[test]
 fn states_are_written_byte_for_byte() {
-    check_file("all.states", &states_block(&merged_files()));
+    for (name, ranking) in STATES {
+        check_file(name, &states_block(&merged_files(ranking)));
+    }
 }
 
 #[test]
 fn states_are_read() {
-    let bytes = read_file("all.states");
-    let read: Vec<_> = StatesReader::new(&bytes).unwrap().map(Result::unwrap).collect();
-    assert_eq!(read, merged_files());
+    for (name, ranking) in STATES {
+        let bytes = read_file(name);
+        let read: Vec<_> = StatesReader::new(&bytes).unwrap().map(Result::unwrap).collect();
+        assert_eq!(read, merged_files(ranking), "{name}");
+    }
 }
 
 /// The README names these values, so that whoever implements the merge elsewhere can compare.
 #[test]
 fn the_story_ends_as_told() {
-    let entries = merged_files();
+    let entries = merged_files(Ranking::Time);
     let show = |entry: &StateEntry<'_>| {
         let state = &entry.state;
         format!("{} {} {} {} {}", entry.seq, entry.entity.0, entry.gid, state.generation, state.exists)
@@ -165,7 +173,7 @@ fn null(uid: Uid, ty: PropertyType) -> Cell<'static> {
 }
 
 /// All objects after the files' transactions became Seq 1, 2 and 3: by Seq, then entity, then global id.
-fn merged_files() -> Vec<StateEntry<'static>> {
+fn merged_files(ranking: Ranking) -> Vec<StateEntry<'static>> {
     let mut objects: BTreeMap<(Uid, GlobalId), (Seq, ObjectState<'static>)> = BTreeMap::new();
     for (seq, name) in (1..).map(Seq).zip(FILES) {
         let bytes = read_file(name);
@@ -173,7 +181,7 @@ fn merged_files() -> Vec<StateEntry<'static>> {
         for op in OpsReader::new(head.origin, block).expect("golden ops are readable") {
             let op = op.expect("a golden op is readable").into_owned();
             let object = objects.entry((op.entity, op.gid)).or_default();
-            let merged = merge_op(&mut object.1, &op, head.stamp());
+            let merged = merge_op(&mut object.1, &op, ranking.stamp(head.stamp(), &op.cells, Some(seq)));
             assert_eq!(merged, Merged::Changed, "every op of the story changes something");
             object.0 = seq;
         }

@@ -143,26 +143,32 @@ pub(crate) fn any_steps() -> impl Strategy<Value = Vec<Step>> {
 pub(crate) fn any_wild_ops() -> impl Strategy<Value = Vec<Stamped>> {
     let kind = prop_oneof![Just(OpKind::Insert), Just(OpKind::Update), Just(OpKind::Remove)];
     let generation = prop_oneof![8 => 0..4u64, 1 => Just(GENERATION_MAX)];
-    let op = (kind, generation, 1..5u64, 0..3usize, any_cells()).prop_map(
-        |(kind, generation, hlc, peer, cells)| {
+    let op = (kind, generation, 1..5u64, 0..3usize, any_cells(), any_rank()).prop_map(
+        |(kind, generation, hlc, peer, cells, rank)| {
             let mut op = Op::new(TASK, GlobalId::new(PeerId::SHARED, 1), generation, kind);
             if kind != OpKind::Remove {
                 op.cells = cells;
             }
-            (op, Stamp::new(hlc, PEERS[peer]))
+            (op, Stamp::new(hlc, PEERS[peer]).ranked(rank))
         },
     );
     vec(op, 0..12)
 }
 
+/// Mostly none, as under most policies.
+fn any_rank() -> impl Strategy<Value = u64> + Clone {
+    prop_oneof![4 => Just(0), 2 => 1..3u64, 1 => Just((1 << 63) | 5), 1 => Just(u64::MAX)]
+}
+
 /// States that no history needs to have led to.
 pub(crate) fn any_wild_state() -> impl Strategy<Value = ObjectState<'static>> {
-    (0..3u64, any::<bool>(), vec((any_cells(), 1..4u64, 0..3usize), 0..3)).prop_map(
+    (0..3u64, any::<bool>(), vec((any_cells(), 1..4u64, 0..3usize, any_rank()), 0..3)).prop_map(
         |(generation, exists, writes)| {
             let mut registers: BTreeMap<Uid, Register<'static>> = BTreeMap::new();
-            for (cells, hlc, peer) in writes {
+            for (cells, hlc, peer, rank) in writes {
                 for cell in &cells {
-                    registers.insert(cell.uid, Register::written(cell, Stamp::new(hlc, PEERS[peer])));
+                    let stamp = Stamp::new(hlc, PEERS[peer]).ranked(rank);
+                    registers.insert(cell.uid, Register::written(cell, stamp));
                 }
             }
             ObjectState { generation, exists, registers: registers.into_values().collect() }
@@ -251,7 +257,8 @@ pub(crate) fn any_ops() -> impl Strategy<Value = Vec<Op<'static>>> {
 
 /// Well-formed entries of every type and origin, with Seqs in any order.
 pub(crate) fn any_entries() -> impl Strategy<Value = Vec<StateEntry<'static>>> {
-    let stamp = (1..4u64, 0..3usize).prop_map(|(hlc, peer)| Stamp::new(hlc, PEERS[peer]));
+    let stamp = (1..4u64, 0..3usize, any_rank());
+    let stamp = stamp.prop_map(|(hlc, peer, rank)| Stamp::new(hlc, PEERS[peer]).ranked(rank));
     let registers = any_unlike_cells().prop_flat_map(move |cells| {
         let stamps = vec(stamp.clone(), cells.len());
         stamps.prop_map(move |stamps| {

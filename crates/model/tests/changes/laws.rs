@@ -3,7 +3,9 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use reconvene_model::merge::{Merged, merge_op, merge_states};
+use reconvene_model::ranking::Ranking;
 use reconvene_model::state::ObjectState;
+use reconvene_model::{PropertyType, Seq, Uid};
 
 use crate::histories::{Stamped, any_steps, any_wild_ops, any_wild_state, expected_state, merge_all, play};
 
@@ -14,6 +16,27 @@ proptest! {
     fn peers_that_saw_the_same_ops_agree(steps in any_steps(), deliveries in vec(any::<prop::sample::Index>(), 0..60)) {
         for ops in play(&steps) {
             check_any_order(&ops, &deliveries)?;
+        }
+    }
+
+    #[test]
+    fn so_do_they_under_policies_that_rank(
+        steps in any_steps(),
+        deliveries in vec(any::<prop::sample::Index>(), 0..60),
+        pieces in vec(0..4usize, 40),
+        arrivals in vec(1..200u64, 40),
+    ) {
+        let precedence = Ranking::Precedence { uid: Uid(1), ty: PropertyType::Int, unsigned: false };
+        for ops in play(&steps) {
+            for ranking in [precedence, Ranking::Arrival] {
+                let ranked: Vec<Stamped> = ops
+                    .iter()
+                    .zip(arrivals.iter().cycle())
+                    .map(|((op, stamp), &seq)| (op.clone(), ranking.stamp(*stamp, &op.cells, Some(Seq(seq)))))
+                    .collect();
+                check_any_order(&ranked, &deliveries)?;
+                check_pieces(&ranked, &pieces)?;
+            }
         }
     }
 

@@ -218,7 +218,8 @@ fn states_that_say_nothing() {
     one().raw(&[0b0000_1101, 0, 5, 2, 0]).are_bad_states("generation 0");
     one().raw(&[0b0000_1100, 0, 5, 2]).varint(u64::MAX).are_good_states(1);
     one().raw(&[0b0000_1101, 0, 5, 2]).varint(u64::MAX).are_bad_states("leaves no room");
-    for bit in 5..8 {
+    one().raw(&[0b0010_1001, 0, 5, 2]).are_bad_states("without registers has overrides or ranks");
+    for bit in 6..8 {
         one().raw(&[1 << bit, 0, 5, 2]).are_bad_states("bits that mean nothing");
     }
 }
@@ -237,6 +238,9 @@ fn states_with_stamps_out_of_place() {
     one(0b1011).raw(&[1, 0]).u64(0).raw(&[0]).raw(&nulls).are_bad_states("never written");
     let base_never = Bytes::tables(&[(1, BOOL)], &[]).raw(&[1, 0b1001, 0, 5, 2]).u64(0).raw(&[0, 1]);
     base_never.are_bad_states("never written");
+    let ranked_never = Bytes::tables(&[(1, BOOL)], &[]).raw(&[1, 0b10_1001, 0, 5, 2]).u64(0).raw(&[0, 9, 1]);
+    ranked_never.are_bad_states("never written");
+    Bytes::tables(&[(1, BOOL)], &[9]).raw(&[1, 0b10_1001, 0, 5, 2]).u64(7).raw(&[1, 9, 1]).are_good_states(1);
 }
 
 #[test]

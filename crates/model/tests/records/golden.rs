@@ -104,6 +104,20 @@ fn story() -> Vec<(&'static str, Option<SyncHeader>, Option<Properties>)> {
     let weed = SyncHeader { generation: 1, ..SyncHeader::default() };
     let on_server = SyncHeader { seq: Some(Seq(3)), ..dig_header.clone() };
     let again = SyncHeader { exists: true, generation: 1, base: at(60_000, 0, ADA), ..SyncHeader::default() };
+    // Ranks as policies give them: precedences 10 and 0, and the place 300.
+    let ranked = SyncHeader {
+        exists: true,
+        base: at(5_000, 2, BEN).ranked((1 << 63) + 10),
+        overrides: vec![(2, Stamp::NEVER), (4, at(60_000, 0, ADA).ranked(1 << 63))],
+        ..SyncHeader::default()
+    };
+    let ranked_task = || task("Pay", None, 9, Some(["spring", "peas"]), Some(86_400_000));
+    let arrived = SyncHeader {
+        exists: true,
+        gid: Some(GlobalId::new(ADA, 4)),
+        base: at(60_000, 0, ADA).ranked(300),
+        ..SyncHeader::default()
+    };
     vec![
         ("draft.record", None, Some(vec![(2, PropertyType::String, text("Buy seeds"))])),
         ("sow.record", Some(sow_header), Some(sow)),
@@ -111,6 +125,8 @@ fn story() -> Vec<(&'static str, Option<SyncHeader>, Option<Properties>)> {
         ("dig-on-server.record", Some(on_server), Some(dig())),
         ("weed.record", Some(weed), None),
         ("setting.record", Some(again), Some(vec![(2, PropertyType::Int, Value::Int(7))])),
+        ("by-precedence.record", Some(ranked), Some(ranked_task())),
+        ("by-arrival.record", Some(arrived), Some(vec![(2, PropertyType::Int, Value::Int(7))])),
         ("kinds.record", None, Some(kinds())),
     ]
 }

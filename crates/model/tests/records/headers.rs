@@ -14,6 +14,18 @@ fn stamp() -> impl Strategy<Value = Stamp> {
     prop_oneof![1 => Just(Stamp::NEVER), 5 => (any::<u64>(), peer()).prop_map(|(hlc, peer)| Stamp::new(hlc, peer))]
 }
 
+/// Half of all headers belong to an entity whose policy ranks nothing above time.
+fn ranked(header: SyncHeader, ranks: Option<Vec<u64>>) -> SyncHeader {
+    let Some(ranks) = ranks else { return header };
+    let mut header = header;
+    let overrides = header.overrides.iter_mut().map(|(_, stamp)| stamp);
+    let unknown = header.unknown.iter_mut().map(|register| &mut register.stamp);
+    for (stamp, rank) in std::iter::once(&mut header.base).chain(overrides).chain(unknown).zip(ranks) {
+        *stamp = stamp.ranked(rank);
+    }
+    header
+}
+
 fn number() -> impl Strategy<Value = u64> {
     prop_oneof![Just(0), 1_u64..300, any::<u64>()]
 }
@@ -24,8 +36,8 @@ pub(crate) fn header() -> impl Strategy<Value = SyncHeader> {
     let cell = prop::option::of(prop::collection::vec(any::<u8>(), 0..20));
     let unknown = prop::collection::btree_map(any::<u64>(), (any::<u8>(), stamp(), cell), 0..6);
     let overrides = prop::collection::btree_map(0_u16..2_000, stamp(), 0..12);
-    (any::<bool>(), gid, number(), prop::option::of(number()), stamp(), overrides, unknown).prop_map(
-        |(exists, gid, generation, seq, base, overrides, unknown)| SyncHeader {
+    let header = (any::<bool>(), gid, number(), prop::option::of(number()), stamp(), overrides, unknown)
+        .prop_map(|(exists, gid, generation, seq, base, overrides, unknown)| SyncHeader {
             exists,
             gid,
             generation,
@@ -36,8 +48,9 @@ pub(crate) fn header() -> impl Strategy<Value = SyncHeader> {
                 .into_iter()
                 .map(|(uid, (ty, stamp, cell))| UnknownRegister { uid: Uid(uid), ty, stamp, cell })
                 .collect(),
-        },
-    )
+        });
+    let ranks = prop::option::of(prop::collection::vec(number(), 20));
+    (header, ranks).prop_map(|(header, ranks)| ranked(header, ranks))
 }
 
 fn record(header: &SyncHeader) -> Vec<u8> {
@@ -106,10 +119,22 @@ fn records_of_newer_releases_say_so() {
         assert_eq!(error, RecordError::Newer { flags: 1 | flag });
         assert!(error.to_string().contains("newer release"), "{error}");
     }
-    let mut newer = bytes;
-    newer[2] |= 128;
-    let error = Record::parse(&newer).unwrap().header.unwrap().parse().unwrap_err();
-    assert!(error.to_string().contains("newer than this release knows"), "{error}");
+    for more in (0..=255).filter(|&more| more != 1) {
+        let mut newer = bytes.clone();
+        newer[1] += 1;
+        newer[2] |= 128;
+        newer.insert(3, more);
+        let error = Record::parse(&newer).unwrap().header.unwrap().parse().unwrap_err();
+        assert!(error.to_string().contains("newer than this release knows"), "{error}");
+    }
+}
+
+#[test]
+fn a_rank_costs_a_byte_for_the_flag_and_mostly_one_for_itself() {
+    let plain = SyncHeader { exists: true, base: Stamp::new(5, PeerId(6)), ..SyncHeader::default() };
+    let length = |rank| record(&SyncHeader { base: plain.base.ranked(rank), ..plain.clone() }).len();
+    assert_eq!(length(0), record(&plain).len());
+    assert_eq!([1, 60, (1 << 63) | 60].map(length), [length(0) + 2; 3]);
 }
 
 /// A header's bytes behind its flags; the base stamp is 16 zeros.

@@ -163,12 +163,12 @@ impl Applier {
                 self.login(tx, *epoch, *view, *decided, *decided_seq)
             }
             Delivery::Push { seq, origin, hlc, ops } => {
-                self.push(tx, *origin, *hlc, ops)?;
+                self.push(tx, *seq, *origin, *hlc, ops)?;
                 self.advance(tx, *seq)
             }
             Delivery::Own { seq, number } => {
                 self.flush(tx)?;
-                self.own(tx, *number)?;
+                self.own(tx, *seq, *number)?;
                 self.advance(tx, *seq)
             }
             Delivery::States { block, upto } => {
@@ -263,7 +263,14 @@ impl Applier {
         overlay::recompute(tx, &std::mem::take(&mut self.dirty))
     }
 
-    fn push(&mut self, tx: &mut WriteTxn<'_>, origin: PeerId, hlc: u64, block: &[u8]) -> Result<()> {
+    fn push(
+        &mut self,
+        tx: &mut WriteTxn<'_>,
+        seq: Seq,
+        origin: PeerId,
+        hlc: u64,
+        block: &[u8],
+    ) -> Result<()> {
         let stamp = Stamp::new(hlc, origin);
         self.hlc = self.hlc.max(hlc);
         let mut ops = OpsReader::new(origin, block).map_err(StoreError::bad_delivery)?;
@@ -273,6 +280,7 @@ impl Applier {
                 self.applied.skipped += 1;
                 continue;
             };
+            let stamp = tx.sync_entity(&entity)?.stamp(stamp, &op, Some(seq));
             self.push_op(tx, &entity, &op, stamp)?;
             if planted(Planted::HalfTransaction) {
                 break;
@@ -355,8 +363,9 @@ impl Applier {
 
     /// Lets a transaction of this store, at its place among all others, become confirmed.
     ///
-    /// What readers see stays as it is: the same ops merge, only one step earlier.
-    fn own(&mut self, tx: &mut WriteTxn<'_>, number: TxNumber) -> Result<()> {
+    /// What readers see stays as it is: the same ops merge, only one step earlier. But where the place ranks a write, it is now
+    /// known, and writes that are undecided still may rank above it.
+    fn own(&mut self, tx: &mut WriteTxn<'_>, seq: Seq, number: TxNumber) -> Result<()> {
         let Some(bytes) = outbox::get(tx, number)? else {
             return Err(StoreError::NotOurs { number });
         };
@@ -375,17 +384,20 @@ impl Applier {
             let place = (entity.def.id, id);
             places.push(place);
             self.applied.objects += 1;
+            let columns = tx.sync_entity(&entity)?;
+            if columns.is_by_arrival() {
+                self.dirty.insert(place);
+            }
             let others = tx.sync_writer()?.pending.numbers(place.0, place.1).any(|other| other != number);
-            if !others {
+            if !others && !columns.is_by_arrival() {
                 continue;
             }
-            let columns = tx.sync_entity(&entity)?;
             let record = overlay::confirmed_record(tx, &entity, id, true)?;
             let mut state = match &record {
                 Some(record) => convert::state_of_record(tx, columns, record)?.0,
                 None => ObjectState::default(),
             };
-            merge_op(&mut state, &op, stamp);
+            merge_op(&mut state, &op, columns.stamp(stamp, &op, Some(seq)));
             overlay::put_confirmed(tx, &entity, id, op.gid, &state)?;
         }
         self.forget(tx, number, &places)?;
@@ -393,12 +405,12 @@ impl Applier {
             places.clear();
         }
         for place in places {
-            if !tx.sync_writer()?.pending.contains(place.0, place.1) {
+            if !self.dirty.contains(&place) && !tx.sync_writer()?.pending.contains(place.0, place.1) {
                 overlay::delete_confirmed(tx, place)?;
             }
         }
         self.applied.settled += 1;
-        Ok(())
+        self.flush(tx)
     }
 
     fn verdict(&mut self, tx: &mut WriteTxn<'_>, number: TxNumber, verdict: &Verdict) -> Result<()> {

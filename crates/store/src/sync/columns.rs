@@ -1,7 +1,9 @@
 //! The properties of a synced entity as sync sees them: by uid, with their slots.
 
-use reconvene_model::change::TableCell;
-use reconvene_model::{EntityId, PropertyType, Uid};
+use reconvene_model::change::{Op, TableCell};
+use reconvene_model::ranking::{self, Ranking};
+use reconvene_model::record::{RecordError, Table};
+use reconvene_model::{EntityId, PropertyType, Seq, Stamp, Uid};
 
 use crate::catalog::{Catalog, EntityRuntime};
 
@@ -28,6 +30,10 @@ pub(crate) struct SyncEntity {
     pub(crate) shape: Vec<(Uid, u8)>,
     /// The number of slots of a record.
     pub(crate) slots: usize,
+    /// What the conflict policy puts above time.
+    ranking: Ranking,
+    /// The slot that shows the clock of the last write.
+    pub(crate) clock: Option<u16>,
 }
 
 impl SyncEntity {
@@ -52,9 +58,36 @@ impl SyncEntity {
             cells: by_slot.iter().map(|column| TableCell::new(column.slot, column.ty)).collect(),
             shape: by_slot.iter().map(|column| (column.uid, column.ty as u8)).collect(),
             slots: entity.layout.slots(),
+            ranking: Ranking::of(&entity.def),
+            clock: entity.clock,
             columns,
             by_slot,
         }
+    }
+
+    /// The stamp at which an op merges; `seq` is its place in the history, if it has one.
+    pub(crate) fn stamp(&self, stamp: Stamp, op: &Op<'_>, seq: Option<Seq>) -> Stamp {
+        self.ranking.stamp(stamp, &op.cells, seq)
+    }
+
+    /// The stamp at which a local write of this whole table merges.
+    pub(crate) fn stamp_of_table(&self, stamp: Stamp, table: &Table<'_>) -> Result<Stamp, RecordError> {
+        let Ranking::Precedence { uid, ty, unsigned } = self.ranking else {
+            return Ok(self.ranking.stamp(stamp, &[], None));
+        };
+        let slot = self.column(uid).map(|column| column.slot as usize);
+        let cell = slot.map(|slot| table.stored(slot, ty)).transpose()?.flatten();
+        Ok(stamp.ranked(ranking::precedence_rank(cell.as_deref(), unsigned)))
+    }
+
+    /// Whether all writes of one transaction have the same stamp.
+    pub(crate) fn has_plain_stamps(&self) -> bool {
+        self.ranking == Ranking::Time
+    }
+
+    /// Whether the place of a write in the history ranks it.
+    pub(crate) fn is_by_arrival(&self) -> bool {
+        self.ranking == Ranking::Arrival
     }
 
     /// The column of this uid.

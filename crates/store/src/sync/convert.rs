@@ -117,6 +117,9 @@ pub(crate) fn record_of_state(
                 let slot = column.slot as usize;
                 stamps[slot] = register.stamp;
                 match &register.cell {
+                    _ if columns.clock == Some(column.slot) => {
+                        table.set_stored(slot, &register.stamp.hlc.to_le_bytes());
+                    }
                     None => table.set_null(slot),
                     Some(cell) if column.ty == PropertyType::Relation => {
                         table.set_stored(slot, &local_link(tx, column, cell)?.to_le_bytes());

@@ -9,7 +9,7 @@ use crate::sync::convert::{self, CatalogLookup};
 use crate::sync::global_ids;
 
 /// The BLAKE3 hash over all existing objects of all synced entities, entities in order of uid, objects in order of global
-/// id: global id, generation, and for each property that was ever written its uid, type, stamp and value.
+/// id: global id, generation, and for each property that was ever written its uid, type, stamp with its rank if that is not 0, and value.
 pub(crate) fn content_hash<R: Reader>(
     tx: &impl CatalogLookup,
     reader: &R,
@@ -38,6 +38,9 @@ pub(crate) fn content_hash<R: Reader>(
             for register in &state.registers {
                 hasher.number(register.uid.0);
                 hasher.bytes(&[register.ty]);
+                if register.stamp.rank != 0 {
+                    hasher.number(register.stamp.rank);
+                }
                 hasher.number(register.stamp.hlc);
                 hasher.number(register.stamp.peer.0);
                 match &register.cell {

@@ -46,7 +46,7 @@ impl Inserts {
             && self.knows_shape(entity, columns, &op.cells)
     }
 
-    /// Writes the object of an op that [`Inserts::takes`], and on a server its position.
+    /// Writes the object of an op that [`Inserts::takes`], merged at `stamp`, and on a server its position.
     pub(crate) fn put(
         &mut self,
         tx: &mut WriteTxn<'_>,
@@ -85,6 +85,7 @@ impl Inserts {
         for (cell, column) in op.cells.iter().zip(&self.columns) {
             let slot = column.slot as usize;
             match &cell.bytes {
+                _ if entity.clock == Some(column.slot) => table.set_stored(slot, &stamp.hlc.to_le_bytes()),
                 None => {}
                 Some(bytes) if column.ty == PropertyType::Relation => {
                     table.set_stored(slot, &convert::local_link(tx, column, bytes)?.to_le_bytes());

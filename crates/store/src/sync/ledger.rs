@@ -129,7 +129,8 @@ pub(crate) fn decide(tx: &mut WriteTxn<'_>, incoming: Incoming<'_>) -> Result<De
     let now_ms = tx.inner().now_ms();
     let max_ms = u64::try_from(DRIFT_MAX.as_millis()).expect("the drift is a minute");
     let stamp = Stamp::new(head.hlc, peer);
-    let mut plan = Plan::new(peer, stamp, block);
+    let seq = Seq(meta::head(tx)?.0 + 1);
+    let mut plan = Plan::new(peer, stamp, seq, block);
     let judged = match stamp.millis().checked_sub(now_ms) {
         Some(ahead_ms) if ahead_ms > max_ms => {
             Err(Fault::Refused(None, RefusalReason::ClockAhead { ahead_ms, max_ms }))
@@ -141,7 +142,6 @@ pub(crate) fn decide(tx: &mut WriteTxn<'_>, incoming: Incoming<'_>) -> Result<De
             (Verdict::Superseded { lost: std::mem::take(&mut plan.lost) }, None)
         }
         Ok(()) => {
-            let seq = Seq(meta::head(tx)?.0 + 1);
             let ops: Arc<[u8]> = if plan.lost.is_empty() || planted(Planted::LostOpsPushed) {
                 block.into()
             } else {
@@ -149,7 +149,7 @@ pub(crate) fn decide(tx: &mut WriteTxn<'_>, incoming: Incoming<'_>) -> Result<De
             };
             let lost = std::mem::take(&mut plan.lost);
             let lost = if planted(Planted::LostOpsUntold) { Vec::new() } else { lost };
-            plan.write(tx, seq)?;
+            plan.write(tx)?;
             meta::put_head(tx, seq)?;
             let push = PushedTx { seq, origin: peer, number: head.number, hlc: head.hlc, ops };
             (Verdict::Accepted { seq, lost }, Some(push))

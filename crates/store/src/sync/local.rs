@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use reconvene_model::change::{OpCells, OpKind, OpsWriter, TxHead, encode_tx_of};
 use reconvene_model::planted::{Planted, planted};
-use reconvene_model::record::{Record, SyncHeader, Table};
+use reconvene_model::record::{Record, SyncHeader, Table, TableWriter};
 use reconvene_model::{Generation, GlobalId, ObjectId, PropertyType, Stamp, TxHash, Uid};
 
 use crate::catalog::EntityRuntime;
 use crate::error::{Result, StoreError};
 use crate::keys;
+use crate::objects::copy_slot;
 use crate::sync::columns::{Column, SyncEntity};
 use crate::sync::global_ids::{self, Lookup};
 use crate::sync::touches::{Touch, TouchWritten, Touches};
@@ -36,10 +37,14 @@ pub(crate) fn put(
 ) -> Result<()> {
     let stamp = stamp(tx)?;
     let columns = tx.sync_entity(entity)?;
-    if tx.is_fresh(entity, id) && !tx.sync.touches.contains(entity.def.id, id) {
+    let with_clock = columns.clock.map(|clock| clocked(entity, clock, new_table, stamp)).transpose()?;
+    let new_table = with_clock.as_deref().unwrap_or(new_table);
+    let is_fresh = columns.has_plain_stamps() && tx.is_fresh(entity, id);
+    if is_fresh && !tx.sync.touches.contains(entity.def.id, id) {
         return put_fresh(tx, entity, columns, id, new_table, stamp);
     }
     let table = Table::parse(new_table).map_err(StoreError::bad_record)?;
+    let stamp = columns.stamp_of_table(stamp, &table).map_err(StoreError::bad_record)?;
     let header = match (old, written) {
         (Some(old), Written::Slots(slots)) => restamped(old, columns, slots, stamp)?,
         (None, Written::Insert) => {
@@ -72,6 +77,19 @@ pub(crate) fn put(
     let gid = own_gid(tx, entity, id, header.gid);
     let object = Noted { entity, columns, id, gid, generation: header.generation };
     note_put(tx, &object, &table, written)
+}
+
+/// The table with the clock of its write in the slot that shows it, whatever the application put there.
+fn clocked(entity: &EntityRuntime, clock: u16, table: &[u8], stamp: Stamp) -> Result<Vec<u8>> {
+    let table = Table::parse(table).map_err(StoreError::bad_record)?;
+    let mut writer = TableWriter::new(&entity.layout);
+    for &slot in entity.stored_slots.iter().filter(|&&slot| slot != clock) {
+        copy_slot(entity, &table, slot, &mut writer)?;
+    }
+    writer.set_stored(clock as usize, &stamp.hlc.to_le_bytes());
+    let mut bytes = Vec::new();
+    writer.finish(&mut bytes);
+    Ok(bytes)
 }
 
 /// Writes a new object under an id that was just handed out: nobody ever knew anything of it, so nothing is looked up.

@@ -145,7 +145,8 @@ pub(crate) fn recompute(tx: &mut WriteTxn<'_>, dirty: &BTreeSet<Place>) -> Resul
             let Some(entity) = tx.inner().catalog.by_uid(op.entity) else { continue };
             let Some(id) = global_ids::local(tx, entity, op.gid)? else { continue };
             if let Some(state) = states.get_mut(&(entity.def.id, id)) {
-                merge_op(state, &op, stamp);
+                let columns = tx.inner().sync.entity(entity.def.id)?;
+                merge_op(state, &op, columns.stamp(stamp, &op, None));
             }
         }
     }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use reconvene_store::{StoreError, ToOne};
 
 use crate::compare;
-use crate::world::{Device, Shop, Town, World};
+use crate::world::{Device, Order, Report, Shop, Sighting, Town, World};
 
 const DEVICES: u8 = 3;
 
@@ -33,6 +33,15 @@ enum Write {
     People { town: u8, people: u32 },
     RemoveShop(u8),
     RemoveTown(u8),
+    InsertOrder { stage: i32 },
+    Stage { order: u8, stage: i32 },
+    Note { order: u8, note: u8 },
+    RemoveOrder(u8),
+    Sight { place: u64, by: u32 },
+    ForgetSighting { place: u64 },
+    InsertReport,
+    Correct { report: u8, text: u8 },
+    RemoveReport(u8),
 }
 
 fn write() -> impl Strategy<Value = Write> {
@@ -48,6 +57,15 @@ fn write() -> impl Strategy<Value = Write> {
         2 => (any::<u8>(), any::<u32>()).prop_map(|(town, people)| Write::People { town, people }),
         2 => any::<u8>().prop_map(Write::RemoveShop),
         1 => any::<u8>().prop_map(Write::RemoveTown),
+        2 => (-2..3_i32).prop_map(|stage| Write::InsertOrder { stage }),
+        2 => (any::<u8>(), -2..5_i32).prop_map(|(order, stage)| Write::Stage { order, stage }),
+        2 => (any::<u8>(), any::<u8>()).prop_map(|(order, note)| Write::Note { order, note }),
+        1 => any::<u8>().prop_map(Write::RemoveOrder),
+        3 => (1..4_u64, any::<u32>()).prop_map(|(place, by)| Write::Sight { place, by }),
+        1 => (1..4_u64).prop_map(|place| Write::ForgetSighting { place }),
+        2 => Just(Write::InsertReport),
+        3 => (any::<u8>(), any::<u8>()).prop_map(|(report, text)| Write::Correct { report, text }),
+        1 => any::<u8>().prop_map(Write::RemoveReport),
     ]
 }
 
@@ -84,6 +102,8 @@ fn write_to(device: &Device, writes: &[Write], abort: bool) {
         for write in writes {
             let shops: Vec<u64> = tx.all::<Shop>()?.iter().map(|shop| shop.id).collect();
             let towns: Vec<u64> = tx.all::<Town>()?.iter().map(|town| town.id).collect();
+            let orders: Vec<u64> = tx.all::<Order>()?.iter().map(|order| order.id).collect();
+            let reports: Vec<u64> = tx.all::<Report>()?.iter().map(|report| report.id).collect();
             match *write {
                 Write::InsertShop { code, town } => {
                     let town = ToOne::new(pick(&towns, town).unwrap_or(0));
@@ -126,6 +146,35 @@ fn write_to(device: &Device, writes: &[Write], abort: bool) {
                     let Some(id) = pick(&towns, town) else { continue };
                     assert!(tx.remove::<Town>(id)?);
                 }
+                Write::InsertOrder { stage } => {
+                    tx.put(&mut Order { stage, note: "new".into(), ..Order::default() }).map(|_| ())?;
+                }
+                Write::Stage { order, stage } => {
+                    let Some(id) = pick(&orders, order) else { continue };
+                    tx.update(id, |order: &mut Order| order.stage = stage)?;
+                }
+                Write::Note { order, note } => {
+                    let Some(id) = pick(&orders, order) else { continue };
+                    tx.update(id, |order: &mut Order| order.note = format!("note {note}"))?;
+                }
+                Write::RemoveOrder(order) => {
+                    let Some(id) = pick(&orders, order) else { continue };
+                    assert!(tx.remove::<Order>(id)?);
+                }
+                Write::Sight { place, by } => {
+                    let what = format!("seen {}", by % 3);
+                    tx.put(&mut Sighting { id: place, by, what }).map(|_| ())?;
+                }
+                Write::ForgetSighting { place } => tx.remove::<Sighting>(place).map(|_| ())?,
+                Write::InsertReport => tx.put(&mut Report::default()).map(|_| ())?,
+                Write::Correct { report, text } => {
+                    let Some(id) = pick(&reports, report) else { continue };
+                    tx.update(id, |report: &mut Report| report.text = format!("text {text}"))?;
+                }
+                Write::RemoveReport(report) => {
+                    let Some(id) = pick(&reports, report) else { continue };
+                    assert!(tx.remove::<Report>(id)?);
+                }
             }
         }
         if abort { Err(StoreError::application("changed its mind")) } else { Ok(()) }
@@ -133,7 +182,11 @@ fn write_to(device: &Device, writes: &[Write], abort: bool) {
     let after = device.store().sync().login_state().unwrap().last_number;
     match result {
         Ok(()) => assert!(after <= before + 1),
-        Err(StoreError::UniqueViolation { .. } | StoreError::Application(_)) => assert_eq!(after, before),
+        Err(
+            StoreError::UniqueViolation { .. }
+            | StoreError::PrecedenceTooLow { .. }
+            | StoreError::Application(_),
+        ) => assert_eq!(after, before),
         Err(error) => panic!("{error}"),
     }
 }
@@ -174,6 +227,10 @@ fn check_stores(world: &World) {
 /// An index that is out of step with its objects would let a code be taken twice, or refuse one that is free.
 fn check_indexes(world: &World) {
     for device in &world.devices {
+        for order in device.orders().all().unwrap() {
+            let found = device.orders().query(Order::clock().eq(order.clock)).find_ids().unwrap();
+            assert!(found.contains(&order.id), "the index follows the clock");
+        }
         let towns = device.towns();
         let mut all: Vec<u64> =
             towns.all().unwrap().iter().filter(|town| town.name == "new").map(|town| town.id).collect();

@@ -7,5 +7,6 @@ mod digest;
 mod histories;
 mod hostile;
 mod named;
+mod policies;
 mod versions;
 mod world;

@@ -32,6 +32,39 @@ pub(crate) struct Town {
     pub(crate) people: u32,
 }
 
+/// An order whose stage only goes on, unless someone of a higher stage sets it back by removing it.
+#[derive(Entity, Clone, Debug, Default, PartialEq)]
+#[entity(sync, crate = "reconvene_store")]
+pub(crate) struct Order {
+    pub(crate) id: u64,
+    #[sync_precedence]
+    pub(crate) stage: i32,
+    pub(crate) note: String,
+    #[sync_clock]
+    #[index]
+    pub(crate) clock: i64,
+}
+
+/// What was seen last at a place; the ids are those of the places.
+#[derive(Entity, Clone, Debug, Default, PartialEq)]
+#[entity(sync, shared_ids, conflict = "arrival", crate = "reconvene_store")]
+pub(crate) struct Sighting {
+    pub(crate) id: u64,
+    pub(crate) by: u32,
+    #[index]
+    pub(crate) what: String,
+}
+
+/// A report that only its author makes, and others correct; the one that arrives last counts.
+#[derive(Entity, Clone, Debug, Default, PartialEq)]
+#[entity(sync, conflict = "arrival", crate = "reconvene_store")]
+pub(crate) struct Report {
+    pub(crate) id: u64,
+    pub(crate) text: String,
+    #[sync_clock]
+    pub(crate) clock: i64,
+}
+
 /// The start of the common clock, in milliseconds.
 const START_MS: u64 = 1_800_000_000_000;
 
@@ -86,6 +119,9 @@ impl Peer {
         let store = Store::builder(place)
             .entity::<Shop>()
             .entity::<Town>()
+            .entity::<Order>()
+            .entity::<Sighting>()
+            .entity::<Report>()
             .role(self.role)
             .durability(Durability::Relaxed)
             .identity_secret([self.secret; 32])
@@ -117,6 +153,10 @@ impl Device {
     }
 
     pub(crate) fn towns(&self) -> EntityBox<Town> {
+        self.store().boxed().unwrap()
+    }
+
+    pub(crate) fn orders(&self) -> EntityBox<Order> {
         self.store().boxed().unwrap()
     }
 

@@ -42,6 +42,8 @@ impl From<StoreError> for Fault {
 pub(super) struct Plan<'a> {
     peer: PeerId,
     stamp: Stamp,
+    /// The position that the transaction gets if it is accepted.
+    seq: Seq,
     objects: HashMap<(u32, GlobalId), Planned<'a>>,
     order: Vec<(u32, GlobalId)>,
     block: &'a [u8],
@@ -74,10 +76,11 @@ struct Planned<'a> {
 
 impl<'a> Plan<'a> {
     /// An empty plan for a transaction of this peer.
-    pub(super) fn new(peer: PeerId, stamp: Stamp, block: &'a [u8]) -> Self {
+    pub(super) fn new(peer: PeerId, stamp: Stamp, seq: Seq, block: &'a [u8]) -> Self {
         Plan {
             peer,
             stamp,
+            seq,
             objects: HashMap::new(),
             order: Vec::new(),
             block,
@@ -92,7 +95,7 @@ impl<'a> Plan<'a> {
     pub(super) fn judge(&mut self, tx: &WriteTxn<'_>) -> Result<(), Fault> {
         match self.judge_ops(tx, true) {
             Err(Fault::NamedTwice) => {
-                *self = Plan::new(self.peer, self.stamp, self.block);
+                *self = Plan::new(self.peer, self.stamp, self.seq, self.block);
                 self.judge_ops(tx, false)
             }
             judged => judged,
@@ -137,6 +140,7 @@ impl<'a> Plan<'a> {
             return refused(RefusalReason::NotSynced { entity: name() });
         }
         let columns = tx.sync_entity(entity)?;
+        let stamp = columns.stamp(self.stamp, op, Some(self.seq));
         if op.gid.origin == self.peer {
             let counter = op.gid.counter;
             let named = self.named(entity.def.id);
@@ -178,7 +182,7 @@ impl<'a> Plan<'a> {
                     return refused(RefusalReason::ForeignId { entity: name() });
                 }
                 if planned.id.is_none() {
-                    planned.state = inserted(op, self.stamp);
+                    planned.state = inserted(op, stamp);
                     planned.changed = true;
                     self.live += 1;
                     return Ok(());
@@ -191,7 +195,7 @@ impl<'a> Plan<'a> {
             }
             _ => {}
         }
-        let merged = merge_op(state, op, self.stamp);
+        let merged = merge_op(state, op, stamp);
         if state.registers.len() > PROPERTIES_MAX {
             return refused(RefusalReason::TooManyProperties { entity: name(), gid, max: PROPERTIES_MAX });
         }
@@ -266,8 +270,9 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    pub(super) fn write(mut self, tx: &mut WriteTxn<'_>, seq: Seq) -> Result<()> {
-        self.write_straight(tx, seq)?;
+    pub(super) fn write(mut self, tx: &mut WriteTxn<'_>) -> Result<()> {
+        self.write_straight(tx)?;
+        let seq = self.seq;
         for key in &self.order {
             let planned = &self.objects[key];
             if !planned.changed {
@@ -290,7 +295,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Writes the inserts that were judged to be straight, reading them once more from the block.
-    fn write_straight(&mut self, tx: &mut WriteTxn<'_>, seq: Seq) -> Result<()> {
+    fn write_straight(&mut self, tx: &mut WriteTxn<'_>) -> Result<()> {
         let mut left = self.straight.iter().copied().peekable();
         if left.peek().is_none() {
             return Ok(());
@@ -304,7 +309,8 @@ impl<'a> Plan<'a> {
                 let entity = tx.inner().catalog.by_uid(op.entity);
                 let entity =
                     entity.ok_or_else(|| StoreError::internal("a judged op's entity is in the catalog"))?;
-                self.inserts.put(tx, entity, &op, self.stamp, Some(seq))?;
+                let stamp = tx.sync_entity(entity)?.stamp(self.stamp, &op, Some(self.seq));
+                self.inserts.put(tx, entity, &op, stamp, Some(self.seq))?;
             }
             at += 1;
         }
