@@ -181,6 +181,11 @@ pub enum Step {
     },
     /// The server gets the newest schema.
     UpgradeServer,
+    /// A peer that is none of ours uploads something that is well formed and says what no device would say.
+    Stranger {
+        /// What it says.
+        dice: u64,
+    },
     /// The auditor looks at everything on a device.
     Look {
         /// Which device.

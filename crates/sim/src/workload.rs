@@ -168,6 +168,9 @@ fn trouble_step(chance: &mut Chance, trouble: Trouble, device: usize, devices: u
         10 if chance.percent(20) => Step::Copy { device, onto: chance.index(devices) },
         _ => Step::Look { device },
     };
+    if trouble != Trouble::Calm && chance.percent(8) {
+        return Some(Step::Stranger { dice: chance.below(u64::MAX >> 16) });
+    }
     match trouble {
         Trouble::Calm if chance.percent(80) => None,
         Trouble::Calm => Some(network(chance)),

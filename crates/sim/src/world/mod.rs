@@ -1,10 +1,15 @@
 //! Everything that runs in one simulation, in virtual time: devices, the server, the network between them, and the auditor
 //! who watches.
 
+mod committer;
 mod device;
+mod engine;
 mod link;
+mod mishaps;
 mod server;
+mod stranger;
 mod user;
+mod watch;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -370,6 +375,7 @@ impl World {
             }
             Step::Upgrade { device } => self.upgrade(device),
             Step::UpgradeServer => self.upgrade_server(),
+            Step::Stranger { dice } => self.stranger(dice),
             Step::Look { device } => self.look(device),
         }
     }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,18 +10,17 @@ use bytes::Bytes;
 use reconvene_model::PeerId;
 use reconvene_protocol::{Code, Limits, LoginRequest, ServerConfig};
 use reconvene_server::Authentication;
-use reconvene_server::committing::{Committing, Reply, Upload};
+use reconvene_server::committing::{Committing, Upload};
 use reconvene_server::conversation::{Conversation, Fed, Wanted};
 use reconvene_server::login;
 use reconvene_server::ring::Ring;
-use reconvene_store::{ChunkStart, Decision, Role, Store, Verdict};
+use reconvene_store::{ChunkStart, Role, Store};
 
 use super::device::Place;
 use super::link::Journey;
 use super::{ConnId, Event, START_MS, World, tell};
-use crate::audit::truth::{Fate, TxRecord};
 use crate::chance::mix;
-use crate::finding::{Finding, Outcome, check, found};
+use crate::finding::{Finding, Outcome, found};
 use crate::scenario::{Scenario, ServerPoint};
 use crate::schema::NEWEST;
 
@@ -33,9 +31,9 @@ const JUDGE_MS: u64 = 2;
 const CHUNK_MS: u64 = 1;
 
 /// A session as the server has it.
-struct Conn {
+pub(super) struct Conn {
     device: usize,
-    talk: Conversation,
+    pub(super) talk: Conversation,
     peer: Option<PeerId>,
     login: Option<Box<LoginRequest>>,
     chunk: Option<ChunkStart>,
@@ -52,12 +50,12 @@ pub(crate) struct Server {
     config: ServerConfig,
     ring_bytes: usize,
     ring: Arc<Ring>,
-    committing: Option<Committing>,
-    uploads: Vec<Upload<ConnId>>,
+    pub(super) committing: Option<Committing>,
+    pub(super) uploads: Vec<Upload<ConnId>>,
     /// How often it was started; what was planned before a crash does not happen after it.
-    boot: u64,
-    commit_planned: bool,
-    conns: BTreeMap<ConnId, Conn>,
+    pub(super) boot: u64,
+    pub(super) commit_planned: bool,
+    pub(super) conns: BTreeMap<ConnId, Conn>,
     registered: HashMap<PeerId, ConnId>,
     clock: Arc<AtomicU64>,
     pub(crate) crash_at: Option<(ServerPoint, u64)>,
@@ -110,7 +108,7 @@ impl Server {
         self.store.is_some()
     }
 
-    fn store(&self) -> Outcome<&Store> {
+    pub(super) fn store(&self) -> Outcome<&Store> {
         self.store.as_ref().ok_or_else(|| Finding::new("simulator", "a server that is down has no store"))
     }
 
@@ -122,7 +120,7 @@ impl Server {
         self.store()?.sync().content_hash().map_err(unreadable)
     }
 
-    fn crashes_at(&mut self, point: ServerPoint) -> Option<u64> {
+    pub(super) fn crashes_at(&mut self, point: ServerPoint) -> Option<u64> {
         let (_, down) = self.crash_at.filter(|(at, _)| *at == point)?;
         self.crash_at = None;
         Some(down)
@@ -136,7 +134,7 @@ impl Server {
     }
 }
 
-fn unreadable(error: reconvene_store::StoreError) -> Finding {
+pub(super) fn unreadable(error: reconvene_store::StoreError) -> Finding {
     Finding::new("store readable", format!("the server: {error}"))
 }
 
@@ -245,10 +243,7 @@ impl World {
             }
             Wanted::Decide { peer, txs } => {
                 self.server.uploads.push(Upload { peer, txs, reply: conn });
-                if !std::mem::replace(&mut self.server.commit_planned, true) {
-                    let boot = self.server.boot;
-                    self.after(self.scenario.settings.commit_time, Event::Commit { boot });
-                }
+                self.plan_commit();
             }
             Wanted::Confirmed { peer, number } => {
                 if let Some(committing) = &mut self.server.committing {
@@ -259,6 +254,14 @@ impl World {
             _ => return found("simulator", "the server wants something that the simulator does not know"),
         }
         Ok(())
+    }
+
+    /// Lets the committer have its turn, unless it is going to have one.
+    pub(super) fn plan_commit(&mut self) {
+        if !std::mem::replace(&mut self.server.commit_planned, true) {
+            let boot = self.server.boot;
+            self.after(self.scenario.settings.commit_time, Event::Commit { boot });
+        }
     }
 
     /// Sends what the session says, as far as the connection takes it; whether anything left.
@@ -369,108 +372,6 @@ impl World {
         Ok(())
     }
 
-    /// Decides on everything that waits, in one commit.
-    pub(super) fn commit(&mut self, boot: u64) -> Outcome<()> {
-        if boot != self.server.boot || !self.server.is_up() {
-            return Ok(());
-        }
-        self.server.commit_planned = false;
-        if self.server.uploads.is_empty() {
-            return Ok(());
-        }
-        if let Some(down) = self.server.crashes_at(ServerPoint::BeforeCommit) {
-            self.coverage.fault(ServerPoint::BeforeCommit.name());
-            self.crash_server(down);
-            return Ok(());
-        }
-        let uploads = std::mem::take(&mut self.server.uploads);
-        let asked: Vec<(PeerId, Vec<Bytes>)> =
-            uploads.iter().map(|upload| (upload.peer, upload.txs.clone())).collect();
-        let mut answers: Vec<(ConnId, Reply)> = Vec::new();
-        let Some(committing) = &mut self.server.committing else { return Ok(()) };
-        committing.commit(uploads, &mut |conn, reply| answers.push((conn, reply)));
-        for ((peer, txs), (_, reply)) in asked.iter().zip(&answers) {
-            let decided = match reply {
-                Ok(decided) => decided,
-                Err(error) => return found("the server decides", format!("it could not: {error}")),
-            };
-            for (bytes, decided) in txs.iter().zip(decided) {
-                self.check_decision(*peer, bytes, &decided.decision)?;
-            }
-        }
-        let head = self.server.store()?.sync().head().map_err(unreadable)?;
-        check(head.0 == self.truth.head, "verdicts are durable", || {
-            format!("the history ends at {head}, but verdicts were given up to {}", self.truth.head)
-        })?;
-        if let Some(down) = self.server.crashes_at(ServerPoint::AfterCommit) {
-            self.coverage.fault(ServerPoint::AfterCommit.name());
-            self.crash_server(down);
-            return Ok(());
-        }
-        let crash = self.server.crashes_at(ServerPoint::AfterSend);
-        for (conn, reply) in answers {
-            if let Some(session) = self.server.conns.get_mut(&conn) {
-                session.talk.handle_decided(reply);
-                self.pump_server(conn)?;
-            }
-            if let Some(down) = crash {
-                self.coverage.fault(ServerPoint::AfterSend.name());
-                self.crash_server(down);
-                return Ok(());
-            }
-        }
-        let all: Vec<ConnId> = self.server.conns.keys().copied().collect();
-        for conn in all {
-            self.pump_server(conn)?;
-        }
-        Ok(())
-    }
-
-    /// Holds a decision against what must be decided.
-    fn check_decision(&mut self, peer: PeerId, bytes: &[u8], decision: &Decision) -> Outcome<()> {
-        let tx = TxRecord::read(bytes)?;
-        let number = tx.number;
-        let known = self.truth.decided(peer);
-        let is_news = number > known.len() as u64;
-        let expected = if is_news {
-            let previous = known.last().map_or(reconvene_model::TxHash::NONE, |last| last.tx.hash);
-            let follows = number == known.len() as u64 + 1 && tx.previous == previous;
-            if !follows || tx.peer != peer {
-                return match decision {
-                    Decision::Broken { .. } => Ok(()),
-                    other => found("only what follows is decided", format!("{peer} {number}: {other:?}")),
-                };
-            }
-            self.truth.decide(Rc::new(tx), START_MS + self.now)
-        } else {
-            known[number as usize - 1].fate.clone()
-        };
-        let matches = match (decision, &expected) {
-            (Decision::Known { .. }, _) => !is_news,
-            (Decision::Broken { .. }, _) => false,
-            (Decision::Verdict { number: named, verdict }, expected) => {
-                *named == number
-                    && match (verdict, expected) {
-                        (Verdict::Accepted { seq, lost }, Fate::Accepted { seq: due, lost: due_lost }) => {
-                            seq.0 == *due && same_lost(lost, due_lost)
-                        }
-                        (Verdict::Refused { code, op, .. }, Fate::Refused { code: due, op: due_op }) => {
-                            *code == due.number() && op == due_op
-                        }
-                        (Verdict::Superseded { lost }, Fate::Superseded { lost: due }) => {
-                            same_lost(lost, due)
-                        }
-                        _ => false,
-                    }
-            }
-        };
-        tell!(self, "the server on {peer} {number}: {decision:?}");
-        self.coverage.verdict(&expected);
-        check(matches, "verdicts follow the laws", || {
-            format!("on {peer} {number} it was decided {decision:?}, not {expected:?}")
-        })
-    }
-
     /// Ends the server at once; what it has committed stays.
     pub(super) fn crash_server(&mut self, down: u64) {
         tell!(self, "the server crashes");
@@ -508,30 +409,4 @@ impl World {
         }
         Ok(())
     }
-
-    /// Holds the server's objects against the history.
-    pub(super) fn check_server(&mut self) -> Outcome<()> {
-        let store = self.server.store()?;
-        let head = store.sync().head().map_err(unreadable)?;
-        check(head.0 == self.truth.head, "verdicts are durable", || {
-            format!("the history ends at {head}, but verdicts were given up to {}", self.truth.head)
-        })?;
-        let problems = store.check().map_err(unreadable)?;
-        check(problems.is_empty(), "stores are sound", || format!("the server: {problems:?}"))?;
-        let mut audit = crate::audit::device::DeviceAudit::new(PeerId(0), self.server.version);
-        audit.floor = self.truth.head;
-        audit.read_anew(store, &self.births)?;
-        let stand = crate::audit::device::Stand::of(store)?;
-        let keys: Vec<_> = self.truth.keys().collect();
-        for key in keys {
-            audit
-                .check_object(store, &self.truth, &self.births, &self.uids, key, &stand)
-                .map_err(|finding| Finding::new(finding.law, format!("the server: {}", finding.what)))?;
-        }
-        Ok(())
-    }
-}
-
-fn same_lost(lost: &[reconvene_store::LostOp], due: &[(u32, u64)]) -> bool {
-    lost.len() == due.len() && lost.iter().zip(due).all(|(lost, due)| (lost.op, lost.generation) == *due)
 }

@@ -1,0 +1,51 @@
+//! When the auditor looks at a device, and at how much of it.
+
+use reconvene_protocol::Code;
+
+use super::World;
+use crate::audit::device::Stand;
+use crate::finding::{Finding, Outcome, check};
+
+impl World {
+    /// Holds a device against what it must be, as far as something may have changed.
+    pub(super) fn audit_device(&mut self, index: usize) -> Outcome<()> {
+        let device = &mut self.devices[index];
+        let changes = device.take_observed();
+        let Some(store) = &device.store else { return Ok(()) };
+        let stand = Stand::of(store)?;
+        let told = |finding: Finding| Finding::new(finding.law, format!("device {index}: {}", finding.what));
+        let before = device.audit.floor;
+        device.audit.advanced(&self.truth, &stand).map_err(told)?;
+        if changes.is_empty() && before == device.audit.floor {
+            return Ok(());
+        }
+        let mut keys = device.audit.observed(store, &self.births, &changes).map_err(told)?;
+        if !stand.catching_up {
+            keys.extend(self.truth.touched(before, device.audit.floor));
+        }
+        for key in keys {
+            device
+                .audit
+                .check_object(store, &self.truth, &self.births, &self.uids, key, &stand)
+                .map_err(told)?;
+        }
+        Ok(())
+    }
+
+    /// Looks at everything on a device.
+    pub(super) fn look(&mut self, index: usize) -> Outcome<()> {
+        self.audit_device(index)?;
+        let device = &mut self.devices[index];
+        let Some(store) = &device.store else { return Ok(()) };
+        let stand = Stand::of(store)?;
+        let told = |finding: Finding| Finding::new(finding.law, format!("device {index}: {}", finding.what));
+        device.audit.check_all(store, &self.truth, &self.births, &self.uids, &stand).map_err(told)?;
+        if let Some(code) = device.gave_up {
+            let is_fork = matches!(code, Code::IdentityForked | Code::HistoryLost | Code::Replaced);
+            check(device.is_forked && is_fork, "nobody gives up without need", || {
+                format!("device {index} gave up: {code}")
+            })?;
+        }
+        Ok(())
+    }
+}
