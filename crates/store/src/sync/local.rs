@@ -39,12 +39,11 @@ pub(crate) fn put(
     let columns = tx.sync_entity(entity)?;
     let with_clock = columns.clock.map(|clock| clocked(entity, clock, new_table, stamp)).transpose()?;
     let new_table = with_clock.as_deref().unwrap_or(new_table);
-    let is_fresh = columns.has_plain_stamps() && tx.is_fresh(entity, id);
-    if is_fresh && !tx.sync.touches.contains(entity.def.id, id) {
-        return put_fresh(tx, entity, columns, id, new_table, stamp);
-    }
     let table = Table::parse(new_table).map_err(StoreError::bad_record)?;
     let stamp = columns.stamp_of_table(stamp, &table).map_err(StoreError::bad_record)?;
+    if tx.is_fresh(entity, id) && !tx.sync.touches.contains(entity.def.id, id) {
+        return put_fresh(tx, entity, columns, id, &table, stamp);
+    }
     let header = match (old, written) {
         (Some(old), Written::Slots(slots)) => restamped(old, columns, slots, stamp)?,
         (None, Written::Insert) => {
@@ -98,31 +97,34 @@ fn put_fresh(
     entity: &Arc<EntityRuntime>,
     columns: &SyncEntity,
     id: ObjectId,
-    new_table: &[u8],
+    table: &Table<'_>,
     stamp: Stamp,
 ) -> Result<()> {
     let mut record = tx.record_room();
-    let head = &mut tx.sync.touches.insert_head;
-    if head.is_empty() {
-        global_ids::fresh_header(None, 0, stamp).write_record(&[], head);
+    if columns.has_plain_stamps() {
+        let head = &mut tx.sync.touches.insert_head;
+        if head.is_empty() {
+            global_ids::fresh_header(None, 0, stamp).write_record(&[], head);
+        }
+        record.extend_from_slice(head);
+        record.extend_from_slice(table.as_bytes());
+    } else {
+        global_ids::fresh_header(None, 0, stamp).write_record(table.as_bytes(), &mut record);
     }
-    record.extend_from_slice(head);
-    record.extend_from_slice(new_table);
     let replaced = tx.replace_record(entity, id, Some(&record));
     tx.keep_record_room(record);
     replaced?;
     let gid = GlobalId::new(tx.own_peer(), id);
-    let table = Table::parse(new_table).map_err(StoreError::bad_record)?;
     match &columns.cells {
         Some(cells) if !tx.sync.touches.again => {
             let ops = tx.sync.touches.ops(gid.origin);
             let mut op = ops.begin(entity.def.uid, gid, 0, OpKind::Insert, &columns.shape);
-            op.push_table(&table, cells).map_err(StoreError::bad_record)?;
+            op.push_table(table, cells).map_err(StoreError::bad_record)?;
             op.finish();
         }
         _ => {
             let object = Noted { entity, columns, id, gid, generation: 0 };
-            note_op(tx, &object, &table, &TouchWritten::Insert)?;
+            note_op(tx, &object, table, &TouchWritten::Insert)?;
         }
     }
     tx.sync.touches.inserts.add(entity.def.id, id, ());

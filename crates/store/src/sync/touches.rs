@@ -20,7 +20,7 @@ pub(crate) struct Touches {
     by_object: ByObject<usize>,
     /// The ops as they were written; void once an object was touched again, when the final records are read instead.
     pub(super) ops: Option<Box<OpsWriter>>,
-    /// How the records of all its new objects begin: nothing in it differs from one to the next.
+    /// How the records of its new objects begin, if nothing ranks them: nothing in it differs from one to the next.
     pub(super) insert_head: Vec<u8>,
     pub(super) again: bool,
 }

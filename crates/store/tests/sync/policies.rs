@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use reconvene_model::compare::{CompareRange, CompareSet};
 use reconvene_store::{Entity, EntityBox, Role, Store, StoreError};
 
 use crate::versions::exchange;
@@ -50,6 +51,26 @@ struct Reading {
 struct Checkpoint {
     id: u64,
     passed: u32,
+}
+
+/// The ticket of an app, and that of its next version.
+#[derive(Entity, Clone, Debug, Default, PartialEq)]
+#[entity(sync, name = "Ticket", crate = "reconvene_store")]
+struct OldTicket {
+    id: u64,
+    #[sync_precedence]
+    stage: i16,
+    note: String,
+}
+
+#[derive(Entity, Clone, Debug, Default, PartialEq)]
+#[entity(sync, name = "Ticket", crate = "reconvene_store")]
+struct NewTicket {
+    id: u64,
+    #[sync_precedence]
+    stage: i16,
+    note: String,
+    price: Option<i64>,
 }
 
 /// A server and two devices; the clock of the second one is a minute behind.
@@ -338,4 +359,34 @@ fn inserts_have_the_same_stamps_by_whatever_path_they_came() {
     world.settle();
     world.check();
     assert_eq!(crate::compare::check(&world), 3);
+}
+
+/// What an older version does not know keeps the rank of its own last write, through an edit there and an update of the app.
+#[test]
+fn what_an_older_version_does_not_know_keeps_its_rank() {
+    let directory = tempfile::tempdir().unwrap();
+    let aged = |secret: u8| Store::builder(directory.path()).identity_secret([secret; 32]);
+    let in_memory = |role, secret: u8| {
+        let builder = Store::builder("memory:").role(role).identity_secret([secret; 32]);
+        builder.entity::<NewTicket>().open().unwrap()
+    };
+    let (server, modern) = (in_memory(Role::Server, 1), in_memory(Role::Device, 2));
+    let old = aged(3).entity::<OldTicket>().open().unwrap();
+    let mut ticket = NewTicket { stage: 1, note: "a".into(), price: Some(5), ..Default::default() };
+    let id = boxed(&modern).put(&mut ticket).unwrap();
+    exchange(&server, &[&modern, &old]);
+    let at_old = only::<OldTicket>(&old).id;
+    boxed(&old).update(at_old, |ticket: &mut OldTicket| ticket.stage = 2).unwrap();
+    boxed(&modern).put(&mut NewTicket { id, note: "b".into(), price: Some(7), ..ticket }).unwrap();
+    exchange(&server, &[&old, &modern]);
+    exchange(&server, &[&old]);
+    drop(old);
+    let updated = aged(3).entity::<NewTicket>().open().unwrap();
+    for store in [&server, &modern, &updated] {
+        let ticket = only::<NewTicket>(store);
+        assert_eq!((ticket.stage, ticket.note.as_str(), ticket.price), (2, "a", Some(7)));
+    }
+    let salt = [3; 32];
+    let items = |store: &Store| store.sync().compare_items(&salt).unwrap().0.sum(&CompareRange::ALL);
+    assert_eq!(items(&updated), items(&server), "it holds the ranks that the server holds");
 }
