@@ -8,7 +8,7 @@ use reconvene_store::{
     Break, Decision, Delivery, Entity, EntityBox, Incoming, Role, Store, TX_VALUES_MAX, Verdict,
 };
 
-use crate::world::{Shop, Town};
+use crate::world::{Order, Shop, Town};
 
 /// A server, and a peer that makes its bytes by hand.
 struct Attack {
@@ -34,6 +34,7 @@ impl Attack {
             .entity::<Shop>()
             .entity::<Town>()
             .entity::<Private>()
+            .entity::<Order>()
             .role(Role::Server)
             .time_source(|| NOW_MS)
             .open()
@@ -432,4 +433,45 @@ fn a_peer_is_bound_to_its_first_key() {
     let other = PeerKey::from_secret([8; 32]);
     let error = attack.store.sync().register(attack.key.peer(), &other.public()).unwrap_err();
     assert!(matches!(error, reconvene_store::StoreError::KeyMismatch { .. }), "{error}");
+}
+
+#[test]
+fn a_clock_that_a_stranger_shows_and_a_precedence_that_it_leaves_out_count_for_nothing() {
+    let mut attack = Attack::new();
+    let device =
+        Store::builder("memory:").entity::<Shop>().entity::<Town>().entity::<Order>().open().unwrap();
+    let (stage, note, clock) =
+        (attack.uid("Order", "stage"), attack.uid("Order", "note"), attack.uid("Order", "clock"));
+    let five = 5_i32.to_le_bytes();
+    let future = i64::MAX.to_le_bytes();
+    let cells = |text: &'static [u8], with_stage: bool| {
+        let mut cells = vec![
+            Cell::new(note, PropertyType::String, Some(text)),
+            Cell::new(clock, PropertyType::Long, Some(&future)),
+        ];
+        cells.extend(with_stage.then(|| Cell::new(stage, PropertyType::Int, Some(&five))));
+        cells
+    };
+    let writes = [
+        (OpKind::Insert, cells(b"first", true), "first"),
+        (OpKind::Update, cells(b"second", true), "second"),
+        (OpKind::Update, cells(b"third", false), "second"),
+    ];
+    for (seq, (kind, cells, expected)) in (1..).map(Seq).zip(writes) {
+        attack.hlc += 1;
+        let op = attack.op("Order", attack.own(1), 0, kind, cells);
+        let mut ops = OpsWriter::new(attack.key.peer());
+        ops.push(&op);
+        let push = Delivery::Push { seq, origin: attack.key.peer(), hlc: attack.hlc, ops: &ops.finish() };
+        assert!(matches!(attack.send(&[op]), Verdict::Accepted { .. }), "it is accepted, and may lose");
+        device.sync().apply(&[push]).unwrap();
+        for store in [&attack.store, &device] {
+            let order = store.boxed::<Order>().unwrap().all().unwrap().remove(0).into_inner();
+            let clock = order.clock.cast_unsigned();
+            assert_eq!((order.stage, order.note.as_str()), (5, expected));
+            // The third write has no precedence, and loses to the second.
+            assert_eq!(clock, attack.hlc.min((NOW_MS << 16) + 2), "the clock of the write that stands");
+        }
+    }
+    assert_eq!(device.sync().content_hash().unwrap(), attack.store.sync().content_hash().unwrap());
 }
