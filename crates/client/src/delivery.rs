@@ -70,6 +70,10 @@ impl Inbox {
         for item in &self.items {
             match item {
                 Item::Login(accepted) => {
+                    if accepted.continues != 0 {
+                        let (former, epoch) = (accepted.continues, accepted.epoch);
+                        deliveries.push(Delivery::Continued { former, epoch });
+                    }
                     // The refusals come first: what remains undecided up to the number is accepted.
                     deliveries.extend(accepted.refusals.iter().map(verdict));
                     deliveries.push(Delivery::Login {

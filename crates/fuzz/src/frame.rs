@@ -163,6 +163,7 @@ pub fn accepted(script: &mut Script<'_>) -> LoginAccepted {
         heartbeat_ms: count(script),
         capabilities: capabilities(script),
         compare: false,
+        continues: 0,
     }
 }
 

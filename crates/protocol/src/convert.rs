@@ -198,6 +198,7 @@ fn accepted_to_wire(accepted: &LoginAccepted) -> wire::LoginAccepted {
         heartbeat_ms: accepted.heartbeat_ms,
         capabilities: accepted.capabilities.clone(),
         compare: accepted.compare,
+        continues: accepted.continues,
     }
 }
 
@@ -224,6 +225,7 @@ fn accepted_from_wire(accepted: wire::LoginAccepted) -> Result<LoginAccepted> {
         heartbeat_ms: tx_number(accepted.heartbeat_ms, "heartbeat_ms of LoginAccepted")?,
         capabilities: capabilities(accepted.capabilities)?,
         compare: accepted.compare,
+        continues: accepted.continues,
     })
 }
 

@@ -186,6 +186,9 @@ pub struct LoginAccepted {
     /// The session begins with a compare, and catch-up starts where that began.
     #[prost(bool, tag = "13")]
     pub compare: bool,
+    /// The epoch of the client's cursor, if that history, up to the cursor's Seq, is also the beginning of this one; else 0.
+    #[prost(fixed64, tag = "14")]
+    pub continues: u64,
 }
 /// What a client must keep to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

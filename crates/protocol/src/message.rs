@@ -193,6 +193,8 @@ pub struct LoginAccepted {
     pub capabilities: Vec<String>,
     /// The session begins with a compare, and catch-up starts where that began.
     pub compare: bool,
+    /// The epoch of the client's cursor, if that history, up to the cursor's Seq, is also the beginning of this one; else 0.
+    pub continues: u64,
 }
 
 /// What holds for a whole compare.

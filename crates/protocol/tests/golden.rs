@@ -223,6 +223,7 @@ fn conversation() -> Vec<(&'static str, Message)> {
                 heartbeat_ms: 30_000,
                 capabilities: vec![],
                 compare: false,
+                continues: 0,
             })),
         ),
         ("04-catch-up", catch_up(CHUNKS[0].0, CHUNKS[0].1)),
@@ -390,6 +391,7 @@ fn answer() -> LoginAnswer {
         catch_up_from: Seq(39),
         capabilities: vec![],
         compare: false,
+        continues: 0,
     }
 }
 

@@ -168,6 +168,7 @@ fn sessions(state: usize) -> (ClientSession, ServerSession) {
             catch_up_from: Seq(0),
             capabilities: vec![],
             compare: false,
+            continues: 0,
         };
         server.accept_login(answer, START);
         client.handle_frame(server.poll_message().expect("the login is answered"), START);
@@ -256,6 +257,7 @@ fn accepted() -> impl Strategy<Value = LoginAccepted> {
             heartbeat_ms,
             capabilities,
             compare,
+            continues: 0,
         })
 }
 

@@ -68,7 +68,10 @@ pub fn judge(
         tracing::error!(peer = %request.peer, "a device has forgotten what it had confirmed");
         return Err(Refusal::new(Code::IdentityForked, message));
     }
-    let same_view = known_history && login.cursor.view == view;
+    let cursor = &login.cursor;
+    let shared = if known_history || cursor.epoch == 0 { None } else { sync.shared_with(cursor.epoch)? };
+    let continues = if shared.is_some_and(|shared| cursor.seq <= shared) { cursor.epoch } else { 0 };
+    let same_view = (known_history || continues != 0) && cursor.view == view;
     Ok(LoginAnswer {
         session,
         server_time_ms,
@@ -81,6 +84,7 @@ pub fn judge(
         catch_up_from: if same_view { login.cursor.seq } else { Seq(0) },
         capabilities: Vec::new(),
         compare: false,
+        continues,
     })
 }
 

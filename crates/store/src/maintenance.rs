@@ -118,7 +118,8 @@ impl Store {
     ///
     /// This belongs to every directory that was made from a copy of an older moment. Devices that have seen what came after
     /// that moment would take later positions for the ones that they know, and miss changes without anybody noticing. With
-    /// another history they notice at login, stop with [`StoreError::OtherHistory`], and keep everything that they hold.
+    /// another history they notice at login, stop with [`StoreError::OtherHistory`], and keep everything that they hold. All
+    /// others go on where they are.
     ///
     /// # Errors
     ///
@@ -275,6 +276,11 @@ mod tests {
         let store = server();
         assert_ne!(store.sync().epoch().unwrap(), epoch);
         assert_eq!((store.sync().peer(), store.sync().head().unwrap(), count(&store)), (peer, head, 3));
+        let shared = |of| store.sync().shared_with(of).unwrap();
+        assert_eq!(
+            [shared(epoch), shared(store.sync().epoch().unwrap()), shared(7)],
+            [Some(head), None, None]
+        );
 
         let device = tempfile::tempdir().unwrap();
         drop(open(device.path()));

@@ -69,8 +69,8 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
             store.sync().peer()
         ),
         Role::Server => format!(
-            "A new history of the server begins after position {}. Devices that synced with the former one will stop, say \
-             so, and keep everything that they hold.\n",
+            "A new history of the server begins after position {}. Devices that have seen no more go on with it; those that \
+             have will stop, say so, and keep everything that they hold.\n",
             store.sync().head()?
         ),
     };

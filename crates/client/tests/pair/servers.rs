@@ -139,5 +139,6 @@ fn answer(epoch: u64) -> LoginAnswer {
         catch_up_from: Seq(0),
         capabilities: Vec::new(),
         compare: false,
+        continues: 0,
     }
 }

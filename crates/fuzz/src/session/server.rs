@@ -114,6 +114,7 @@ impl Driver {
             catch_up_from: Seq(number(script)),
             capabilities: Vec::new(),
             compare: false,
+            continues: 0,
         };
         let (decided, from) = (answer.decided_number, answer.catch_up_from);
         self.session.accept_login(answer, self.now);

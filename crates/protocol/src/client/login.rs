@@ -83,7 +83,11 @@ fn check_answer(accepted: &LoginAccepted, login: &ClientLogin) -> Result<(), Vio
     check_identity(accepted, login)?;
     let cursor = login.cursor;
     let from = accepted.catch_up_from;
-    let same_history = (accepted.epoch, accepted.view) == (cursor.epoch, cursor.view);
+    let continues = accepted.continues != 0;
+    if continues && (accepted.continues != cursor.epoch || accepted.epoch == cursor.epoch) {
+        return Err(disorder("the server continues a history that this client does not have"));
+    }
+    let same_history = (accepted.epoch == cursor.epoch || continues) && accepted.view == cursor.view;
     if same_history && from > cursor.seq {
         return Err(disorder(format!(
             "the server would catch up from Seq {from}, but this client is at {}",

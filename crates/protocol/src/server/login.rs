@@ -64,13 +64,17 @@ pub struct LoginAnswer {
     pub epoch: u64,
     /// The key of the client's view.
     pub view: u64,
-    /// Catch-up starts above this Seq: at most the Seq of the client's cursor, or 0 if that is of another epoch or view.
+    /// Catch-up starts above this Seq: at most the Seq of the client's cursor, or 0 if that is of another view, or of another epoch
+    /// that this history does not continue.
     pub catch_up_from: Seq,
     /// Those of the client's capabilities that are in force.
     pub capabilities: Vec<String>,
     /// Whether the client is to compare, and catch up from where that began; only for one that named
     /// [`CAPABILITY_COMPARE`], and with `catch_up_from` 0. Others get a whole catch-up.
     pub compare: bool,
+    /// The epoch of the client's cursor, if that is a former one whose history is the beginning of this one at least up to the
+    /// cursor's Seq; else 0.
+    pub continues: u64,
 }
 
 impl ServerSession {
@@ -109,6 +113,7 @@ impl ServerSession {
             heartbeat_ms: u64::try_from(self.config.heartbeat.as_millis()).unwrap_or(u64::MAX).max(1),
             capabilities: answer.capabilities,
             compare: answer.compare,
+            continues: answer.continues,
         }));
         self.state = State::LoggedIn(Box::new(session));
         self.enqueue(message.encode());

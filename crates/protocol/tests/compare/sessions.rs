@@ -53,6 +53,7 @@ fn sessions(login: ClientLogin, compare: bool) -> (ClientSession, ServerSession)
         catch_up_from: Seq(0),
         capabilities: vec![],
         compare,
+        continues: 0,
     };
     server.accept_login(answer, START);
     client.handle_frame(server.poll_message().unwrap(), START);

@@ -160,6 +160,7 @@ fn a_refusal_that_was_decided_while_the_login_was_judged_waits_for_its_upload() 
         catch_up_from: Seq(0),
         capabilities: vec![],
         compare: false,
+        continues: 0,
     };
     server.accept_login(answer, START);
     let Message::LoginAccepted(accepted) = decode(server.poll_message().unwrap()) else {
@@ -191,6 +192,7 @@ fn check_answer(spoil: impl Fn(&mut LoginAccepted), expected: Code) {
             heartbeat_ms: 1000,
             capabilities: vec![],
             compare: false,
+            continues: 0,
         };
         if spoiled {
             spoil(&mut answer);

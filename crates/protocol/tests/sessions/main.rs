@@ -62,6 +62,7 @@ fn connected(config: ServerConfig) -> (ClientSession, ServerSession) {
         catch_up_from: Seq(0),
         capabilities: vec![],
         compare: false,
+        continues: 0,
     };
     server.accept_login(answer, START);
     client.handle_frame(server.poll_message().unwrap(), START);

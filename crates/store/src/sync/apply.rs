@@ -35,6 +35,14 @@ pub enum Delivery<'a> {
         /// The position up to which those decisions lie.
         decided_seq: Seq,
     },
+    /// The server was restored since, and what this store has of its former history is the beginning of the present one.
+    /// Comes before the login.
+    Continued {
+        /// The epoch of the former history.
+        former: u64,
+        /// That of the present one.
+        epoch: u64,
+    },
     /// Another store's transaction.
     Push {
         /// Its position.
@@ -162,6 +170,7 @@ impl Applier {
             Delivery::Login { epoch, view, decided, decided_seq } => {
                 self.login(tx, *epoch, *view, *decided, *decided_seq)
             }
+            Delivery::Continued { former, epoch } => continued(tx, *former, *epoch),
             Delivery::Push { seq, origin, hlc, ops } => {
                 self.push(tx, *seq, *origin, *hlc, ops)?;
                 self.advance(tx, *seq)
@@ -509,6 +518,16 @@ impl Applier {
         tx.note_decided(number, None);
         outbox::delete(tx, number)
     }
+}
+
+/// Takes the cursor over into another epoch of the same history.
+fn continued(tx: &mut WriteTxn<'_>, former: u64, epoch: u64) -> Result<()> {
+    let cursor = meta::cursor(tx)?;
+    // A catch-up that was cut short may have brought more than the cursor says, and the server may have lost it.
+    if cursor.epoch == former && !meta::catching_up(tx)? {
+        meta::put_cursor(tx, meta::Cursor { epoch, ..cursor })?;
+    }
+    Ok(())
 }
 
 fn synced(tx: &WriteTxn<'_>, uid: reconvene_model::Uid) -> Option<Arc<EntityRuntime>> {

@@ -157,6 +157,12 @@ impl SyncHandle {
         self.read(|tx| meta::epoch(tx)?.ok_or(StoreError::DeviceDirectory))
     }
 
+    /// On a server that was restored: up to which position the history of a former epoch is also the beginning of the present one;
+    /// `None` if it never was.
+    pub fn shared_with(&self, former: u64) -> Result<Option<Seq>> {
+        self.read(|tx| meta::shared_with(tx, former))
+    }
+
     /// On a server: the newest position.
     pub fn head(&self) -> Result<Seq> {
         self.read(|tx| meta::head(tx))

@@ -15,6 +15,13 @@ const DECIDED: &[u8] = b"sync/decided";
 const CATCHING_UP: &[u8] = b"sync/catching-up";
 const EPOCH: &[u8] = b"sync/epoch";
 const HEAD: &[u8] = b"sync/head";
+const FORMER: &[u8] = b"sync/former";
+
+/// How many former histories are remembered.
+const FORMER_MAX: usize = 64;
+
+/// The bytes of one: its epoch and its head.
+const FORMER_BYTES: usize = 16;
 
 /// There while the schema has changed and properties have not taken their places yet; see [`super::adopt`].
 pub(crate) const ADOPT: &[u8] = b"sync/adopt";
@@ -148,4 +155,72 @@ pub(crate) fn head(tx: &impl MetaTable) -> Result<Seq> {
 
 pub(crate) fn put_head(tx: &mut impl MetaTable, head: Seq) -> Result<()> {
     tx.meta_put(HEAD, &head.0.to_be_bytes())
+}
+/// Notes that the history of this epoch goes on from `head` under another one.
+pub(crate) fn put_former(tx: &mut impl MetaTable, epoch: u64, head: Seq) -> Result<()> {
+    let mut bytes = tx.meta_get(FORMER)?.unwrap_or_default().to_vec();
+    bytes.extend_from_slice(&epoch.to_be_bytes());
+    bytes.extend_from_slice(&head.0.to_be_bytes());
+    let surplus = (bytes.len() / FORMER_BYTES).saturating_sub(FORMER_MAX);
+    bytes.drain(..surplus * FORMER_BYTES);
+    tx.meta_put(FORMER, &bytes)
+}
+
+/// Up to where the history of a former epoch is the beginning of this one; `None` for an epoch that was never this history's.
+pub(crate) fn shared_with(tx: &impl MetaTable, epoch: u64) -> Result<Option<Seq>> {
+    let bytes = tx.meta_get(FORMER)?.unwrap_or_default();
+    let (rows, rest) = bytes.as_chunks::<FORMER_BYTES>();
+    if !rest.is_empty() {
+        return Err(StoreError::damaged("meta", format!("sync/former has {} bytes", bytes.len())));
+    }
+    let mut shared: Option<Seq> = None;
+    for row in rows {
+        let number = |at: usize| u64::from_be_bytes(row[at..at + 8].try_into().expect("8 bytes of 16"));
+        let (former, head) = (number(0), Seq(number(8)));
+        // A history that went on more than once was cut to each of the heads after it.
+        shared = shared.map(|shared| shared.min(head)).or((former == epoch).then_some(head));
+    }
+    Ok(shared)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Rows(BTreeMap<Vec<u8>, Vec<u8>>);
+
+    impl MetaTable for Rows {
+        fn meta_get(&self, key: &[u8]) -> Result<Option<&[u8]>> {
+            Ok(self.0.get(key).map(Vec::as_slice))
+        }
+
+        fn meta_put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+            self.0.insert(key.to_vec(), value.to_vec());
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_former_history_is_shared_up_to_the_lowest_head_after_it() {
+        let mut rows = Rows::default();
+        for (epoch, head) in [(1, 9), (2, 20), (3, 5), (4, 8)] {
+            put_former(&mut rows, epoch, Seq(head)).unwrap();
+        }
+        let shared = |of| shared_with(&rows, of).unwrap().map(|seq| seq.0);
+        assert_eq!([1, 2, 3, 4, 5].map(shared), [Some(5), Some(5), Some(5), Some(8), None]);
+    }
+
+    #[test]
+    fn the_oldest_of_many_former_histories_are_forgotten() {
+        let mut rows = Rows::default();
+        for epoch in 1..=FORMER_MAX as u64 + 3 {
+            put_former(&mut rows, epoch, Seq(epoch)).unwrap();
+        }
+        assert_eq!([3, 4].map(|of| shared_with(&rows, of).unwrap()), [None, Some(Seq(4))]);
+        rows.meta_put(FORMER, &[0; 17]).unwrap();
+        assert!(shared_with(&rows, 4).is_err());
+    }
 }

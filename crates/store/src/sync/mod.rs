@@ -212,10 +212,10 @@ pub(crate) struct SyncOpen<'a> {
 
 /// Gives the history of a server another identity.
 pub(crate) fn begin_new_history(tx: &mut impl meta::MetaTable) -> Result<()> {
-    match meta::epoch(tx)? {
-        Some(_) => meta::put_epoch(tx, random_epoch()?),
-        None => Err(StoreError::DeviceDirectory),
-    }
+    let Some(former) = meta::epoch(tx)? else { return Err(StoreError::DeviceDirectory) };
+    let head = meta::head(tx)?;
+    meta::put_former(tx, former, head)?;
+    meta::put_epoch(tx, random_epoch()?)
 }
 
 /// The identity of a history, never 0.

@@ -136,6 +136,7 @@ impl Hub {
             catch_up_from: if known { login.cursor.seq } else { Seq(0) },
             capabilities: vec![],
             compare: false,
+            continues: 0,
         })
     }
 
