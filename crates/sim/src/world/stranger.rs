@@ -68,8 +68,8 @@ impl World {
                 Key { kind, gid: GlobalId::new(PeerId::SHARED, 1 + chance.below(6)) }
             }
             0 => Key { kind, gid: GlobalId::new(peer, 1 + chance.below(9)) },
+            _ if known.is_empty() => Key { kind, gid: GlobalId::new(peer, 1) },
             1 => Key { kind, gid: GlobalId::new(self.devices[0].audit.peer, 1 + chance.below(300)) },
-            _ if known.is_empty() => return,
             _ => known[chance.index(known.len())],
         };
         let generation = self.truth.newest(key).map_or(0, |state| state.generation);
