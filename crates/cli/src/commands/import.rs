@@ -266,7 +266,7 @@ fn put_all(
     let mut waiting: Vec<(Place, Object)> = Vec::with_capacity(batch.min(1 << 16));
     let mut done = 0_u64;
     let mut put = |waiting: &mut Vec<(Place, Object)>| {
-        put_batch(store, &def.name, waiting).map_err(|(place, error)| told(&file, done, place, error))?;
+        put_batch(store, &def.name, waiting).map_err(|(place, error)| told(&file, done, place, &error))?;
         done += waiting.len() as u64;
         progress.set(done);
         waiting.clear();
@@ -286,7 +286,7 @@ fn put_batch(
     store: &Store,
     entity: &str,
     batch: &mut [(Place, Object)],
-) -> Result<(), (Option<Place>, StoreError)> {
+) -> Result<(), (Option<Place>, Box<StoreError>)> {
     let mut at = None;
     let written = store.write(|tx| {
         let objects = tx.objects(entity)?;
@@ -297,12 +297,12 @@ fn put_batch(
         at = None;
         Ok(())
     });
-    written.map_err(|error| (at, error))
+    written.map_err(|error| (at, Box::new(error)))
 }
 
 /// An error while objects are put, with what became of the rest.
-fn told(file: &str, done: u64, place: Option<Place>, error: StoreError) -> anyhow::Error {
-    let hint = match &error {
+fn told(file: &str, done: u64, place: Option<Place>, error: &StoreError) -> anyhow::Error {
+    let hint = match error {
         StoreError::NotFound { .. } => "; --new-ids makes every row a new object",
         StoreError::TransactionTooLarge { .. }
         | StoreError::TooManyOperations { .. }
