@@ -47,6 +47,8 @@ pub(crate) struct DeviceAudit {
     writers: HashMap<Key, Vec<u64>>,
     /// Up to where it is known to have had everything.
     pub(crate) floor: u64,
+    /// Up to where a catch-up came to its end, even if another one has begun since.
+    pub(crate) caught_up: u64,
     /// Generations that verdicts told.
     buried: HashMap<Key, u64>,
     /// Up to where its verdicts are known to be durable.
@@ -86,6 +88,7 @@ impl DeviceAudit {
             txs: Vec::new(),
             writers: HashMap::new(),
             floor: 0,
+            caught_up: 0,
             buried: HashMap::new(),
             decided: 0,
             seen: BTreeMap::new(),
@@ -149,6 +152,7 @@ impl DeviceAudit {
             }
         }
         self.decided = login.decided;
+        self.floor = self.floor.max(self.caught_up);
         if !stand.catching_up {
             self.floor = self.floor.max(login.cursor.seq.0);
         }

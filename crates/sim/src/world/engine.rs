@@ -160,6 +160,10 @@ impl World {
                     device.backoff.handle_login(Duration::from_millis(self.now));
                     Some(DevicePoint::AfterLogin)
                 }
+                Progress::CaughtUp(seq) => {
+                    device.audit.caught_up = seq.0;
+                    None
+                }
                 Progress::Advanced => {
                     device.backoff.handle_progress();
                     None
