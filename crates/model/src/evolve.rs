@@ -1,11 +1,15 @@
 //! From what an application's structs describe to a schema, and from one version to the next.
 
+mod obstacles;
+
 use std::collections::HashMap;
 
 use crate::digest::Digest;
 use crate::ids::{EntityId, IndexId, PropertyId, Uid};
 use crate::schema::{EntityDef, IndexDef, PropertyDef, Schema, SchemaError};
 use crate::types::{ConflictPolicy, EntityFlags, PropertyFlags, PropertyType};
+
+pub use self::obstacles::{Condition, Obstacle, conditions, obstacles};
 
 /// What a struct wants stored.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,10 +1,12 @@
 //! Opening a store: the directory, its format, its schema, and what a newer schema needs.
 
+mod obstacles;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
-use reconvene_model::evolve::EntityDescription;
+use reconvene_model::evolve::{self, Condition, EntityDescription};
 use reconvene_model::model_file::ModelFile;
 use reconvene_model::schema::SchemaError;
 use reconvene_model::{EntityDef, IndexId, PropertyFlags, Schema, Uid};
@@ -395,59 +397,30 @@ fn read_model(tx: &impl Reader, meta: TableId) -> Result<Option<ModelFile>> {
 
 /// Checks that everything stored keeps its ids and types in a given model.
 fn check_continues(stored: &Schema, given: &Schema) -> Result<()> {
-    let differs = |what: String| Err(StoreError::OtherModel { what });
-    for entity in stored.entities() {
-        let name = &entity.name;
-        let Some(next) = given.entity_by_uid(entity.uid) else {
-            return differs(format!("it lacks {name}, which has data in the directory; add it"));
-        };
-        if next.id != entity.id {
-            return differs(format!(
-                "{name} has id {} there and {} here; give it its former id",
-                entity.id, next.id
-            ));
-        }
-        for property in &entity.properties {
-            let Some(next) = next.property_by_uid(property.uid) else { continue };
-            let property_name = &property.name;
-            if (next.id, next.ty) != (property.id, property.ty) {
-                return differs(format!(
-                    "{name}.{property_name} is number {} of type {} there and {} of {} here; keep it, or give it a new uid",
-                    property.id, property.ty, next.id, next.ty
-                ));
+    match evolve::obstacles(stored, given).first() {
+        Some(obstacle) => Err(StoreError::OtherModel { what: obstacle.to_string() }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses to change how the objects that an entity has are known to other devices.
+fn check_sync_kept(tx: &mut WriteTx<'_>, stored: &Schema, next: &Schema) -> Result<()> {
+    for condition in evolve::conditions(stored, next) {
+        let Condition::SyncChanges { stored, given } = condition else { continue };
+        for table in [keys::objects_table(stored.id), keys::absent_table(stored.id)] {
+            let Some(table) = tx.table_if_exists(&table)? else { continue };
+            if tx.count(table)? > 0 {
+                return Err(sync_is_kept(given));
             }
-        }
-        if let Some(reused) = next
-            .properties
-            .iter()
-            .find(|new| entity.property_by_uid(new.uid).is_none() && new.id <= entity.last_property_id)
-        {
-            return differs(format!(
-                "{name}.{} has an id that was used before; give it a new one",
-                reused.name
-            ));
         }
     }
     Ok(())
 }
 
-/// Refuses to change how the objects that an entity has are known to other devices.
-fn check_sync_kept(tx: &mut WriteTx<'_>, stored: &Schema, next: &Schema) -> Result<()> {
-    for entity in stored.entities().iter().filter(|entity| entity.is_synced()) {
-        let Some(next) = next.entity_by_uid(entity.uid) else { continue };
-        if next.is_synced() && next.has_shared_ids() == entity.has_shared_ids() {
-            continue;
-        }
-        for table in [keys::objects_table(entity.id), keys::absent_table(entity.id)] {
-            let Some(table) = tx.table_if_exists(&table)? else { continue };
-            if tx.count(table)? > 0 {
-                let what = "it has synced objects in the directory, so that `sync` and `shared_ids` stay as they \
-                            are; to change them, give the entity a new uid and copy the objects";
-                return Err(SchemaError::Invalid { place: next.name.clone(), what: what.to_owned() }.into());
-            }
-        }
-    }
-    Ok(())
+fn sync_is_kept(given: &EntityDef) -> StoreError {
+    let what = "it has synced objects in the directory, so that `sync` and `shared_ids` stay as they are; to change them, \
+                give the entity a new uid and copy the objects";
+    SchemaError::Invalid { place: given.name.clone(), what: what.to_owned() }.into()
 }
 
 /// What the entries of an index depend on: its number, the property, and how its values order.

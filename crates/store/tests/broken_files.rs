@@ -93,6 +93,41 @@ fn a_data_file_of_any_length_is_whole_or_refused() {
 }
 
 #[test]
+fn a_meta_page_that_makes_no_sense_lets_nobody_change_the_file() {
+    /// Where a meta page names the last page, and then its transaction, on machines of 64 bits.
+    const LAST_PAGE_AT: usize = 136;
+    let original = tempfile::tempdir().unwrap();
+    let tasks = builder(original.path()).open().unwrap().boxed::<Task>().unwrap();
+    for round in 0..6 {
+        tasks.put_many(&mut vec![task("x".repeat(100)); 20 + round]).unwrap();
+    }
+    drop(tasks);
+    let whole = fs::read(original.path().join(Store::DATA_FILE)).unwrap();
+    let pages = (whole.len() / 4096) as u64;
+    let word = |at: usize| u64::from_le_bytes(whole[at..at + 8].try_into().unwrap());
+    let last_pages = [LAST_PAGE_AT, 4096 + LAST_PAGE_AT].map(word);
+    let newest = usize::from(word(4096 + LAST_PAGE_AT + 8) > word(LAST_PAGE_AT + 8));
+    let mut refused = 0;
+    for meta in [0, 1] {
+        for bit in 0..64 {
+            let mut found = last_pages;
+            found[meta] ^= 1 << bit;
+            let is_nonsense = found[newest] < found[1 - newest] || found[newest] >= pages;
+            if !is_nonsense {
+                continue;
+            }
+            let mut bytes = whole.clone();
+            bytes[meta * 4096 + LAST_PAGE_AT..][..8].copy_from_slice(&found[meta].to_le_bytes());
+            let copy = tempfile::tempdir().unwrap();
+            fs::write(copy.path().join(Store::DATA_FILE), &bytes).unwrap();
+            check_refused(copy.path(), is_damaged);
+            refused += 1;
+        }
+    }
+    assert!(refused > 110, "{refused}");
+}
+
+#[test]
 fn what_cannot_be_a_data_file_is_refused() {
     type Make = fn(&Path);
     type IsExpected = fn(&SeamError) -> bool;

@@ -70,7 +70,10 @@ pub(crate) fn run(name: &str, matches: &ArgMatches) -> anyhow::Result<Exit> {
     match name {
         query::NAME => guard::run(required::<PathBuf>(matches, DIR), || query::run(matches)),
         stats::NAME => guard::run(required::<PathBuf>(matches, DIR), || stats::run(matches)),
-        model::NAME => model::run(matches),
+        model::NAME => match model::database(matches) {
+            Some(directory) => guard::run(directory, || model::run(matches)),
+            None => model::run(matches),
+        },
         import::NAME => import::run(matches),
         export::NAME => guard::run(required::<PathBuf>(matches, DIR), || export::run(matches)),
         backup::NAME => guard::run(required::<PathBuf>(matches, DIR), || backup::run(matches)),

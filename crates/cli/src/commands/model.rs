@@ -1,8 +1,10 @@
 //! `reconvene model`: looking at schemas, comparing them, taking them out of databases.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgMatches, Command, value_parser};
+use reconvene::StoreError;
+use reconvene::model::evolve::{Condition, conditions, obstacles};
 use reconvene::model::{EntityDef, PropertyDef, PropertyFlags, Schema};
 
 use super::file::{self, NewFile};
@@ -45,9 +47,14 @@ pub(crate) fn command() -> Command {
             Command::new(DIFF)
                 .about("Tells how a second model differs from a first one; the exit code is 1 if it does")
                 .long_about(
-                    "Tells how a second model differs from a first one. Entities and properties are matched by their uids, \
-                     so that a new name is seen as such. The exit code is 0 if they are the same and 1 if they differ; \
-                     lines that begin with \"!\" keep a database of the first from being opened with the second.",
+                    "Tells how a second model differs from a first one, and whether a database of the first can be opened \
+                     with the second. Entities and properties are matched by their uids, so that a new name is seen as \
+                     such.\n\n\
+                     A line begins with \"+\" for what is new, \"-\" for what is gone, and \"~\" for what is otherwise. One \
+                     that begins with \"!\" keeps the database from being opened, and is what the opening would say. Some \
+                     changes depend on the objects: if the first is a database, it is asked and they are judged; if it is \
+                     a model file, a line that begins with \"?\" says what it depends on.\n\n\
+                     The exit code is 0 if the two are the same and 1 if they differ.",
                 )
                 .arg(path(MODEL, "FILE|DIR").help("The first: a model file or a database directory"))
                 .arg(path(OTHER, "FILE|DIR").help("The second")),
@@ -66,6 +73,13 @@ pub(crate) fn command() -> Command {
                 )
                 .arg(file::force("Replaces the file if it exists")),
         )
+}
+
+/// The database that a command line names, if it names one.
+pub(crate) fn database(matches: &ArgMatches) -> Option<&PathBuf> {
+    let (_, matches) = matches.subcommand()?;
+    let named = |id| matches.try_get_one::<PathBuf>(id).ok().flatten();
+    [DIR, MODEL, OTHER].into_iter().filter_map(named).find(|path| path.is_dir())
 }
 
 pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
@@ -89,9 +103,7 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
             ))
         }
         Some((DIFF, matches)) => {
-            let first = directory::read_model(required::<PathBuf>(matches, MODEL))?;
-            let second = directory::read_model(required::<PathBuf>(matches, OTHER))?;
-            let lines = differences(first.schema(), second.schema());
+            let lines = diff(required::<PathBuf>(matches, MODEL), required::<PathBuf>(matches, OTHER))?;
             if lines.is_empty() {
                 return crate::print("the same\n");
             }
@@ -173,13 +185,64 @@ fn specialties(property: &PropertyDef) -> Vec<&'static str> {
     .collect()
 }
 
-/// A line for each difference: `+` what is new, `-` what is gone, `~` what is otherwise, `!` what must not be.
+/// A line for each difference, and then for each reason why an opening would fail or might.
+fn diff(first: &Path, second: &Path) -> anyhow::Result<Vec<String>> {
+    let second = directory::read_model(second)?;
+    if first.is_dir() {
+        let store = directory::open_to_read(first)?;
+        let mut lines = differences(store.schema(), second.schema());
+        lines.extend(store.obstacles_to(&second)?.into_iter().map(refusal));
+        return Ok(lines);
+    }
+    let first = directory::read_model(first)?;
+    let (first, second) = (first.schema(), second.schema());
+    let mut lines = differences(first, second);
+    let refusals = obstacles(first, second);
+    if refusals.is_empty() {
+        lines.extend(conditions(first, second).into_iter().filter_map(depends));
+    }
+    lines.extend(refusals.into_iter().map(|obstacle| format!("! {obstacle}")));
+    Ok(lines)
+}
+
+fn refusal(error: StoreError) -> String {
+    match error {
+        StoreError::OtherModel { what } => format!("! {what}"),
+        other => format!("! {other}"),
+    }
+}
+
+fn depends(condition: Condition<'_>) -> Option<String> {
+    Some(match condition {
+        Condition::SyncChanges { stored, .. } => {
+            format!(
+                "? {}: a database that has or had objects of it refuses to sync it otherwise",
+                stored.name
+            )
+        }
+        Condition::BecomesSynced { stored } => {
+            format!(
+                "? {}: the database of a server refuses to sync it if there are objects of it",
+                stored.name
+            )
+        }
+        Condition::BecomesUnique { stored, property, .. } => {
+            format!(
+                "? {}.{}: a database in which two objects share a value refuses it",
+                stored.name, property.name
+            )
+        }
+        _ => return None,
+    })
+}
+
+/// A line for each difference: `+` what is new, `-` what is gone, `~` what is otherwise.
 fn differences(first: &Schema, second: &Schema) -> Vec<String> {
     let mut lines = Vec::new();
     for entity in first.entities() {
         let name = &entity.name;
         match second.entity_by_uid(entity.uid) {
-            None => lines.push(format!("! {name}: gone; a database that has it needs it in its model")),
+            None => lines.push(format!("- {name}: gone")),
             Some(next) => compare_entities(entity, next, &mut lines),
         }
     }
@@ -197,12 +260,10 @@ fn compare_entities(before: &EntityDef, after: &EntityDef, lines: &mut Vec<Strin
         lines.push(format!("~ {name}: called {}", after.name));
     }
     if before.id != after.id {
-        lines.push(format!("! {name}: id {} instead of {}", after.id, before.id));
+        lines.push(format!("~ {name}: id {} instead of {}", after.id, before.id));
     }
     if (before.is_synced(), before.has_shared_ids()) != (after.is_synced(), after.has_shared_ids()) {
-        // Only a database with synced objects refuses this; to begin to sync is always possible.
-        let mark = if before.is_synced() { '!' } else { '~' };
-        lines.push(format!("{mark} {name}: {} instead of {}", sync_of(after), sync_of(before)));
+        lines.push(format!("~ {name}: {} instead of {}", sync_of(after), sync_of(before)));
     }
     if before.conflict != after.conflict {
         lines.push(format!("~ {name}: conflicts by {:?} instead of {:?}", after.conflict, before.conflict));
@@ -217,11 +278,7 @@ fn compare_entities(before: &EntityDef, after: &EntityDef, lines: &mut Vec<Strin
         if before.property_by_uid(property.uid).is_some() {
             continue;
         }
-        let (mark, remark) = match property.id <= before.last_property_id {
-            true => ('!', format!(", with id {} that was used before", property.id)),
-            false => ('+', String::new()),
-        };
-        lines.push(format!("{mark} {name}.{}: new, {}{remark}", property.name, type_of(property)));
+        lines.push(format!("+ {name}.{}: new, {}", property.name, type_of(property)));
     }
 }
 
@@ -231,10 +288,10 @@ fn compare_properties(entity: &str, before: &PropertyDef, after: &PropertyDef, l
         lines.push(format!("~ {name}: called {}", after.name));
     }
     if before.id != after.id {
-        lines.push(format!("! {name}: id {} instead of {}", after.id, before.id));
+        lines.push(format!("~ {name}: id {} instead of {}", after.id, before.id));
     }
     if before.ty != after.ty {
-        lines.push(format!("! {name}: {} instead of {}", after.ty, before.ty));
+        lines.push(format!("~ {name}: {} instead of {}", after.ty, before.ty));
     } else if before.relation_target != after.relation_target {
         lines.push(format!("~ {name}: {} instead of {}", type_of(after), type_of(before)));
     }

@@ -56,8 +56,8 @@ pub(crate) fn command() -> Command {
                 .default_value("table")
                 .help("How objects are shown")
                 .long_help(
-                    "How objects are shown. A table holds all results in memory and cuts long text; the other formats \
-                     write one object after the other.",
+                    "How objects are shown, one after the other. A table cuts long text, and is as wide as its first 256 \
+                     objects ask for.",
                 ),
         )
         .arg(flag(COUNT).conflicts_with(EXPLAIN).help("Shows only how many objects there are"))

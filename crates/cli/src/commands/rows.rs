@@ -7,7 +7,7 @@ use reconvene::model::{EntityDef, PropertyDef};
 use serde_json::{Map, Value as Json};
 
 use super::format::{self, Format};
-use super::table;
+use super::table::{self, LongTable};
 
 /// Writes objects of one entity; every object has the id first and then the properties in order of the model.
 pub(crate) struct RowWriter<W: Write> {
@@ -17,7 +17,7 @@ pub(crate) struct RowWriter<W: Write> {
 }
 
 enum Inner<W: Write> {
-    Table(W, Box<comfy_table::Table>),
+    Table(W, Box<LongTable>),
     Json(W),
     Ndjson(W),
     Csv(Box<csv::Writer<W>>, String),
@@ -34,13 +34,9 @@ impl<W: Write> RowWriter<W> {
         properties.extend(entity.stored_properties().cloned());
         let to = match format {
             Format::Table => {
-                let mut table = table::new(properties.iter().map(|property| property.name.as_str()));
-                for (at, property) in properties.iter().enumerate() {
-                    if property.ty.is_integer() || property.ty.is_float() {
-                        table::right(&mut table, at);
-                    }
-                }
-                Inner::Table(to, Box::new(table))
+                let is_number = |property: &PropertyDef| property.ty.is_integer() || property.ty.is_float();
+                let columns = properties.iter().map(|property| (property.name.as_str(), is_number(property)));
+                Inner::Table(to, Box::new(LongTable::new(columns)))
             }
             Format::Json => Inner::Json(to),
             Format::Ndjson => Inner::Ndjson(to),
@@ -62,14 +58,9 @@ impl<W: Write> RowWriter<W> {
         self.rows += 1;
         let first = self.rows == 1;
         match &mut self.to {
-            Inner::Table(_, table) => {
-                table.add_row(
-                    self.properties
-                        .iter()
-                        .map(|property| cell(property, object))
-                        .map(|cell| table::plain(&cell.unwrap_or_default())),
-                );
-                Ok(())
+            Inner::Table(to, table) => {
+                let cells = self.properties.iter().map(|property| cell(property, object));
+                table.push(cells.map(|cell| table::plain(&cell.unwrap_or_default())), to)
             }
             Inner::Json(to) => {
                 to.write_all(if first { b"[\n  " } else { b",\n  " })?;
@@ -94,7 +85,7 @@ impl<W: Write> RowWriter<W> {
     pub(crate) fn finish(self) -> io::Result<(u64, W)> {
         let to = match self.to {
             Inner::Table(mut to, table) => {
-                writeln!(to, "{table}")?;
+                table.finish(&mut to)?;
                 writeln!(to, "{}", table::counted(self.rows, "object"))?;
                 to
             }

@@ -108,9 +108,10 @@ fn models_are_shown_checked_exported_and_compared() {
     folder.write("changed.json", &changed);
     let run = folder.run(&["model", "diff", "data", "changed.json"]);
     assert_eq!(run.code, Some(1), "{run:?}");
-    let expected =
-        "~ Note.stars: called points\n! Note.weight: Double instead of Float\n~ City: called Town\n";
+    let expected = "~ Note.stars: called points\n~ Note.weight: Double instead of Float\n~ City: called Town\n\
+                    ! Note.weight is number 4 of type Float there and 4 of Double here; keep it, or give it a new uid\n";
     assert_eq!(run.stdout, expected);
+    assert_eq!(folder.run(&["model", "diff", "model.json", "changed.json"]).stdout, expected);
     assert_eq!(folder.run(&["model", "diff", "model.json", "data"]).ok(), "the same\n");
 
     folder.write(

@@ -5,6 +5,7 @@
 mod beside;
 mod guide;
 mod looking;
+mod models;
 mod moving;
 mod safety;
 mod support;

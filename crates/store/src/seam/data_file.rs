@@ -7,7 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use super::{Result, SeamError};
+use super::{Result, SeamError, pages};
 use crate::os;
 
 /// Name of the data file in the store directory.
@@ -74,6 +74,14 @@ pub(super) fn create(directory: &Path, fill: impl FnOnce(&Path) -> Result<()>) -
         let _ = std::fs::remove_file(&new);
     }
     made
+}
+
+/// Checks that the meta pages make sense and fit the length of the file; costs a few reads whatever its size.
+pub(super) fn check_head(data: &Path) -> Result<()> {
+    let failed = |error| SeamError::io("looking at the data file", error);
+    let file = File::open(data).map_err(failed)?;
+    let is_sound = pages::quick(&file).map_err(failed)?.is_empty();
+    if is_sound { Ok(()) } else { Err(SeamError::Corrupted { path: data.to_owned() }) }
 }
 
 /// Checks that a file which is shorter than `full` bytes has every page that its newest state needs, and then gives it

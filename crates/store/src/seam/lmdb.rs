@@ -63,6 +63,8 @@ impl LmdbEngine {
             data_file::create(directory, |file| fill_data_file(file, directory, &options))?;
         }
         let env = open_environment(directory, &options)?;
+        // LMDB believes its meta pages: with a wrong last page it would make the file as long, or write over others.
+        data_file::check_head(&data)?;
         // A process that was killed leaves its reader slots behind, and with them pages that nobody may use again.
         env.clear_stale_readers()
             .map_err(|error| describe(error, "clearing old readers", directory, &options))?;

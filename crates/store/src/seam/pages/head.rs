@@ -184,6 +184,19 @@ impl Head {
                 );
                 damages.push(self.damage(1, PAGE_HEADER + HEAD_BYTES - WORD, what));
             }
+            // A page that was taken once is used again or free, and never given back to the system.
+            let (older, newer) = match second.transaction > first.transaction {
+                true => (first, second),
+                false => (second, first),
+            };
+            if newer.last_page < older.last_page {
+                let what = format!(
+                    "the last page is {} in transaction {} and was {} in transaction {}, but a file never has fewer pages \
+                     than before",
+                    newer.last_page, newer.transaction, older.last_page, older.transaction
+                );
+                damages.push(self.damage(1, PAGE_HEADER + HEAD_BYTES - 2 * WORD, what));
+            }
         }
         damages
     }
@@ -201,6 +214,17 @@ impl Head {
 }
 
 impl State {
+    /// What is wrong with where the trees begin; what they hold is not looked at.
+    pub(super) fn misplaced_root(&self) -> Option<Damage> {
+        let trees = [(&self.free, Area::Free), (&self.names, Area::Names)];
+        let (root, area) = trees
+            .into_iter()
+            .find_map(|(tree, area)| Some((tree.root.filter(|&root| root > self.last_page)?, area)))?;
+        let page = self.transaction % 2;
+        let what = format!("a tree begins on page {root}, and the last page is {}", self.last_page);
+        Some(Damage { area, page, offset: page * self.page_bytes as u64, what, keys: Keys::default() })
+    }
+
     fn read(source: &impl Source, page: u64, offset: u64) -> io::Result<Result<State, Wrong>> {
         let mut bytes = [0; PAGE_HEADER + HEAD_BYTES];
         let filled = source.read_at(offset, &mut bytes)?;

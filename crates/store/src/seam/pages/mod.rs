@@ -133,6 +133,9 @@ pub(crate) fn quick<S: Source + Copy>(source: S) -> io::Result<Vec<Damage>> {
     loop {
         let damages = head.damages();
         let Some(state) = head.newest().filter(|_| damages.is_empty()) else { return Ok(damages) };
+        if let Some(misplaced) = state.misplaced_root() {
+            return Ok(vec![misplaced]);
+        }
         let file = PageFile::new(source, state)?;
         if file.pages() > state.last_page {
             return Ok(damages);

@@ -1,0 +1,134 @@
+//! What keeps objects that were stored under one schema from being opened under another.
+
+use crate::ids::{EntityId, PropertyId};
+use crate::schema::{EntityDef, PropertyDef, Schema};
+use crate::types::{PropertyFlags, PropertyType};
+
+/// Why a directory of one schema cannot be opened with another, whatever is in it; displayed with what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Obstacle {
+    /// An entity is not in the given schema.
+    #[error("it lacks {entity}, which has data in the directory; add it")]
+    EntityMissing {
+        /// Its stored name.
+        entity: String,
+    },
+    /// An entity has another id.
+    #[error("{entity} has id {stored} there and {given} here; give it its former id")]
+    OtherEntityId {
+        /// Its stored name.
+        entity: String,
+        /// The stored id.
+        stored: EntityId,
+        /// The given one.
+        given: EntityId,
+    },
+    /// A property has another id or another type.
+    #[error(
+        "{entity}.{property} is number {} of type {} there and {} of {} here; keep it, or give it a new uid",
+        stored.0, stored.1, given.0, given.1
+    )]
+    OtherProperty {
+        /// The stored name of the entity.
+        entity: String,
+        /// The stored name of the property.
+        property: String,
+        /// What is stored.
+        stored: (PropertyId, PropertyType),
+        /// What is given.
+        given: (PropertyId, PropertyType),
+    },
+    /// A new property has an id whose place in records may hold values of a former one.
+    #[error("{entity}.{property} has an id that was used before; give it a new one")]
+    IdUsedBefore {
+        /// The stored name of the entity.
+        entity: String,
+        /// The name of the property.
+        property: String,
+    },
+}
+
+/// What a given schema can do only to objects that meet a condition.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Condition<'s> {
+    /// It no longer syncs an entity, or shares its ids otherwise: there must be no objects of it.
+    SyncChanges {
+        /// The entity as it is stored.
+        stored: &'s EntityDef,
+        /// The same one as it is given.
+        given: &'s EntityDef,
+    },
+    /// It begins to sync an entity: a server must have no objects of it, since they would be nobody's.
+    BecomesSynced {
+        /// The entity as it is stored.
+        stored: &'s EntityDef,
+    },
+    /// It makes a property unique: no two objects may share a value.
+    BecomesUnique {
+        /// The entity as it is stored.
+        stored: &'s EntityDef,
+        /// The entity as it is given.
+        given: &'s EntityDef,
+        /// The property as it is given.
+        property: &'s PropertyDef,
+    },
+}
+
+/// Everything that keeps a directory of the stored schema from being opened with the given one; nothing if it can be.
+pub fn obstacles(stored: &Schema, given: &Schema) -> Vec<Obstacle> {
+    let mut obstacles = Vec::new();
+    for entity in stored.entities() {
+        match given.entity_by_uid(entity.uid) {
+            Some(next) => within(entity, next, &mut obstacles),
+            None => obstacles.push(Obstacle::EntityMissing { entity: entity.name.clone() }),
+        }
+    }
+    obstacles
+}
+
+fn within(entity: &EntityDef, next: &EntityDef, obstacles: &mut Vec<Obstacle>) {
+    let name = &entity.name;
+    if next.id != entity.id {
+        let (stored, given) = (entity.id, next.id);
+        obstacles.push(Obstacle::OtherEntityId { entity: name.clone(), stored, given });
+    }
+    for property in &entity.properties {
+        let Some(next) = next.property_by_uid(property.uid) else { continue };
+        let (stored, given) = ((property.id, property.ty), (next.id, next.ty));
+        if stored != given {
+            let property = property.name.clone();
+            obstacles.push(Obstacle::OtherProperty { entity: name.clone(), property, stored, given });
+        }
+    }
+    let new = next.properties.iter().filter(|new| entity.property_by_uid(new.uid).is_none());
+    for reused in new.filter(|new| new.id <= entity.last_property_id) {
+        let property = reused.name.clone();
+        obstacles.push(Obstacle::IdUsedBefore { entity: name.clone(), property });
+    }
+}
+
+/// What must hold of the objects so that a directory of the stored schema can be opened with the given one.
+pub fn conditions<'s>(stored: &'s Schema, given: &'s Schema) -> Vec<Condition<'s>> {
+    let mut conditions = Vec::new();
+    for stored in stored.entities() {
+        let Some(given) = given.entity_by_uid(stored.uid) else { continue };
+        match (stored.is_synced(), given.is_synced()) {
+            (false, true) => conditions.push(Condition::BecomesSynced { stored }),
+            (true, false) => conditions.push(Condition::SyncChanges { stored, given }),
+            (true, true) if stored.has_shared_ids() != given.has_shared_ids() => {
+                conditions.push(Condition::SyncChanges { stored, given });
+            }
+            _ => {}
+        }
+        let is_unique = |property: &PropertyDef| property.flags.has(PropertyFlags::UNIQUE);
+        for property in given.properties.iter().filter(|property| is_unique(property)) {
+            // A property that no object has yet cannot have a value twice.
+            if stored.property_by_uid(property.uid).is_some_and(|stored| !is_unique(stored)) {
+                conditions.push(Condition::BecomesUnique { stored, given, property });
+            }
+        }
+    }
+    conditions
+}
