@@ -26,6 +26,7 @@ const META_TREES_AT: usize = PAGE_HEADER + 8 + 2 * WORD;
 const META_LAST_TX_AT: usize = META_TREES_AT + 2 * TREE_BYTES + WORD;
 const META_END: usize = META_LAST_TX_AT + WORD;
 const MAGIC: u32 = 0xBEEF_C0DE;
+const VERSION: u32 = 1;
 const META_PAGE: u16 = 0x08;
 const BRANCH_PAGE: u16 = 0x01;
 const LEAF_PAGE: u16 = 0x02;
@@ -76,12 +77,18 @@ pub(super) fn create(directory: &Path, fill: impl FnOnce(&Path) -> Result<()>) -
     made
 }
 
-/// Checks that the meta pages make sense and fit the length of the file; costs a few reads whatever its size.
+/// Checks that the meta pages make sense and fit the length of the file; costs a few reads whatever its size. What does not
+/// begin like a file of LMDB is left to LMDB to refuse.
 pub(super) fn check_head(data: &Path) -> Result<()> {
     let failed = |error| SeamError::io("looking at the data file", error);
     let file = File::open(data).map_err(failed)?;
-    let is_sound = pages::quick(&file).map_err(failed)?.is_empty();
-    if is_sound { Ok(()) } else { Err(SeamError::Corrupted { path: data.to_owned() }) }
+    let start = read_up_to(&file, META_END, 0).map_err(failed)?;
+    let is_ours =
+        u32_at(&start, META_MAGIC_AT) == Some(MAGIC) && u32_at(&start, META_MAGIC_AT + 4) == Some(VERSION);
+    if is_ours && !pages::quick(&file).map_err(failed)?.is_empty() {
+        return Err(SeamError::Corrupted { path: data.to_owned() });
+    }
+    Ok(())
 }
 
 /// Checks that a file which is shorter than `full` bytes has every page that its newest state needs, and then gives it

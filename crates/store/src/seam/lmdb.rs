@@ -62,9 +62,9 @@ impl LmdbEngine {
                 .map_err(|error| SeamError::io("creating the store's directory", error))?;
             data_file::create(directory, |file| fill_data_file(file, directory, &options))?;
         }
-        let env = open_environment(directory, &options)?;
-        // LMDB believes its meta pages: with a wrong last page it would make the file as long, or write over others.
+        // LMDB believes its meta pages: with a wrong last page it would map a file as long, and write over other pages.
         data_file::check_head(&data)?;
+        let env = open_environment(directory, &options)?;
         // A process that was killed leaves its reader slots behind, and with them pages that nobody may use again.
         env.clear_stale_readers()
             .map_err(|error| describe(error, "clearing old readers", directory, &options))?;
