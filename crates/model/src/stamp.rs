@@ -38,9 +38,9 @@ impl Stamp {
         Stamp { rank, ..self }
     }
 
-    /// Whether this register was never written.
+    /// Whether this register was never written: nobody wrote at no time, whatever the rank.
     pub fn is_never(self) -> bool {
-        self == Self::NEVER
+        self.hlc == 0 && self.peer == PeerId(0)
     }
 
     /// The wall-clock part in milliseconds since 1970.
