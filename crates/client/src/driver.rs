@@ -9,9 +9,10 @@ use reconvene_protocol::{
     ClientConfig, ClientEvent, ClientLogin, ClientSession, Closed, ClosedBy, Code, Credential, Cursor,
     LoginAccepted, SchemaHashes,
 };
-use reconvene_store::{Store, StoreError};
+use reconvene_store::{Held, Store, StoreError};
 
 use crate::delivery::Inbox;
+use crate::server_time::ServerTime;
 
 /// The bytes of received messages after which they are applied, although more may be ready.
 pub const APPLY_BYTES: usize = 8 * 1024 * 1024;
@@ -49,6 +50,10 @@ pub struct Driver {
     inbox: Inbox,
     /// The cursor's position, and the highest number whose verdict is durable here.
     reached: (Seq, TxNumber),
+    /// Since the login.
+    server_time: Option<ServerTime>,
+    /// Whether transactions wait for verdicts, to be dated anew.
+    held: bool,
     closed: Option<Closed>,
 }
 
@@ -83,6 +88,8 @@ impl Driver {
             session: ClientSession::new(config, login, now),
             inbox: Inbox::default(),
             reached: (state.cursor.seq, state.decided),
+            server_time: None,
+            held: false,
             closed: None,
         })
     }
@@ -108,10 +115,13 @@ impl Driver {
     }
 
     /// Carries out what the session asks for; everything that came together is applied together.
-    pub fn carry_out(&mut self, tell: &mut dyn FnMut(Progress)) {
+    ///
+    /// `now` counts on by a clock that nobody sets: from it follows what time it is on the server.
+    pub fn carry_out(&mut self, now: Duration, tell: &mut dyn FnMut(Progress)) {
+        let decided = self.reached.1;
         while let Some(event) = self.session.poll_event() {
             let done = match event {
-                ClientEvent::LoggedIn(accepted) => self.logged_in(accepted, tell),
+                ClientEvent::LoggedIn(accepted) => self.logged_in(accepted, now, tell),
                 ClientEvent::Verdicts(verdicts) => {
                     self.inbox.verdicts(verdicts);
                     Ok(())
@@ -129,7 +139,7 @@ impl Driver {
                     Ok(())
                 }
                 ClientEvent::SendTxs { from, txs_max, bytes_max, .. } => {
-                    self.send_txs(from, txs_max, bytes_max)
+                    self.send_txs(now, from, txs_max, bytes_max)
                 }
                 // This engine does not offer to compare, so its session lets none of these through.
                 ClientEvent::Compared { .. } | ClientEvent::Fetched { .. } => Ok(()),
@@ -147,8 +157,14 @@ impl Driver {
                 return;
             }
         }
-        if let Err(problem) = self.apply(tell) {
-            self.end(problem);
+        match self.apply(tell) {
+            Ok(()) if self.held && self.reached.1 > decided => {
+                // The verdicts may be there now for which transactions waited.
+                self.session.handle_local_commit();
+                self.carry_out(now, tell);
+            }
+            Ok(()) => {}
+            Err(problem) => self.end(problem),
         }
     }
 
@@ -163,8 +179,10 @@ impl Driver {
     fn logged_in(
         &mut self,
         accepted: Box<LoginAccepted>,
+        now: Duration,
         tell: &mut dyn FnMut(Progress),
     ) -> Result<(), Problem> {
+        self.server_time = Some(ServerTime::new(accepted.server_time_ms, now, self.store.now_ms()));
         let sync = self.store.sync();
         if accepted.decided_number > 0 {
             match sync.hash_of(accepted.decided_number)? {
@@ -196,12 +214,33 @@ impl Driver {
         Ok(())
     }
 
-    fn send_txs(&mut self, from: TxNumber, txs_max: usize, bytes_max: usize) -> Result<(), Problem> {
-        let txs = self.store.sync().outbox(from.saturating_sub(1), txs_max, bytes_max)?;
-        let txs = txs.into_iter().map(|tx| (tx.number, Bytes::from(tx.bytes))).collect();
-        self.session
-            .handle_txs(txs)
-            .map_err(|error| Problem { code: Code::ClientFailed, reason: error.to_string() })
+    fn send_txs(
+        &mut self,
+        now: Duration,
+        from: TxNumber,
+        txs_max: usize,
+        bytes_max: usize,
+    ) -> Result<(), Problem> {
+        let sync = self.store.sync();
+        let Some(time) = self.server_time else {
+            return Err(Problem::failed("the session asks for transactions before its login"));
+        };
+        let mut uploads = sync.uploads(from.saturating_sub(1), txs_max, bytes_max, time.at(now))?;
+        if uploads.held == Held::UntilRestamped && uploads.txs.is_empty() {
+            if !time.is_steady(now, self.store.now_ms()) {
+                let reason = "the clock was set or the device slept, so that server time is asked for again";
+                return Err(Problem { code: Code::ClockChanged, reason: reason.to_owned() });
+            }
+            let count = sync.restamp(time.at(now))?;
+            tracing::warn!(
+                count,
+                "unsent writes were dated too far ahead of server time, and are dated anew"
+            );
+            uploads = sync.uploads(from.saturating_sub(1), txs_max, bytes_max, time.at(now))?;
+        }
+        self.held = uploads.held != Held::Nothing;
+        let txs = uploads.txs.into_iter().map(|tx| (tx.number, Bytes::from(tx.bytes))).collect();
+        self.session.handle_txs(txs).map_err(|error| Problem::failed(error.to_string()))
     }
 
     fn apply(&mut self, tell: &mut dyn FnMut(Progress)) -> Result<(), Problem> {
@@ -234,6 +273,10 @@ struct Problem {
 }
 
 impl Problem {
+    fn failed(reason: impl Into<String>) -> Self {
+        Problem { code: Code::ClientFailed, reason: reason.into() }
+    }
+
     fn copied(what: &str) -> Self {
         Problem {
             code: Code::IdentityForked,

@@ -7,13 +7,14 @@
 //! - [`status`]: what the client is doing, and waiting for it to have done something
 //! - [`event`]: what listeners are told
 //! - [`driver`]: what a client does on one connection, without socket and clock, for this crate's engine and for others
-//! - `engine`: the thread; `session`: one connection; `delivery`: from the protocol's words to the store's
+//! - `engine`: the thread; `session`: one connection; `server_time`: when stamps are too far ahead; `delivery`: from the protocol's words to the store's
 
 mod delivery;
 pub mod driver;
 mod engine;
 pub mod event;
 pub mod options;
+mod server_time;
 mod session;
 pub mod status;
 

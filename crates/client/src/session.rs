@@ -159,7 +159,7 @@ impl Connection<'_> {
     /// Carries out what the session asks for and passes on what came of it.
     fn carry_out(&mut self) {
         let (shared, backoff, now) = (self.shared, &mut *self.backoff, self.start.elapsed());
-        self.driver.carry_out(&mut |progress| match progress {
+        self.driver.carry_out(now, &mut |progress| match progress {
             Progress::LoggedIn => {
                 backoff.handle_login(now);
                 shared.status.update(|status| status.state = State::CatchingUp);

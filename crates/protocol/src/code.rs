@@ -80,6 +80,8 @@ codes! {
     Replaced = 105, "session.replaced", false;
     /// The receiver took messages too slowly.
     Slow = 106, "session.slow", true;
+    /// The device's clock was set or the device slept, and the server is to be asked for the time again.
+    ClockChanged = 107, "session.clock-changed", true;
 
     /// Bytes arrived that are not a message of this protocol.
     FrameInvalid = 200, "protocol.frame-invalid", true;

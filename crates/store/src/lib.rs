@@ -61,9 +61,9 @@ pub use seam::{Durability, SeamError};
 pub use store::Store;
 pub use structs::Put;
 pub use sync::{
-    Applied, Break, Chunk, ChunkStart, Cursor, Decided, Decision, Delivery, Fetched, Incoming, LoginState,
-    LostOp, Origin, OutboxListener, OutboxTx, PushedTx, RefusalReason, Rejected, RejectedOp, Role,
-    SyncHandle, TX_BYTES_MAX, TX_OPS_MAX, TX_VALUES_MAX, Verdict,
+    Applied, Break, Chunk, ChunkStart, Cursor, Decided, Decision, Delivery, Fetched, Held, Incoming,
+    LoginState, LostOp, Origin, OutboxListener, OutboxTx, PushedTx, RefusalReason, Rejected, RejectedOp,
+    Role, SyncHandle, TX_BYTES_MAX, TX_OPS_MAX, TX_VALUES_MAX, Uploads, Verdict,
 };
 pub use time::{SystemTimeSource, TimeSource};
 pub use tracked::Tracked;

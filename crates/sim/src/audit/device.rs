@@ -53,6 +53,8 @@ pub(crate) struct DeviceAudit {
     buried: HashMap<Key, u64>,
     /// Up to where its verdicts are known to be durable.
     pub(crate) decided: u64,
+    /// The highest number that it gave to the network.
+    pub(super) sent: u64,
     /// What its observers told: the objects that exist, each with the number it was born as.
     pub(crate) seen: BTreeMap<(Kind, u64), i64>,
     places: HashMap<Key, u64>,
@@ -91,6 +93,7 @@ impl DeviceAudit {
             caught_up: 0,
             buried: HashMap::new(),
             decided: 0,
+            sent: 0,
             seen: BTreeMap::new(),
             places: HashMap::new(),
             gone: BTreeMap::new(),

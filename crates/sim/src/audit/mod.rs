@@ -1,7 +1,9 @@
 //! The auditor: what must hold whatever happens, from a model too simple to be wrong.
 //!
 //! [`truth`] decides what the server must decide and what its history makes of every object; [`device`] knows what a device
-//! must hold and show, given how far it has come.
+//! must hold and show, given how far it has come; `restamps`, which of its
+//! transactions it may date anew.
 
 pub(crate) mod device;
+mod restamps;
 pub(crate) mod truth;

@@ -16,7 +16,7 @@ use crate::finding::{Finding, Outcome, found};
 use crate::schema::Kind;
 
 /// How far ahead of the server a transaction may be dated, in milliseconds.
-const DRIFT_MS: u64 = 60_000;
+pub(crate) const DRIFT_MS: u64 = 60_000;
 
 /// An object, for everyone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,7 +32,7 @@ pub(crate) type When = (u64, u64);
 pub(crate) type Cell = Option<Rc<[u8]>>;
 
 /// One op as it travels.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct OpRecord {
     pub(crate) key: Key,
     pub(crate) generation: u64,

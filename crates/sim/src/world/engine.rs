@@ -11,6 +11,7 @@ use reconvene_store::__private::Image;
 use super::device::Conn;
 use super::link::Journey;
 use super::{ConnId, Event, World, tell};
+use crate::audit::truth::TxRecord;
 use crate::chance::mix;
 use crate::finding::{Finding, Outcome};
 use crate::scenario::DevicePoint;
@@ -151,7 +152,7 @@ impl World {
         let wants_image =
             matches!(device.crash_at, Some((DevicePoint::AfterLogin | DevicePoint::AfterApply, _)));
         let mut progress: Vec<(Progress, Option<Image>)> = Vec::new();
-        current.driver.carry_out(&mut |step| {
+        current.driver.carry_out(Duration::from_millis(self.now), &mut |step| {
             progress.push((step, if wants_image { Image::of(store) } else { None }));
         });
         for (step, image) in progress {
@@ -203,14 +204,18 @@ impl World {
                 }
                 break;
             };
-            let is_upload = matches!(
-                reconvene_protocol::Message::decode(frame.clone(), usize::MAX),
-                Ok(reconvene_protocol::Message::Upload(_))
-            );
+            let uploaded = match reconvene_protocol::Message::decode(frame.clone(), usize::MAX) {
+                Ok(reconvene_protocol::Message::Upload(txs)) => txs,
+                _ => Vec::new(),
+            };
+            let is_upload = !uploaded.is_empty();
             if is_upload && let Some(down) = device.crashes_at(DevicePoint::BeforeSend) {
                 self.coverage.fault(DevicePoint::BeforeSend.name());
                 self.crash_device(index, None, down);
                 return Ok(());
+            }
+            for tx in &uploaded {
+                device.audit.sent(TxRecord::read(tx)?.number);
             }
             let journey = device.link.send(true, frame.len(), self.now, settings);
             match journey {

@@ -2,7 +2,7 @@
 
 use reconvene_protocol::Code;
 
-use super::World;
+use super::{START_MS, World};
 use crate::audit::device::Stand;
 use crate::finding::{Finding, Outcome, check};
 
@@ -15,11 +15,16 @@ impl World {
         let stand = Stand::of(store)?;
         let told = |finding: Finding| Finding::new(finding.law, format!("device {index}: {}", finding.what));
         let before = device.audit.floor;
+        let restamped = device.audit.restamped(store, START_MS + self.now).map_err(told)?;
+        if !restamped.is_empty() {
+            self.coverage.fault("clock: unsent writes are dated anew");
+        }
         device.audit.advanced(&self.truth, &stand).map_err(told)?;
-        if changes.is_empty() && before == device.audit.floor {
+        if changes.is_empty() && restamped.is_empty() && before == device.audit.floor {
             return Ok(());
         }
         let mut keys = device.audit.observed(store, &self.births, &changes).map_err(told)?;
+        keys.extend(restamped);
         if !stand.catching_up {
             keys.extend(self.truth.touched(before, device.audit.floor));
         }

@@ -149,6 +149,9 @@ pub(crate) fn apply(tx: &mut WriteTxn<'_>, deliveries: &[Delivery<'_>]) -> Resul
             writer.clock.last()
         })?;
         meta::put_clock(tx, last)?;
+        if hlc > meta::seen(tx)? {
+            meta::put_seen(tx, hlc)?;
+        }
     }
     applier.applied.decided = meta::decided(tx)?;
     Ok(applier.applied)
@@ -160,7 +163,7 @@ struct Applier {
     dirty: BTreeSet<Place>,
     applied: Applied,
     inserts: Inserts,
-    /// The largest clock reading seen.
+    /// The largest clock reading seen among what the server accepted.
     hlc: u64,
 }
 
@@ -384,6 +387,7 @@ impl Applier {
         }
         let (head, block) = decode_tx(&bytes).map_err(|e| StoreError::damaged("outbox", e))?;
         let stamp = Stamp::new(head.hlc, head.origin);
+        self.hlc = self.hlc.max(head.hlc);
         let mut ops = OpsReader::new(head.origin, block).map_err(|e| StoreError::damaged("outbox", e))?;
         let mut places = Vec::new();
         let mut op = Op::default();
@@ -498,7 +502,11 @@ impl Applier {
             return Ok(BTreeSet::new());
         };
         let mut places = Vec::new();
-        for (_, op) in ops_of(&bytes)? {
+        let accepted = tx.is_decided(number);
+        for (head, op) in ops_of(&bytes)? {
+            if accepted {
+                self.hlc = self.hlc.max(head.hlc);
+            }
             let Some(entity) = synced(tx, op.entity) else { continue };
             if let Some(id) = global_ids::local(tx, &entity, op.gid)? {
                 places.push((entity.def.id, id));

@@ -15,6 +15,7 @@ use crate::sync::compare::{self, Fetched};
 use crate::sync::ledger::{self, Decided, Incoming};
 use crate::sync::origins::{self, Origin};
 use crate::sync::outbox::{self, OutboxTx};
+use crate::sync::restamp::{self, Uploads};
 use crate::sync::{
     Applied, Cursor, Delivery, OutboxListener, Rejected, Role, Verdict, apply, digest, meta, rejected,
 };
@@ -75,6 +76,38 @@ impl SyncHandle {
             }
             Ok(txs)
         })
+    }
+
+    /// As [`SyncHandle::outbox`], but only what may be sent at this server time, in milliseconds since 1970: a transaction that
+    /// is dated more than the drift ahead is held, and so are all after it.
+    ///
+    /// What it returns is frozen durably, mostly by the commit that wrote it: nothing changes it any more. While
+    /// this is called again and again, the store knows server time, and commits freeze what they write at once.
+    pub fn uploads(
+        &self,
+        after: TxNumber,
+        txs_max: usize,
+        bytes_max: usize,
+        server_ms: u64,
+    ) -> Result<Uploads> {
+        let sync = &self.store.inner().sync;
+        sync.note_server_time(server_ms);
+        let mut found = self.read(|tx| restamp::progress(tx, tx.engine_tx(), &sync.tables, server_ms))?;
+        if found.needs_mark() {
+            found = self.store.write(|tx| restamp::mark(tx, server_ms))?;
+        }
+        let mut txs = self.outbox(after, txs_max, bytes_max)?;
+        txs.retain(|tx| tx.number <= found.sane());
+        Ok(Uploads { txs, held: found.held() })
+    }
+
+    /// Dates the transactions anew that are held by [`SyncHandle::uploads`], in their order, from server time and above all that
+    /// the server is known to have accepted; how many.
+    ///
+    /// One durable transaction. Nothing that the application sees changes, and observers are not told. Nothing happens unless
+    /// every transaction that was sent is decided on.
+    pub fn restamp(&self, server_ms: u64) -> Result<u64> {
+        self.store.write(|tx| restamp::restamp(tx, server_ms))
     }
 
     /// How many transactions wait in the outbox.

@@ -79,7 +79,7 @@ pub(crate) fn put(
 }
 
 /// The table with the clock of its write in the slot that shows it, whatever the application put there.
-fn clocked(entity: &EntityRuntime, clock: u16, table: &[u8], stamp: Stamp) -> Result<Vec<u8>> {
+pub(super) fn clocked(entity: &EntityRuntime, clock: u16, table: &[u8], stamp: Stamp) -> Result<Vec<u8>> {
     let table = Table::parse(table).map_err(StoreError::bad_record)?;
     let mut writer = TableWriter::new(&entity.layout);
     for &slot in entity.stored_slots.iter().filter(|&&slot| slot != clock) {
@@ -346,9 +346,9 @@ pub(crate) fn finish(tx: &mut WriteTxn<'_>) -> Result<()> {
     if ops.cells_len() > TX_VALUES_MAX {
         return Err(StoreError::TooManyValues { values: ops.cells_len(), max: TX_VALUES_MAX });
     }
-    let (last_number, last_hash) = {
+    let (last_number, last_hash, sent) = {
         let writer = tx.sync_writer()?;
-        (writer.last_number, writer.last_hash)
+        (writer.last_number, writer.last_hash, writer.sent)
     };
     let number = last_number + 1;
     let head = TxHead { origin: stamp.peer, number, previous: last_hash, hlc: stamp.hlc };
@@ -360,9 +360,15 @@ pub(crate) fn finish(tx: &mut WriteTxn<'_>) -> Result<()> {
     let outbox = tx.inner().sync.tables.outbox;
     tx.append_raw(outbox, &keys::number_key(number), &bytes)?;
     meta::put_last_tx(tx, number, hash)?;
+    // While a session is live, what may travel is frozen by its own commit instead of a second one.
+    let freezes = sent == last_number && tx.inner().sync.may_be_sent(stamp.hlc);
+    if freezes {
+        meta::put_sent(tx, number)?;
+    }
     tx.sync_writer_mut(|writer| {
         writer.last_number = number;
         writer.last_hash = hash;
+        writer.sent = if freezes { number } else { sent };
         touches.inserts.runs().for_each(|run| writer.pending.add_inserts(run, number));
         for touch in touches.list.iter().filter(|touch| touch.removed.is_some() || touch.written.is_some()) {
             writer.pending.add(touch.entity.def.id, touch.id, number);

@@ -12,6 +12,8 @@ const CLOCK: &[u8] = b"sync/clock";
 const LAST_TX: &[u8] = b"sync/last";
 const CURSOR: &[u8] = b"sync/cursor";
 const DECIDED: &[u8] = b"sync/decided";
+const SENT: &[u8] = b"sync/sent";
+const SEEN: &[u8] = b"sync/seen";
 const CATCHING_UP: &[u8] = b"sync/catching-up";
 const EPOCH: &[u8] = b"sync/epoch";
 const HEAD: &[u8] = b"sync/head";
@@ -128,6 +130,24 @@ pub(crate) fn decided(tx: &impl MetaTable) -> Result<TxNumber> {
 
 pub(crate) fn put_decided(tx: &mut impl MetaTable, number: TxNumber) -> Result<()> {
     tx.meta_put(DECIDED, &number.to_be_bytes())
+}
+
+/// The number up to which transactions may have been sent to somebody: they never change any more.
+pub(crate) fn sent(tx: &impl MetaTable) -> Result<TxNumber> {
+    Ok(number(tx, SENT)?.unwrap_or(0))
+}
+
+pub(crate) fn put_sent(tx: &mut impl MetaTable, number: TxNumber) -> Result<()> {
+    tx.meta_put(SENT, &number.to_be_bytes())
+}
+
+/// The largest clock reading among what a server is known to have accepted.
+pub(crate) fn seen(tx: &impl MetaTable) -> Result<u64> {
+    Ok(number(tx, SEEN)?.unwrap_or(0))
+}
+
+pub(crate) fn put_seen(tx: &mut impl MetaTable, hlc: u64) -> Result<()> {
+    tx.meta_put(SEEN, &hlc.to_be_bytes())
 }
 
 /// Whether a catch-up began and has not ended: transactions may be half visible.

@@ -5,9 +5,10 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use reconvene_model::clock::Clock;
+use reconvene_model::clock::{Clock, DRIFT_MAX, is_ahead};
 use reconvene_model::identity::PeerKey;
 use reconvene_model::{EntityId, PeerId, Seq, TxHash, TxNumber};
 
@@ -37,6 +38,7 @@ pub(crate) mod outbox;
 pub(crate) mod overlay;
 pub(crate) mod pending;
 pub(crate) mod rejected;
+pub(crate) mod restamp;
 mod touches;
 
 pub use apply::{Applied, Delivery, LostOp, Verdict};
@@ -48,6 +50,7 @@ pub use meta::Cursor;
 pub use origins::Origin;
 pub use outbox::OutboxTx;
 pub use rejected::{Rejected, RejectedOp};
+pub use restamp::{Held, Uploads};
 
 use columns::SyncEntity;
 use heard::Heard;
@@ -99,6 +102,8 @@ pub(crate) struct SyncState {
     /// Accepted transactions that stay in the outbox until the cursor reaches their position. No table holds this: after a
     /// restart the next login tells it again.
     decided: Mutex<BTreeMap<TxNumber, Seq>>,
+    /// Server time when an engine last said it, in milliseconds since 1970; 0 before. It lags behind and is never ahead.
+    server_ms: AtomicU64,
     listeners: Mutex<Vec<Arc<OutboxCallback>>>,
 }
 
@@ -125,6 +130,8 @@ pub(crate) struct SyncWriter {
     pub(crate) clock: Clock,
     pub(crate) last_number: TxNumber,
     pub(crate) last_hash: TxHash,
+    /// Up to here transactions may have been sent.
+    pub(crate) sent: TxNumber,
     pub(crate) pending: Pending,
     /// Set from the first change in a transaction until its commit, so that an aborted one is noticed and undone.
     stale: bool,
@@ -178,12 +185,25 @@ impl SyncState {
                 clock: Clock::new(0),
                 last_number: 0,
                 last_hash: TxHash::NONE,
+                sent: 0,
                 pending: Pending::default(),
                 stale: true,
             }),
             decided: Mutex::default(),
+            server_ms: AtomicU64::new(0),
             listeners: Mutex::default(),
         })
+    }
+
+    /// Takes note of server time, in milliseconds since 1970: from here on, commits freeze what a server would take.
+    pub(crate) fn note_server_time(&self, server_ms: u64) {
+        self.server_ms.store(server_ms, Ordering::Relaxed);
+    }
+
+    /// Whether a server, as far as its time is known, would not find this reading too far ahead.
+    pub(crate) fn may_be_sent(&self, hlc: u64) -> bool {
+        let server_ms = self.server_ms.load(Ordering::Relaxed);
+        server_ms > 0 && !is_ahead(hlc, server_ms, DRIFT_MAX)
     }
 
     /// The columns of a synced entity.
@@ -290,6 +310,7 @@ impl SyncWriter {
             clock: Clock::new(meta::clock(tx)?),
             last_number,
             last_hash,
+            sent: restamp::frozen(tx)?,
             pending: Pending::load(tx)?,
             stale: false,
         })

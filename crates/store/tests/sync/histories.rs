@@ -19,6 +19,7 @@ enum Step {
     Restart { device: usize },
     RestartServer,
     Tick(u64),
+    SetClock { device: usize, ahead_ms: i64 },
 }
 
 #[derive(Clone, Debug)]
@@ -83,8 +84,15 @@ fn step() -> impl Strategy<Value = Step> {
         1 => device().prop_map(|device| Step::Restart { device }),
         1 => Just(Step::RestartServer),
         2 => (0..2_000_u64).prop_map(Step::Tick),
+        1 => (device(), prop::sample::select(CLOCKS_MS.to_vec()))
+            .prop_map(|(device, ahead_ms)| Step::SetClock { device, ahead_ms }),
     ]
 }
+
+/// How far clocks are ahead of the server's: right, just within the drift, just beyond it, a year, a year behind, in 1970.
+const CLOCKS_MS: [i64; 7] = [0, 59_000, 61_000, 100_000, YEAR_MS, -YEAR_MS, -2_000_000_000_000];
+
+const YEAR_MS: i64 = 365 * 24 * 3_600_000;
 
 /// The id of the `pick`-th object, counted round.
 fn pick(ids: &[u64], pick: u8) -> Option<u64> {
@@ -204,6 +212,7 @@ fn run(steps: &[Step], on_disk: bool) {
             Step::Restart { device } => world.restart(*device),
             Step::RestartServer => world.restart_server(),
             Step::Tick(ms) => world.tick(*ms),
+            Step::SetClock { device, ahead_ms } => world.set_clock(*device, *ahead_ms),
         }
     }
     // Before everything has arrived, outboxes and confirmed states are full; whole they are at any time.
@@ -211,6 +220,7 @@ fn run(steps: &[Step], on_disk: bool) {
     compare::check(&world);
     world.settle();
     world.check();
+    world.check_no_clock_refused();
     check_indexes(&world);
     check_stores(&world);
     assert_eq!(compare::check(&world), usize::from(DEVICES), "all devices are up to date");

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use reconvene_model::{PeerId, Seq, TxNumber};
 use reconvene_store::{
-    ChunkStart, Decision, Delivery, Durability, Entity, EntityBox, Incoming, PushedTx, Role, Store, ToOne,
-    Verdict,
+    ChunkStart, Decision, Delivery, Durability, Entity, EntityBox, Held, Incoming, PushedTx, Role, Store,
+    ToOne, Verdict,
 };
 
 #[derive(Entity, Clone, Debug, Default, PartialEq)]
@@ -66,10 +66,13 @@ pub(crate) struct Report {
 }
 
 /// The start of the common clock, in milliseconds.
-const START_MS: u64 = 1_800_000_000_000;
+pub(crate) const START_MS: u64 = 1_800_000_000_000;
 
 /// The largest difference between two devices' clocks, in milliseconds; far below what the server refuses.
-const SKEW_MS: u64 = 5_000;
+const SKEW_MS: i64 = 5_000;
+
+/// The code with which a server refuses what is dated too far ahead.
+pub(crate) const CLOCK_AHEAD: u32 = 604;
 
 /// So small that catch-ups are cut into many chunks, within a position too.
 const CHUNK_BYTES: usize = 200;
@@ -95,6 +98,8 @@ pub(crate) struct Peer {
 
 pub(crate) struct Device {
     pub(crate) peer: Peer,
+    /// How far its clock is ahead, in milliseconds.
+    skew_ms: Arc<AtomicI64>,
     session: Option<Session>,
 }
 
@@ -165,26 +170,48 @@ impl Device {
     }
 }
 
+/// Lets a device date its unsent writes anew: what the application sees must not change.
+fn restamp(store: &Store, server_ms: u64) {
+    let values = || {
+        let (shops, towns) = (store.boxed::<Shop>().unwrap(), store.boxed::<Town>().unwrap());
+        let shops: Vec<Shop> = shops.all().unwrap().into_iter().map(|shop| shop.into_inner()).collect();
+        let towns: Vec<Town> = towns.all().unwrap().into_iter().map(|town| town.into_inner()).collect();
+        (shops, towns)
+    };
+    let before = values();
+    assert!(store.sync().restamp(server_ms).unwrap() > 0);
+    assert_eq!(values(), before);
+    assert_eq!(store.check().unwrap(), []);
+    assert_eq!(store.sync().restamp(server_ms).unwrap(), 0, "what may be sent stays as it is");
+}
+
 impl World {
     pub(crate) fn new(devices: u8, on_disk: bool) -> World {
         let directory = on_disk.then(|| tempfile::tempdir().unwrap());
         let now_ms = Arc::new(AtomicU64::new(START_MS));
-        let peer = |number: u8, role: Role| {
-            let now_ms = now_ms.clone();
-            let skew = u64::from(number) * 7919 % SKEW_MS;
+        let skew = |number: u8| Arc::new(AtomicI64::new(i64::from(number) * 7919 % SKEW_MS));
+        let peer = |number: u8, role: Role, skew: &Arc<AtomicI64>| {
+            let (now_ms, skew) = (now_ms.clone(), skew.clone());
             let mut peer = Peer {
                 store: None,
                 directory: directory.as_ref().map(|directory| directory.path().join(number.to_string())),
                 role,
                 secret: number + 1,
-                clock: Arc::new(move || now_ms.load(Ordering::Relaxed) + skew),
+                clock: Arc::new(move || {
+                    now_ms.load(Ordering::Relaxed).saturating_add_signed(skew.load(Ordering::Relaxed))
+                }),
             };
             peer.open();
             peer
         };
         World {
-            server: peer(0, Role::Server),
-            devices: (1..=devices).map(|n| Device { peer: peer(n, Role::Device), session: None }).collect(),
+            server: peer(0, Role::Server, &Arc::default()),
+            devices: (1..=devices)
+                .map(|number| {
+                    let skew_ms = skew(number);
+                    Device { peer: peer(number, Role::Device, &skew_ms), skew_ms, session: None }
+                })
+                .collect(),
             history: Vec::new(),
             now_ms,
             _directory: directory,
@@ -194,6 +221,16 @@ impl World {
     /// Lets time pass.
     pub(crate) fn tick(&self, ms: u64) {
         self.now_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    /// Sets everyone's clock back.
+    pub(crate) fn set_back(&self, ms: u64) {
+        self.now_ms.fetch_sub(ms, Ordering::Relaxed);
+    }
+
+    /// Sets a device's clock, to so many milliseconds ahead of the server's.
+    pub(crate) fn set_clock(&self, device: usize, ahead_ms: i64) {
+        self.devices[device].skew_ms.store(ahead_ms, Ordering::Relaxed);
     }
 
     /// Cuts the connection: what was on its way is lost.
@@ -257,7 +294,16 @@ impl World {
         let device = &mut self.devices[device];
         let peer = device.peer.store().sync().peer();
         let Some(session) = &mut device.session else { return };
-        let txs = device.peer.store().sync().outbox(session.sent, txs_max, 1 << 20).unwrap();
+        let server_ms = self.server.store().now_ms();
+        let sync = device.peer.store().sync();
+        let mut uploads = sync.uploads(session.sent, txs_max, 1 << 20, server_ms).unwrap();
+        if uploads.held == Held::UntilRestamped {
+            assert!(uploads.txs.is_empty(), "what was sent is decided on");
+            restamp(device.peer.store(), server_ms);
+            uploads = sync.uploads(session.sent, txs_max, 1 << 20, server_ms).unwrap();
+            assert_eq!(uploads.held, Held::Nothing);
+        }
+        let txs = uploads.txs;
         let incoming: Vec<Incoming<'_>> = txs.iter().map(|tx| Incoming { peer, bytes: &tx.bytes }).collect();
         let confirmed = device.peer.store().sync().login_state().unwrap().decided;
         let decided = self.server.store().sync().decide(&incoming, &[(peer, confirmed)]).unwrap();
@@ -339,6 +385,9 @@ impl World {
         for device in 0..self.devices.len() {
             self.connect(device, false);
             self.upload(device, usize::MAX);
+            // What was dated too far ahead follows when the rest is decided on.
+            self.receive(device, 0, false);
+            self.upload(device, usize::MAX);
         }
         for device in 0..self.devices.len() {
             while self.devices[device].store().sync().cursor().unwrap().seq
@@ -348,6 +397,14 @@ impl World {
                 self.receive(device, 10, false);
             }
             self.receive(device, 1, false);
+        }
+    }
+
+    /// Checks that no write was refused because of its date: wrong clocks cost nobody his writes.
+    pub(crate) fn check_no_clock_refused(&self) {
+        for device in &self.devices {
+            let rejected = device.store().sync().rejected().unwrap();
+            assert!(rejected.iter().all(|rejected| rejected.code != CLOCK_AHEAD), "{rejected:?}");
         }
     }
 

@@ -1,0 +1,54 @@
+//! Dating unsent transactions anew: which ones a device may change, and how.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use super::device::DeviceAudit;
+use super::truth::{DRIFT_MS, Key, TxRecord};
+use crate::finding::{Finding, Outcome, check};
+use reconvene_store::Store;
+
+impl DeviceAudit {
+    /// Notes that a transaction was given to the network.
+    pub(crate) fn sent(&mut self, number: u64) {
+        self.sent = self.sent.max(number);
+    }
+
+    /// Takes over what the device has dated anew; the objects concerned. `now_ms` is server time.
+    pub(crate) fn restamped(&mut self, store: &Store, now_ms: u64) -> Outcome<BTreeSet<Key>> {
+        let failed = |error| Finding::new("store readable", format!("{error}"));
+        let login = store.sync().login_state().map_err(failed)?;
+        let Some(last) = self.txs.last() else { return Ok(BTreeSet::new()) };
+        if login.last_number != last.number || login.last_hash == last.hash {
+            return Ok(BTreeSet::new());
+        }
+        let mut keys = BTreeSet::new();
+        for row in store.sync().outbox(0, usize::MAX, usize::MAX).map_err(failed)? {
+            let new = TxRecord::read(&row.bytes)?;
+            let Some(old) = self.txs.get((row.number - 1) as usize).filter(|old| old.hash != new.hash) else {
+                continue;
+            };
+            let number = row.number;
+            check(number > self.sent && number > self.decided, "the outbox is frozen", || {
+                format!("transaction {number} was sent, and changed after that")
+            })?;
+            let before = (number > 1).then(|| &self.txs[(number - 2) as usize]);
+            let follows = new.number == number
+                && new.peer == old.peer
+                && new.previous == before.map_or(reconvene_model::TxHash::NONE, |before| before.hash);
+            check(follows && new.ops == old.ops, "only dates change", || {
+                format!("transaction {number} was {old:?} and is {new:?}")
+            })?;
+            let (was_ms, is_ms) = (old.hlc >> 16, new.hlc >> 16);
+            let from_first = before.is_none_or(|before| before.hlc < new.hlc) && new.hlc < old.hlc;
+            check(
+                from_first && was_ms > now_ms && is_ms <= now_ms + DRIFT_MS,
+                "dated anew by the law",
+                || format!("transaction {number}, dated {was_ms}, was dated {is_ms} at {now_ms}"),
+            )?;
+            keys.extend(new.ops.iter().map(|op| op.key));
+            self.txs[(number - 1) as usize] = Rc::new(new);
+        }
+        Ok(keys)
+    }
+}
