@@ -80,6 +80,15 @@ fn with_model() -> Folder {
     folder
 }
 
+/// Ends the device also when the test fails, which would otherwise wait for it.
+struct Ends<'d>(&'d AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// Puts cities, whole transaction after whole transaction, until `done`, and waits until the server has them.
 fn write_until(done: &AtomicBool, folder: &Folder, url: &str) -> u64 {
     let store = Store::builder(folder.path("device")).entity::<Note>().entity::<City>().open().unwrap();
@@ -111,6 +120,7 @@ fn commands_beside_a_server_go_through_or_say_who_has_the_database() {
     };
     let written = thread::scope(|scope| {
         let writer = scope.spawn(|| write_until(&done, &folder, &server.url));
+        let ends = Ends(&done);
         while count("data") == 0 {
             assert!(!writer.is_finished(), "the device writes");
         }
@@ -120,7 +130,7 @@ fn commands_beside_a_server_go_through_or_say_who_has_the_database() {
         while count("data") == before {
             assert!(!writer.is_finished(), "the server goes on");
         }
-        done.store(true, Ordering::SeqCst);
+        drop(ends);
         writer.join().unwrap()
     });
     assert_eq!(count("data"), written);
@@ -200,10 +210,11 @@ fn a_server_starts_beside_whoever_reads() {
     let done = AtomicBool::new(false);
     let written = thread::scope(|scope| {
         let writer = scope.spawn(|| write_until(&done, &folder, &server.url));
+        let ends = Ends(&done);
         while reader.objects("City").unwrap().count().unwrap() == 0 {
             assert!(!writer.is_finished(), "the device writes");
         }
-        done.store(true, Ordering::SeqCst);
+        drop(ends);
         writer.join().unwrap()
     });
     assert_eq!(reader.objects("City").unwrap().count().unwrap(), written);

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use reconvene_model::model_file::{MODEL_FILE_BYTES_MAX, ModelFile};
 use reconvene_model::record::TableLayout;
@@ -18,6 +19,9 @@ use crate::store::Store;
 
 /// How often a state is looked for that a process which writes has not replaced meanwhile.
 const STATES_TRIED_MAX: usize = 100;
+
+/// How long nothing is tried after a state was replaced.
+const BETWEEN_STATES: Duration = Duration::from_millis(2);
 
 /// The longest record that is read from a damaged file.
 const RECORD_BYTES_MAX: usize = 64 << 20;
@@ -103,6 +107,9 @@ fn in_one_state(directory: &Path, file: &File, visit: &mut Visit<'_>) -> Result<
         if let Some(found) = found {
             return Ok(found);
         }
+        drop(snapshot);
+        // Where many want to run, the next attempt shall find this process fresh rather than at the end of its turn.
+        std::thread::sleep(BETWEEN_STATES);
     }
     Err(failed(io::Error::other("another process replaces its states too quickly")).into())
 }

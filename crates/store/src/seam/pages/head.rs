@@ -155,6 +155,11 @@ impl Head {
         }
     }
 
+    /// The state that a transaction left, if it is one of the two that are described.
+    pub(crate) fn state_of(&self, transaction: u64) -> Option<&State> {
+        self.states.iter().flatten().find(|state| state.transaction == transaction)
+    }
+
     /// What is wrong with the meta pages.
     pub(crate) fn damages(&self) -> Vec<Damage> {
         let mut damages: Vec<_> = self

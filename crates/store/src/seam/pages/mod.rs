@@ -112,10 +112,17 @@ pub(crate) fn inspect<S: Source>(
 ) -> io::Result<Option<Inspection>> {
     let head = Head::read(&source)?;
     let mut found = Inspection { damages: head.damages(), ..Inspection::default() };
-    let Some(state) = head.newest() else { return Ok(Some(found)) };
-    if transaction.is_some_and(|transaction| transaction != state.transaction) {
-        return Ok(None);
-    }
+    let state = match transaction {
+        // Not only the newest one: a process that writes may just have left another.
+        Some(transaction) => match head.state_of(transaction) {
+            Some(state) => state,
+            None => return Ok(None),
+        },
+        None => match head.newest() {
+            Some(state) => state,
+            None => return Ok(Some(found)),
+        },
+    };
     let file = PageFile::new(source, state)?;
     let mut walk = Walk::new(&file, state, damages_max, visit);
     walk.everything(state);
