@@ -20,14 +20,14 @@ const PAUSES: [Duration; 5] = [
     FOR_GOOD,
 ];
 
-/// How long a server that says nothing is waited for.
+/// How long what a server leaves out is waited for. All else takes as long as a busy machine needs.
 const SHORT: Duration = Duration::from_millis(50);
 
-fn impatient(world: &mut World) -> Device {
+fn eager(world: &mut World) -> Device {
     let mut device = world.device();
     device.pauses = PAUSES.to_vec();
-    device.connect_timeout = SHORT;
-    device.protocol = ClientConfig { login_timeout: SHORT, pong_timeout: SHORT, ..ClientConfig::default() };
+    device.connect_timeout = PATIENCE;
+    device.protocol = ClientConfig { login_timeout: PATIENCE, ..ClientConfig::default() };
     device.shops.put(&mut Shop::default()).unwrap();
     device
 }
@@ -62,10 +62,9 @@ fn tries_by_schedule(device: &Device, code: Code) {
 /// What a server of a conduct is asked, until the real one takes its place.
 fn meets(conduct: Conduct, code: Code) {
     let mut world = World::new();
-    let mut device = impatient(&mut world);
+    let mut device = eager(&mut world);
     let server = PartialServer::start(conduct);
     device.network.set_target(server.address);
-    // Only what the server leaves out is waited for shortly: the rest takes as long as the machine needs.
     match conduct {
         Conduct::Accepts => device.connect_timeout = SHORT,
         Conduct::ShakesHands => device.protocol.login_timeout = SHORT,
@@ -93,7 +92,7 @@ impl Device {
 #[test]
 fn a_refused_connection_is_tried_by_the_schedule() {
     let mut world = World::new();
-    let mut device = impatient(&mut world);
+    let mut device = eager(&mut world);
     device.network.refuse(true).unwrap();
     device.connect();
     tries_by_schedule(&device, Code::LinkLost);
@@ -106,7 +105,7 @@ fn a_refused_connection_is_tried_by_the_schedule() {
 #[test]
 fn a_name_that_does_not_resolve_is_tried_by_the_schedule() {
     let mut world = World::new();
-    let mut device = impatient(&mut world);
+    let mut device = eager(&mut world);
     // No name may have a part of 64 letters, so nobody needs to be asked.
     device.connect_to(&format!("ws://{}.example:9999", "n".repeat(64)));
     tries_by_schedule(&device, Code::LinkLost);
@@ -138,8 +137,9 @@ fn a_server_that_refuses_every_login_is_asked_by_the_schedule() {
 #[test]
 fn a_server_that_takes_logins_and_does_nothing_is_asked_by_the_schedule() {
     let mut world = World::new();
-    let mut device = impatient(&mut world);
+    let mut device = eager(&mut world);
     let epoch = world.server_store.sync().epoch().unwrap();
+    device.protocol.pong_timeout = SHORT;
     let server = PartialServer::start(Conduct::LogsIn { epoch, heartbeat: SHORT });
     device.network.set_target(server.address);
     device.connect();
@@ -159,7 +159,7 @@ fn connections_that_are_cut_before_a_login_are_tried_by_the_schedule() {
         [(Direction::Down, 1), (Direction::Down, 200), (Direction::Up, 1), (Direction::Up, 300)]
     {
         let mut world = World::new();
-        let mut device = impatient(&mut world);
+        let mut device = eager(&mut world);
         device.network.cut_each_after(direction, bytes);
         device.connect();
         tries_by_schedule(&device, Code::LinkLost);
