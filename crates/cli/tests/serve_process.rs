@@ -152,6 +152,13 @@ fn without_authentication_it_warns() {
     server.ready();
 }
 
+/// What the last line of a log of JSON lines complains of.
+fn complaint(log: &str) -> String {
+    let line: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+    assert_eq!(line["level"], "ERROR", "{log}");
+    line["message"].as_str().unwrap().to_owned()
+}
+
 #[test]
 fn a_directory_that_is_in_use_is_refused_with_the_process_that_uses_it() {
     let folder = folder();
@@ -159,9 +166,7 @@ fn a_directory_that_is_in_use_is_refused_with_the_process_that_uses_it() {
     let address = first.ready();
     let (status, log) = Process::start(folder.path(), &NEW).end();
     assert_eq!(status.code(), Some(1), "{log}");
-    let complaint = log.lines().last().unwrap();
-    assert!(complaint.starts_with("reconvene: error: "), "{log}");
-    assert!(complaint.contains(&format!("({})", first.child.id())), "{log}");
+    assert!(complaint(&log).contains(&format!("({})", first.child.id())), "{log}");
     TcpStream::connect(address).unwrap();
 }
 
@@ -196,11 +201,7 @@ fn a_model_that_is_none_is_refused_before_anything_begins() {
     std::fs::write(folder.path().join("model.json"), "[]").unwrap();
     let (status, log) = Process::start(folder.path(), &NEW).end();
     assert_eq!(status.code(), Some(2), "{log}");
-    let complaint = log.lines().last().unwrap();
-    assert!(
-        complaint.starts_with("reconvene: error: --model names model.json, which cannot be read: "),
-        "{log}"
-    );
+    assert!(complaint(&log).starts_with("--model names model.json, which cannot be read: "), "{log}");
     assert!(!folder.path().join("reconvene-data").exists());
 }
 
