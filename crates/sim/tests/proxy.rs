@@ -190,6 +190,23 @@ fn cut_after_counts_over_all_connections_and_can_be_armed_again() {
 }
 
 #[test]
+fn a_cut_that_is_armed_as_soon_as_the_last_one_is_seen_comes() {
+    let mut bench = Bench::new();
+    let handle = bench.proxy.handle().clone();
+    handle.cut_after(Direction::Up, 0);
+    for _ in 0..100 {
+        // The more connections there are, the longer the cut takes after the first of them was reset.
+        let others: Vec<_> = (0..20).map(|_| connect(&bench.proxy, &bench.target)).collect();
+        // The cut may fall into the write.
+        let _ = bench.near.write_all(b"x");
+        assert!(read_all(&mut bench.near).1);
+        handle.cut_after(Direction::Up, 0);
+        drop(others);
+        (bench.near, bench.far) = connect(&bench.proxy, &bench.target);
+    }
+}
+
+#[test]
 fn refuse_refuses_and_keeps_what_is_open() {
     let mut bench = Bench::new();
     let handle = bench.proxy.handle().clone();

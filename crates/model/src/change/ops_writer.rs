@@ -62,9 +62,11 @@ impl OpsWriter {
     /// If a cell of a type with a fixed width has another one, if there are more cells than an entity may have properties,
     /// or if the generation is beyond [`GENERATION_MAX`].
     pub fn push(&mut self, op: &Op<'_>) {
-        let cells = op.cells.iter();
-        let shape = cells.clone().map(|cell| (cell.uid, cell.ty));
-        self.put(op.entity, op.gid, op.generation, op.kind, shape, cells.map(|cell| cell.bytes.as_deref()));
+        let cells = if op.kind == OpKind::Remove { &[] } else { op.cells.as_slice() };
+        let shape = cells.iter().map(|cell| (cell.uid, cell.ty));
+        let mut written = self.open(op.entity, op.gid, op.generation, op.kind, shape);
+        cells.iter().for_each(|cell| written.put(cell.ty, cell.bytes.as_deref()));
+        written.finish();
     }
 
     /// Appends an op from its parts: the properties that it writes, and as many cells.
@@ -103,13 +105,10 @@ impl OpsWriter {
         kind: OpKind,
         shape: &'w [(Uid, u8)],
     ) -> OpCells<'w> {
-        assert!(generation <= GENERATION_MAX, "generation {generation} leaves no room for a remove");
         let shape = if kind == OpKind::Remove { &[] } else { shape };
-        let (start, last_counter) = (self.ops.len(), self.last_counter);
-        let shape_index = self.tables.shape(entity, shape.iter().copied()) as u64;
-        self.put_tag(gid, generation, kind, shape_index);
-        let bitmap = put_bitmap(&mut self.ops, shape.len());
-        OpCells { writer: self, shape, bitmap, written: 0, start, last_counter }
+        let mut op = self.open(entity, gid, generation, kind, shape.iter().copied());
+        op.shape = shape;
+        op
     }
 
     /// The number of ops.
@@ -165,33 +164,21 @@ impl OpsWriter {
         EncodedTx { bytes: self.ops, start }
     }
 
-    fn put<'c>(
-        &mut self,
+    /// Begins an op; `shape` are its properties, of which a remove has none.
+    fn open<'w>(
+        &'w mut self,
         entity: Uid,
         gid: GlobalId,
         generation: Generation,
         kind: OpKind,
         shape: impl ExactSizeIterator<Item = ShapeProperty> + Clone,
-        cells: impl Iterator<Item = Option<&'c [u8]>>,
-    ) {
+    ) -> OpCells<'w> {
         assert!(generation <= GENERATION_MAX, "generation {generation} leaves no room for a remove");
-        let cell_count = if kind == OpKind::Remove { 0 } else { shape.len() };
-        let shape_index = self.tables.shape(entity, shape.clone().take(cell_count)) as u64;
+        let (start, last_counter, due) = (self.ops.len(), self.last_counter, shape.len());
+        let shape_index = self.tables.shape(entity, shape) as u64;
         self.put_tag(gid, generation, kind, shape_index);
-        if cell_count > 0 {
-            let bitmap = put_bitmap(&mut self.ops, cell_count);
-            let mut written = 0;
-            for ((_, ty), bytes) in shape.zip(cells) {
-                match bytes {
-                    Some(bytes) => put_cell(ty, bytes, |peer| self.tables.peer(peer) as u64, &mut self.ops),
-                    None => set_null(&mut self.ops, bitmap, written),
-                }
-                written += 1;
-            }
-            assert_eq!(written, cell_count, "an op has a cell, maybe null, for each property that it writes");
-        }
-        self.len += 1;
-        self.cells += cell_count;
+        let bitmap = put_bitmap(&mut self.ops, due);
+        OpCells { writer: self, shape: &[], due, bitmap, written: 0, start, last_counter }
     }
 
     fn put_tag(&mut self, gid: GlobalId, generation: Generation, kind: OpKind, shape_index: u64) {
@@ -239,7 +226,10 @@ impl Deref for EncodedTx {
 #[derive(Debug)]
 pub struct OpCells<'w> {
     writer: &'w mut OpsWriter,
+    /// The properties; empty if whoever appends cells names their types.
     shape: &'w [ShapeProperty],
+    /// How many cells the op has once it is complete.
+    due: usize,
     bitmap: usize,
     written: usize,
     /// Where the op begins, and the number before it, so that an unfinished op can be taken back.
@@ -255,7 +245,11 @@ impl OpCells<'_> {
     /// If the op has all its cells, or a cell of a type with a fixed width has another one.
     #[inline]
     pub fn push(&mut self, cell: Option<&[u8]>) {
-        let (_, ty) = self.shape[self.written];
+        self.put(self.shape[self.written].1, cell);
+    }
+
+    #[inline]
+    fn put(&mut self, ty: u8, cell: Option<&[u8]>) {
         let OpsWriter { tables, ops, .. } = &mut *self.writer;
         match cell {
             Some(bytes) => put_cell(ty, bytes, |peer| tables.peer(peer) as u64, ops),
@@ -280,11 +274,7 @@ impl OpCells<'_> {
     ///
     /// If cells are missing.
     pub fn finish(mut self) {
-        assert_eq!(
-            self.written,
-            self.shape.len(),
-            "an op has a cell, maybe null, for each property that it writes"
-        );
+        assert_eq!(self.written, self.due, "an op has a cell, maybe null, for each property that it writes");
         self.writer.len += 1;
         self.writer.cells += self.written;
         self.start = self.writer.ops.len();

@@ -105,6 +105,7 @@ impl Runner {
 
     /// Resets every connection, those included that the system completed and nobody accepted yet.
     async fn cut(&mut self) {
+        self.shared.begin_cut();
         if let Some(door) = &self.door {
             while let Ok((stream, _)) = door.immediate.accept() {
                 self.shared.count(|counters| counters.connects += 1);
@@ -119,7 +120,7 @@ impl Runner {
         while let Some(ended) = self.links.join_next().await {
             pass_panic_on(ended);
         }
-        self.shared.disarm();
+        self.shared.end_cut();
     }
 }
 

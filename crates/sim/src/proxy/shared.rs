@@ -74,6 +74,8 @@ struct Traffic {
     counters: Counters,
     until_cut_up: Option<u64>,
     until_cut_down: Option<u64>,
+    /// Connections are being closed: nothing passes, whatever is armed meanwhile.
+    cutting: bool,
 }
 
 /// An armed cut is due: nothing more may pass in this direction.
@@ -127,7 +129,7 @@ impl Shared {
     }
 
     pub(super) fn clear_faults(&self) {
-        self.disarm();
+        lock(&self.traffic).disarm();
         self.faults.send_replace(AllFaults::default());
     }
 
@@ -142,10 +144,17 @@ impl Shared {
         traffic.until_cut_up == Some(0) || traffic.until_cut_down == Some(0)
     }
 
-    pub(super) fn disarm(&self) {
+    /// Begins a cut: nothing passes until it has ended, and what was armed before is disarmed.
+    ///
+    /// The disarming comes first, for whoever sees a reset may arm the next cut before the last connection is closed.
+    pub(super) fn begin_cut(&self) {
         let mut traffic = lock(&self.traffic);
-        traffic.until_cut_up = None;
-        traffic.until_cut_down = None;
+        traffic.disarm();
+        traffic.cutting = true;
+    }
+
+    pub(super) fn end_cut(&self) {
+        lock(&self.traffic).cutting = false;
     }
 
     pub(super) fn counters(&self) -> Counters {
@@ -180,6 +189,9 @@ impl Shared {
         write: impl FnOnce(usize) -> io::Result<usize>,
     ) -> Result<io::Result<usize>, CutDue> {
         let mut traffic = lock(&self.traffic);
+        if traffic.cutting {
+            return Err(CutDue);
+        }
         let allowed = match *traffic.until_cut(direction) {
             Some(0) => return Err(CutDue),
             Some(left) => wanted.min(usize::try_from(left).unwrap_or(usize::MAX)),
@@ -206,6 +218,11 @@ impl Shared {
 }
 
 impl Traffic {
+    fn disarm(&mut self) {
+        self.until_cut_up = None;
+        self.until_cut_down = None;
+    }
+
     fn until_cut(&mut self, direction: Direction) -> &mut Option<u64> {
         match direction {
             Direction::Up => &mut self.until_cut_up,

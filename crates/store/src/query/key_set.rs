@@ -5,18 +5,7 @@ use std::ops::Bound;
 
 use smallvec::{SmallVec, smallvec};
 
-use crate::seam::KeyRange;
-
-/// The bytes of a key; those of numbers and of short text take no allocation.
-pub(crate) type Key = SmallVec<[u8; 24]>;
-
-/// The first key after all that begin with these bytes; `None` if there is none.
-pub(crate) fn prefix_end(prefix: &[u8]) -> Option<Key> {
-    let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
-    let mut end = Key::from_slice(&prefix[..=last]);
-    end[last] += 1;
-    Some(end)
-}
+use crate::seam::{Key, KeyRange, prefix_end};
 
 /// The keys from `start` up to, but without, `end`; without an `end`, all from `start` on.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,10 +5,11 @@ use std::ops::Deref;
 use reconvene_expr::{CompareOp, Conjunct, Place, Predicate, Test};
 use reconvene_model::{PropertyDef, Value};
 
-use super::key_set::{Key, KeySet, prefix_end};
+use super::key_set::KeySet;
 use crate::error::{Result, StoreError};
 use crate::index;
 use crate::keys;
+use crate::seam::{Key, prefix_end};
 
 /// Room for the keys of numbers and of most text.
 const KEY_BYTES: usize = 40;

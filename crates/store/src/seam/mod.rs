@@ -36,7 +36,7 @@ pub use self::error::SeamError;
 pub(crate) use self::lmdb::bare_environment;
 pub use self::options::Durability;
 pub(crate) use self::options::EngineOptions;
-pub(crate) use self::range::{Direction, KeyRange, prefix_end};
+pub(crate) use self::range::{Direction, Key, KeyRange, prefix_end};
 pub(crate) use self::reader::{Reader, View};
 pub(crate) use self::table::TableId;
 

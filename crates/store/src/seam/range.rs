@@ -2,6 +2,11 @@
 
 use std::ops::Bound;
 
+use smallvec::SmallVec;
+
+/// The bytes of a key; those of numbers and of short text take no allocation.
+pub(crate) type Key = SmallVec<[u8; 24]>;
+
 /// The order in which entries are visited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
@@ -79,9 +84,9 @@ impl<'k> From<(Bound<&'k [u8]>, Bound<&'k [u8]>)> for KeyRange<'k> {
 }
 
 /// The smallest key above all that begin with `prefix`; `None` if there is none, because it has only bytes 255.
-pub(crate) fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn prefix_end(prefix: &[u8]) -> Option<Key> {
     let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
-    let mut end = prefix[..=last].to_vec();
+    let mut end = Key::from_slice(&prefix[..=last]);
     end[last] += 1;
     Some(end)
 }
