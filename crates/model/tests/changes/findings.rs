@@ -293,3 +293,17 @@ fn f22_each_register_keeps_its_own_rank() {
     let end = merge_in_every_order(&[knows_more, knows_less, between]);
     assert_eq!([1, 2, 9].map(|uid| value(&end, uid)), [Some(2), Some(3), Some(20)]);
 }
+
+/// A fingerprint covers every stamp of an object, so that two which differ below the newest one differ.
+#[test]
+fn f23_fingerprints_tell_objects_apart_that_agree_in_the_newest_stamp() {
+    use reconvene_model::compare::{CompareKey, Fingerprinter, SALT_BYTES};
+    let key = CompareKey::new(TASK, GlobalId::new(A, 1));
+    let of = |a: u64, generation: u64| {
+        let stamps = [(Uid(1), Stamp::new(a, A)), (Uid(2), Stamp::new(3, C))];
+        Fingerprinter::new(&[1; SALT_BYTES]).object(key, generation, stamps)
+    };
+    assert_ne!(of(1, 0).short(), of(2, 0).short());
+    assert_ne!(of(1, 0).short(), of(1, 1).short());
+    assert_eq!(of(1, 0).short(), of(1, 0).short());
+}

@@ -178,27 +178,6 @@ stories! {
         when ann2 before bob
             bob gets back setting a value=2: removed"
 
-    /// Finding F5: a device that never heard of the remove.
-    what_a_newcomer_makes_below_a_tombstone_comes_back_and_can_be_made_anew "
-        given
-            ann new folder f
-        apart
-            ann new setting a value=1
-            ann syncs
-            ann remove setting a
-            ann syncs
-            bob new setting a value=2
-            bob sees setting a value=2
-            ann set folder f colour=red
-        then
-            folder f colour=red
-            bob gets back setting a value=2: removed
-        later
-            bob new setting a value=2
-        then
-            folder f colour=red
-            setting a value=2"
-
     a_shared_badge_is_made_by_two_and_is_one_of_them "
         given
             ann new folder f

@@ -22,6 +22,7 @@ mod again;
 mod app;
 mod clocks;
 mod edits;
+mod findings;
 mod links;
 mod play;
 mod ranks;

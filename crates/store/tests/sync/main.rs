@@ -5,6 +5,7 @@
 mod clocks;
 mod compare;
 mod digest;
+mod findings;
 mod histories;
 mod hostile;
 mod named;
