@@ -21,6 +21,8 @@ pub(crate) struct EntityRuntime {
     /// Ids of foreign objects; only synced entities have them.
     pub(crate) global_ids: Option<TableId>,
     pub(crate) indexes: Vec<IndexRuntime>,
+    /// Whether there are indexes whose values no two objects may share.
+    pub(crate) has_unique: bool,
     /// Links, as the slot and the entity linked to; without those to entities that the schema lacks.
     pub(crate) links: Vec<(usize, EntityId)>,
     /// The slots of all stored properties.
@@ -65,6 +67,10 @@ impl Catalog {
         for (at, def) in schema.entities().iter().enumerate() {
             let tables = tables(def)?;
             let indexed = index::indexed(def);
+            let indexes: Vec<_> = indexed
+                .zip(tables.indexes)
+                .map(|(property, table)| IndexRuntime { property: property.clone(), table })
+                .collect();
             let links = def.stored_properties().filter_map(|property| {
                 let target = schema.entity_by_name(property.relation_target.as_deref()?)?;
                 Some((property.slot(), target.id))
@@ -78,10 +84,8 @@ impl Catalog {
                 objects: tables.objects,
                 absent: tables.absent,
                 global_ids: tables.global_ids,
-                indexes: indexed
-                    .zip(tables.indexes)
-                    .map(|(property, table)| IndexRuntime { property: property.clone(), table })
-                    .collect(),
+                has_unique: indexes.iter().any(IndexRuntime::is_unique),
+                indexes,
                 links: links.collect(),
                 stored_slots: slots
                     .map(|slot| u16::try_from(slot).expect("slots are fewer than PROPERTIES_MAX"))

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use reconvene_model::ObjectId;
-use reconvene_model::record::Record;
+use reconvene_model::record::Table;
 
 use crate::boxes::EntityBox;
 use crate::entity::Entity;
@@ -16,6 +16,7 @@ use crate::property::{Property, Text};
 use crate::property_value::PropertyValue;
 use crate::seam::{Direction, KeyRange, Reader};
 use crate::store::StructRuntime;
+use crate::structs;
 use crate::txn::ReadTxn;
 
 /// One property of the objects of a box, found once; made by [`EntityBox::column`].
@@ -101,8 +102,13 @@ impl<T: Entity, V: PropertyValue> Column<T, V> {
     }
 
     #[inline]
+    fn table<'r>(&self, record: &'r [u8]) -> Result<Table<'r>> {
+        structs::table_of(&self.of, record)
+    }
+
+    #[inline]
     fn value(&self, record: &[u8]) -> Result<V> {
-        let table = Record::parse(record).map_err(|e| StoreError::damaged("record", e))?.table;
+        let table = self.table(record)?;
         let fields = FieldReader::new(table, &self.of.fields);
         V::read(self.ordinal, &fields).map_err(|e| StoreError::damaged("record", e))
     }
@@ -118,7 +124,7 @@ impl<T: Entity, V: Text> Column<T, V> {
         let Some(record) = tx.engine_tx().get(self.of.entity.objects, &keys::object_key(id))? else {
             return Ok(None);
         };
-        let table = Record::parse(record).map_err(|e| StoreError::damaged("record", e))?.table;
+        let table = self.table(record)?;
         table.str(self.of.fields.slot(self.ordinal)).map_err(|e| StoreError::damaged("record", e))
     }
 }

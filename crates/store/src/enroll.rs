@@ -4,16 +4,15 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use reconvene_model::record::Record;
+use reconvene_model::record::{Record, TableWriter};
 use reconvene_model::{ObjectId, Schema};
 
 use crate::catalog::EntityRuntime;
 use crate::error::{Result, StoreError};
 use crate::keys;
-use crate::objects::with_slots;
 use crate::seam::{Direction, Reader, TableId, WriteTx};
 use crate::store::Inner;
-use crate::sync::local::{self, Written};
+use crate::sync::local;
 use crate::sync::meta::MetaTable;
 use crate::sync::{Role, TX_BYTES_MAX};
 use crate::txn::WriteTxn;
@@ -80,8 +79,9 @@ fn enroll_batch(tx: &mut WriteTxn<'_>, entity: &Arc<EntityRuntime>) -> Result<bo
         let record = Record::parse(record).map_err(|e| StoreError::damaged("record", e))?;
         if record.header.is_none() {
             // The op names every property, so the table needs a place for each: one from an older schema may have fewer.
-            let table = with_slots(entity, &record.table, &record.table, &[])?;
-            local::put(tx, entity, *id, None, &table, Written::Insert)?;
+            let mut table = TableWriter::new(&entity.layout);
+            table.copy_from(&record.table).map_err(|e| StoreError::damaged("record", e))?;
+            local::insert(tx, entity, *id, &mut table)?;
         }
     }
     match &rest {

@@ -19,6 +19,8 @@ pub struct FieldMap {
 struct Field {
     slot: usize,
     ty: PropertyType,
+    /// The width of an integer, date or link; 0 of everything else.
+    int_bytes: usize,
 }
 
 /// Why a struct does not fit the schema of a store.
@@ -76,7 +78,9 @@ impl FieldMap {
                     stored: found.ty,
                 });
             }
-            Ok(Field { slot: found.slot(), ty: found.ty })
+            let is_int = found.ty.is_integer() || found.ty == PropertyType::Relation;
+            let int_bytes = found.ty.scalar_bytes().filter(|_| is_int).unwrap_or(0);
+            Ok(Field { slot: found.slot(), ty: found.ty, int_bytes })
         });
         Ok(FieldMap { fields: fields.collect::<Result<_, _>>()? })
     }
@@ -103,6 +107,7 @@ impl FieldMap {
     /// # Panics
     ///
     /// If `ordinal` is not below [`FieldMap::len`].
+    #[inline]
     pub fn slot(&self, ordinal: usize) -> usize {
         self.fields[ordinal].slot
     }
@@ -112,6 +117,7 @@ impl FieldMap {
     /// # Panics
     ///
     /// If `ordinal` is not below [`FieldMap::len`].
+    #[inline]
     pub fn property_type(&self, ordinal: usize) -> PropertyType {
         self.fields[ordinal].ty
     }
@@ -130,37 +136,50 @@ pub struct FieldWriter<'w, 'l> {
 
 impl<'w, 'l> FieldWriter<'w, 'l> {
     /// Writes into `table`, which must have the layout that `map` was made for, and which is cleared first.
+    #[inline]
     pub fn new(table: &'w mut TableWriter<'l>, map: &'w FieldMap) -> Self {
         table.clear();
         FieldWriter { table, map, elements: Vec::new() }
     }
 
     /// Writes a value of any type that can be a property.
+    #[inline]
     pub fn set<V: PropertyValue>(&mut self, ordinal: usize, value: &V) {
         value.write(ordinal, self);
     }
 
     /// Writes no value.
+    #[inline]
     pub fn set_null(&mut self, ordinal: usize) {
         self.table.set_null(self.map.slot(ordinal));
     }
 
     /// Writes a boolean, integer, date or link; the property's type decides how many of the low bytes are kept.
+    #[inline]
     pub fn set_int(&mut self, ordinal: usize, value: i64) {
         self.table.set_int(self.map.slot(ordinal), value);
     }
 
+    /// As [`FieldWriter::set_int`], of a Rust type with `N` bytes: cheaper where the property has as many.
+    #[inline]
+    pub(crate) fn set_int_bytes<const N: usize>(&mut self, ordinal: usize, value: i64) {
+        self.table.set_int_bytes::<N>(self.map.slot(ordinal), value);
+    }
+
     /// Writes a 32-bit float.
+    #[inline]
     pub fn set_float(&mut self, ordinal: usize, value: f32) {
         self.table.set_float(self.map.slot(ordinal), value);
     }
 
     /// Writes a 64-bit float.
+    #[inline]
     pub fn set_double(&mut self, ordinal: usize, value: f64) {
         self.table.set_double(self.map.slot(ordinal), value);
     }
 
     /// Writes text, bytes or FlexBuffers bytes.
+    #[inline]
     pub fn set_bytes(&mut self, ordinal: usize, value: &[u8]) {
         self.table.set_bytes(self.map.slot(ordinal), value);
     }
@@ -190,6 +209,7 @@ pub struct FieldReader<'a> {
 
 impl<'a> FieldReader<'a> {
     /// Reads from `table`, a record of the entity that `map` was made for.
+    #[inline]
     pub fn new(table: Table<'a>, map: &'a FieldMap) -> Self {
         FieldReader { table, map }
     }
@@ -199,11 +219,13 @@ impl<'a> FieldReader<'a> {
     /// # Errors
     ///
     /// If the record's bytes are damaged.
+    #[inline]
     pub fn get<V: PropertyValue>(&self, ordinal: usize) -> Result<V, RecordError> {
         V::read(ordinal, self)
     }
 
     /// Whether there is no value.
+    #[inline]
     pub fn is_null(&self, ordinal: usize) -> bool {
         self.table.is_null(self.map.slot(ordinal))
     }
@@ -214,9 +236,24 @@ impl<'a> FieldReader<'a> {
     /// # Errors
     ///
     /// If the record's bytes are damaged.
+    #[inline]
     pub fn int(&self, ordinal: usize) -> Result<Option<i64>, RecordError> {
         let field = self.map.fields[ordinal];
         self.table.int(field.slot, field.ty)
+    }
+
+    /// As [`FieldReader::int`], for a Rust type with `N` bytes, in those bytes: cheaper where the property has as many.
+    #[inline]
+    pub(crate) fn int_bytes<const N: usize>(&self, ordinal: usize) -> Result<[u8; N], RecordError> {
+        let field = self.map.fields[ordinal];
+        let value = if field.int_bytes == N {
+            self.table.fixed::<N>(field.slot, field.ty)?
+        } else {
+            self.table
+                .int(field.slot, field.ty)?
+                .map(|int| *int.to_le_bytes().first_chunk().expect("an integer has 8 bytes at most"))
+        };
+        Ok(value.unwrap_or([0; N]))
     }
 
     /// The value of a 32-bit float; `None` for null.
@@ -224,6 +261,7 @@ impl<'a> FieldReader<'a> {
     /// # Errors
     ///
     /// If the record's bytes are damaged.
+    #[inline]
     pub fn float(&self, ordinal: usize) -> Result<Option<f32>, RecordError> {
         self.table.float(self.map.slot(ordinal))
     }
@@ -233,6 +271,7 @@ impl<'a> FieldReader<'a> {
     /// # Errors
     ///
     /// If the record's bytes are damaged.
+    #[inline]
     pub fn double(&self, ordinal: usize) -> Result<Option<f64>, RecordError> {
         self.table.double(self.map.slot(ordinal))
     }
@@ -242,6 +281,7 @@ impl<'a> FieldReader<'a> {
     /// # Errors
     ///
     /// If the record's bytes are damaged.
+    #[inline]
     pub fn str(&self, ordinal: usize) -> Result<Option<&'a str>, RecordError> {
         self.table.str(self.map.slot(ordinal))
     }
@@ -251,6 +291,7 @@ impl<'a> FieldReader<'a> {
     /// # Errors
     ///
     /// If the record's bytes are damaged.
+    #[inline]
     pub fn bytes(&self, ordinal: usize) -> Result<Option<&'a [u8]>, RecordError> {
         let field = self.map.fields[ordinal];
         self.table.bytes(field.slot, field.ty)

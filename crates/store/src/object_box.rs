@@ -344,22 +344,22 @@ impl<'s> WriteTxn<'s> {
 
 fn put(tx: &mut WriteTxn<'_>, entity: &Arc<EntityRuntime>, object: &Object) -> Result<ObjectId> {
     // Names and values are checked before an id is handed out.
-    let (table, slots) = write_values(entity, object)?;
+    let (mut values, slots) = write_values(entity, object)?;
     let (id, old) = tx.id_for_put(entity, object.id)?;
     let Some(old) = old else {
-        tx.write_object(entity, id, None, &table, None)?;
+        tx.insert_object(entity, id, &mut values)?;
         return Ok(id);
     };
     if !slots.is_empty() {
-        let changed = Table::parse(&table).map_err(StoreError::bad_record)?;
+        let changed = entity.layout.parse(values.as_bytes()).map_err(StoreError::bad_record)?;
         let table = with_slots(entity, &table_of(&old)?, &changed, &slots)?;
-        tx.write_object(entity, id, Some(&old), &table, Some(&slots))?;
+        tx.write_object(entity, id, &old, &table, &slots)?;
     }
     Ok(id)
 }
 
 /// A table with the named values, and their slots in ascending order.
-fn write_values(entity: &EntityRuntime, object: &Object) -> Result<(Vec<u8>, Vec<u16>)> {
+fn write_values<'e>(entity: &'e EntityRuntime, object: &Object) -> Result<(TableWriter<'e>, Vec<u16>)> {
     let def = &entity.def;
     let mut writer = TableWriter::new(&entity.layout);
     let mut slots = Vec::with_capacity(object.values.len());
@@ -377,9 +377,7 @@ fn write_values(entity: &EntityRuntime, object: &Object) -> Result<(Vec<u8>, Vec
         slots.push(u16::try_from(property.slot()).expect("slots are fewer than PROPERTIES_MAX"));
     }
     slots.sort_unstable();
-    let mut table = Vec::new();
-    writer.finish(&mut table);
-    Ok((table, slots))
+    Ok((writer, slots))
 }
 
 fn collect(selection: &Selection, view: &impl Reader) -> Result<Vec<Object>> {

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use reconvene_model::planted::{Planted, planted};
 use reconvene_model::ranking::{precedence, precedence_rank};
-use reconvene_model::record::{Record, Table, TableWriter};
+use reconvene_model::record::{LOCAL_HEAD, Record, Table, TableWriter};
 use reconvene_model::{ObjectId, PropertyFlags, PropertyType};
 
 use crate::catalog::EntityRuntime;
 use crate::error::{Result, StoreError};
-use crate::sync::local::{self, Written};
+use crate::sync::local;
 use crate::txn::WriteTxn;
 
 impl WriteTxn<'_> {
@@ -35,28 +35,31 @@ impl WriteTxn<'_> {
         Ok((id, None))
     }
 
-    /// Writes an object's new table in place of its old record; `written` are the slots that differ, `None` for an insert.
+    /// Writes a new object.
+    pub(crate) fn insert_object(
+        &mut self,
+        entity: &Arc<EntityRuntime>,
+        id: ObjectId,
+        table: &mut TableWriter<'_>,
+    ) -> Result<()> {
+        self.check_values(entity, id, table.as_bytes(), None)?;
+        if !entity.def.is_synced() {
+            return self.replace_record(entity, id, Some(table.as_record(LOCAL_HEAD)));
+        }
+        local::insert(self, entity, id, table)
+    }
+
+    /// Writes an object's new table in place of its old record; `written` are the slots that differ.
     pub(crate) fn write_object(
         &mut self,
         entity: &Arc<EntityRuntime>,
         id: ObjectId,
-        old: Option<&[u8]>,
+        old: &[u8],
         table: &[u8],
-        written: Option<&[u16]>,
+        written: &[u16],
     ) -> Result<()> {
-        if let Some(old) = old {
-            check_precedence(entity, id, old, table)?;
-        }
-        let is_unique = entity.unique_indexes().next().is_some();
-        if is_unique || !entity.links.is_empty() {
-            let new = Table::parse(table).map_err(StoreError::bad_record)?;
-            let is_written =
-                |slot: usize| written.is_none_or(|slots| slots.iter().any(|&other| other as usize == slot));
-            self.check_links(entity, &new, &is_written)?;
-            if is_unique {
-                self.check_unique(entity, id, &new, &is_written)?;
-            }
-        }
+        check_precedence(entity, id, old, table)?;
+        self.check_values(entity, id, table, Some(written))?;
         if !entity.def.is_synced() {
             let mut record = self.record_room();
             Record::local(table, &mut record);
@@ -64,14 +67,26 @@ impl WriteTxn<'_> {
             self.keep_record_room(record);
             return written;
         }
-        let written = match written {
-            None => Written::Insert,
-            Some(_) if entity.def.is_put_whole() && !planted(Planted::ObjectPutSparse) => {
-                Written::Slots(&entity.stored_slots)
-            }
-            Some(slots) => Written::Slots(slots),
-        };
-        local::put(self, entity, id, old, table, written)
+        let is_whole = entity.def.is_put_whole() && !planted(Planted::ObjectPutSparse);
+        local::update(self, entity, id, old, table, if is_whole { &entity.stored_slots } else { written })
+    }
+
+    /// Checks the links and unique values of a table; `written` are the slots that differ, `None` for an insert.
+    fn check_values(
+        &mut self,
+        entity: &Arc<EntityRuntime>,
+        id: ObjectId,
+        table: &[u8],
+        written: Option<&[u16]>,
+    ) -> Result<()> {
+        if !entity.has_unique && entity.links.is_empty() {
+            return Ok(());
+        }
+        let new = entity.layout.parse(table).map_err(StoreError::bad_record)?;
+        let is_written =
+            |slot: usize| written.is_none_or(|slots| slots.iter().any(|&other| other as usize == slot));
+        self.check_links(entity, &new, &is_written)?;
+        if entity.has_unique { self.check_unique(entity, id, &new, &is_written) } else { Ok(()) }
     }
 
     /// Removes an object; whether it was there.

@@ -119,12 +119,14 @@ macro_rules! integers {
             const FLAGS: PropertyFlags = PropertyFlags::$flags;
 
             // By way of the signed type of the same width: what is written is what `FieldReader::int` gives back.
+            #[inline]
             fn write(&self, ordinal: usize, out: &mut FieldWriter<'_, '_>) {
-                out.set_int(ordinal, i64::from(*self as $signed));
+                out.set_int_bytes::<{ size_of::<$rust>() }>(ordinal, i64::from(*self as $signed));
             }
 
+            #[inline]
             fn read(ordinal: usize, fields: &FieldReader<'_>) -> Result<Self, RecordError> {
-                Ok(fields.int(ordinal)?.unwrap_or_default() as $rust)
+                fields.int_bytes(ordinal).map(<$rust>::from_le_bytes)
             }
         }
 
@@ -151,11 +153,13 @@ macro_rules! values {
             const TYPE: PropertyType = PropertyType::$ty;
             const FLAGS: PropertyFlags = PropertyFlags::NONE;
 
+            #[inline]
             fn write(&self, $ordinal: usize, $out: &mut FieldWriter<'_, '_>) {
                 let $value = self;
                 $write
             }
 
+            #[inline]
             fn read($ordinal: usize, $fields: &FieldReader<'_>) -> Result<Self, RecordError> {
                 Ok($read)
             }
@@ -179,11 +183,11 @@ values! {
         write |value, ordinal, out| out.set_bytes(ordinal, value.as_bytes()),
         read |fields| fields.str(ordinal)?.unwrap_or_default().to_owned();
     Date => Date,
-        write |value, ordinal, out| out.set_int(ordinal, value.0),
-        read |fields| Date(fields.int(ordinal)?.unwrap_or_default());
+        write |value, ordinal, out| out.set_int_bytes::<8>(ordinal, value.0),
+        read |fields| Date(i64::from_le_bytes(fields.int_bytes(ordinal)?));
     DateNano => DateNano,
-        write |value, ordinal, out| out.set_int(ordinal, value.0),
-        read |fields| DateNano(fields.int(ordinal)?.unwrap_or_default());
+        write |value, ordinal, out| out.set_int_bytes::<8>(ordinal, value.0),
+        read |fields| DateNano(i64::from_le_bytes(fields.int_bytes(ordinal)?));
     Flex => Flex,
         write |value, ordinal, out| out.set_bytes(ordinal, &value.0),
         read |fields| Flex(fields.bytes(ordinal)?.unwrap_or_default().to_owned());

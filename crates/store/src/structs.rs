@@ -54,8 +54,10 @@ pub(crate) mod sealed {
             if let Some(old) = old.as_deref().filter(|_| !of.is_whole) {
                 carry_over(of, old, writer)?;
             }
-            let written = old.is_some().then_some(&entity.stored_slots[..]);
-            tx.write_object(entity, id, old.as_deref(), writer.as_bytes(), written)?;
+            match &old {
+                None => tx.insert_object(entity, id, writer)?,
+                Some(old) => tx.write_object(entity, id, old, writer.as_bytes(), &entity.stored_slots)?,
+            }
             self.set_id(id);
             Ok(id)
         }
@@ -78,7 +80,7 @@ pub(crate) mod sealed {
                 let id = Put::<T>::put(self.object(), tx, of, writer)?;
                 let record =
                     tx.record(&of.entity, id)?.ok_or_else(|| StoreError::internal("a put object exists"))?;
-                let table = table_of(record)?;
+                let table = table_of(of, record)?;
                 let object = read_struct(of, id, table)?;
                 let table = table.as_bytes().to_vec();
                 self.refresh(object, &table, base, tx.outcome());
@@ -94,7 +96,7 @@ pub(crate) mod sealed {
 
 /// Takes over the properties that the struct does not have.
 fn carry_over(of: &StructRuntime, old: &[u8], writer: &mut TableWriter<'_>) -> Result<()> {
-    let old = table_of(old)?;
+    let old = table_of(of, old)?;
     let of_struct = |slot: u16| (0..of.fields.len()).any(|ordinal| of.fields.slot(ordinal) == slot as usize);
     for &slot in of.entity.stored_slots.iter().filter(|&&slot| !of_struct(slot)) {
         copy_slot(&of.entity, &old, slot, writer)?;
@@ -102,8 +104,11 @@ fn carry_over(of: &StructRuntime, old: &[u8], writer: &mut TableWriter<'_>) -> R
     Ok(())
 }
 
-fn table_of(record: &[u8]) -> Result<Table<'_>> {
-    Ok(Record::parse(record).map_err(|e| StoreError::damaged("record", e))?.table)
+/// The table of a stored object.
+#[inline]
+pub(crate) fn table_of<'r>(of: &StructRuntime, record: &'r [u8]) -> Result<Table<'r>> {
+    let record = Record::parse_as(&of.entity.layout, record);
+    Ok(record.map_err(|e| StoreError::damaged("record", e))?.table)
 }
 
 fn read_struct<T: Entity>(of: &StructRuntime, id: ObjectId, table: Table<'_>) -> Result<T> {
@@ -122,7 +127,7 @@ fn write_changes<T: Entity>(
 ) -> Result<(T, [Vec<u8>; 2])> {
     let entity = &of.entity;
     let record = tx.record(entity, id)?.ok_or_else(|| StoreError::not_found(&entity.def.name, id))?.to_vec();
-    let current = table_of(&record)?;
+    let current = table_of(of, &record)?;
     let mut tables = [Vec::new(), Vec::new()];
     for (object, table) in [before, after].into_iter().zip(&mut tables) {
         object.write(&mut FieldWriter::new(writer, &of.fields));
@@ -139,10 +144,10 @@ fn write_changes<T: Entity>(
         current.as_bytes().to_vec()
     } else {
         let table = with_slots(entity, &current, &after, &changed)?;
-        tx.write_object(entity, id, Some(&record), &table, Some(&changed))?;
+        tx.write_object(entity, id, &record, &table, &changed)?;
         match entity.clock.and(tx.record(entity, id)?) {
             // The store has written the clock.
-            Some(record) => table_of(record)?.as_bytes().to_vec(),
+            Some(record) => table_of(of, record)?.as_bytes().to_vec(),
             None => table,
         }
     };
@@ -159,7 +164,7 @@ pub(crate) fn get<T: Entity>(
 }
 
 pub(crate) fn tracked<T: Entity>(of: &StructRuntime, id: ObjectId, record: &[u8]) -> Result<Tracked<T>> {
-    let table = table_of(record)?;
+    let table = table_of(of, record)?;
     Ok(Tracked::new(read_struct(of, id, table)?, table.as_bytes()))
 }
 
@@ -264,7 +269,7 @@ impl WriteTxn<'_> {
         let of = self.inner().of_struct::<T>()?;
         let not_found = || StoreError::not_found(&of.entity.def.name, id);
         let record = self.record(&of.entity, id)?.ok_or_else(not_found)?;
-        let table = table_of(record)?;
+        let table = table_of(&of, record)?;
         let (before, mut after) = (read_struct::<T>(&of, id, table)?, read_struct::<T>(&of, id, table)?);
         let result = change(&mut after);
         write_changes(self, &of, &mut TableWriter::new(&of.entity.layout), id, &before, &after)?;

@@ -27,6 +27,10 @@ pub(super) const ORIGIN_MASK: u8 = 0b1_1000;
 /// a copy of all ops: five entities of ten properties take as much.
 const HEAD_ROOM_BYTES: usize = 576;
 
+/// An entity and the properties that an op writes, in the table of one writer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShapeIndex(usize);
+
 /// Collects the ops of one transaction into a block.
 ///
 /// Writing allocates nothing per op but room in one buffer: entities, properties and foreign peers go into tables that
@@ -111,6 +115,28 @@ impl OpsWriter {
         op
     }
 
+    /// What ops write that write these properties of this entity, for [`OpsWriter::begin_shaped`].
+    pub fn shape(&mut self, entity: Uid, properties: &[(Uid, u8)]) -> ShapeIndex {
+        ShapeIndex(self.tables.shape(entity, properties.iter().copied()))
+    }
+
+    /// As [`OpsWriter::begin`], of a shape that was asked for before, of this writer and with the same properties.
+    ///
+    /// # Panics
+    ///
+    /// As [`OpsWriter::begin`].
+    #[inline]
+    pub fn begin_shaped<'w>(
+        &'w mut self,
+        index: ShapeIndex,
+        gid: GlobalId,
+        generation: Generation,
+        kind: OpKind,
+        shape: &'w [(Uid, u8)],
+    ) -> OpCells<'w> {
+        self.open_shaped(index, gid, generation, kind, shape, shape.len())
+    }
+
     /// The number of ops.
     pub fn len(&self) -> usize {
         self.len
@@ -173,12 +199,26 @@ impl OpsWriter {
         kind: OpKind,
         shape: impl ExactSizeIterator<Item = ShapeProperty> + Clone,
     ) -> OpCells<'w> {
+        let due = shape.len();
+        let index = ShapeIndex(self.tables.shape(entity, shape));
+        self.open_shaped(index, gid, generation, kind, &[], due)
+    }
+
+    #[inline]
+    fn open_shaped<'w>(
+        &'w mut self,
+        ShapeIndex(index): ShapeIndex,
+        gid: GlobalId,
+        generation: Generation,
+        kind: OpKind,
+        shape: &'w [ShapeProperty],
+        due: usize,
+    ) -> OpCells<'w> {
         assert!(generation <= GENERATION_MAX, "generation {generation} leaves no room for a remove");
-        let (start, last_counter, due) = (self.ops.len(), self.last_counter, shape.len());
-        let shape_index = self.tables.shape(entity, shape) as u64;
-        self.put_tag(gid, generation, kind, shape_index);
+        let (start, last_counter) = (self.ops.len(), self.last_counter);
+        self.put_tag(gid, generation, kind, index as u64);
         let bitmap = put_bitmap(&mut self.ops, due);
-        OpCells { writer: self, shape: &[], due, bitmap, written: 0, start, last_counter }
+        OpCells { writer: self, shape, due, bitmap, written: 0, start, last_counter }
     }
 
     fn put_tag(&mut self, gid: GlobalId, generation: Generation, kind: OpKind, shape_index: u64) {

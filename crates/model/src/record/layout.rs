@@ -1,5 +1,6 @@
 //! Where each property stands in the tables of one schema version.
 
+use super::{RecordError, Table};
 use crate::schema::EntityDef;
 use crate::types::PropertyType;
 
@@ -7,9 +8,15 @@ use crate::types::PropertyType;
 #[derive(Clone, Debug)]
 pub struct TableLayout {
     slots: Vec<Option<Slot>>,
-    /// Root offset, vtable without fields, padding, and the zeroed inline part.
+    /// Room for what stands before the table in a record, then root offset, vtable without fields, padding, and the zeroed
+    /// inline part.
     pub(super) template: Vec<u8>,
+    /// Where the table begins, counted from the root offset.
     pub(super) table: usize,
+    /// The first eight bytes of all tables of this layout: root offset, and the lengths of vtable and inline part.
+    frame: [u8; 8],
+    /// How the table refers back to its vtable.
+    back: [u8; 4],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +24,13 @@ pub(super) struct Slot {
     pub(super) ty: PropertyType,
     /// From the start of the table.
     pub(super) offset: u16,
+    /// The width of an integer, date or link; 0 of everything else.
+    pub(super) int_bytes: u8,
 }
+
+/// Room that a writer leaves before the table, for the rest of the record: a multiple of the widest field, so that what is
+/// aligned within the table is aligned within the writer's bytes.
+pub(super) const LEAD_BYTES: usize = 64;
 
 /// The root offset, and so the place of the vtable.
 pub(super) const ROOT_BYTES: usize = 4;
@@ -29,6 +42,7 @@ pub(super) const VTABLE_HEAD_BYTES: usize = 4;
 pub(super) const TABLE_HEAD_BYTES: usize = 4;
 
 /// Where in the bytes of a table the vtable's entry of a slot stands.
+#[inline]
 pub(super) fn vtable_entry(slot: usize) -> usize {
     ROOT_BYTES + VTABLE_HEAD_BYTES + 2 * slot
 }
@@ -54,16 +68,38 @@ impl TableLayout {
         for width in [8, 4, 2, 1] {
             for property in entity.stored_properties().filter(|property| inline_bytes(property.ty) == width) {
                 let offset = to_u16(inline);
-                slots[property.slot()] = Some(Slot { ty: property.ty, offset });
+                let ty = property.ty;
+                let is_int = ty.is_integer() || ty == PropertyType::Relation;
+                let int_bytes = ty.scalar_bytes().filter(|_| is_int).unwrap_or(0);
+                let int_bytes = u8::try_from(int_bytes).expect("a scalar has 8 bytes at most");
+                slots[property.slot()] = Some(Slot { ty, offset, int_bytes });
                 inline += width;
             }
         }
-        let mut template = vec![0; table + inline];
-        template[..4].copy_from_slice(&to_u32(table).to_le_bytes());
-        template[4..6].copy_from_slice(&to_u16(vtable_bytes).to_le_bytes());
-        template[6..8].copy_from_slice(&to_u16(inline).to_le_bytes());
-        template[table..table + 4].copy_from_slice(&to_u32(table - ROOT_BYTES).to_le_bytes());
-        TableLayout { slots, template, table }
+        let mut frame = [0; 8];
+        frame[..4].copy_from_slice(&to_u32(table).to_le_bytes());
+        frame[4..6].copy_from_slice(&to_u16(vtable_bytes).to_le_bytes());
+        frame[6..].copy_from_slice(&to_u16(inline).to_le_bytes());
+        let back = to_u32(table - ROOT_BYTES).to_le_bytes();
+        let mut template = vec![0; LEAD_BYTES + table + inline];
+        template[LEAD_BYTES..][..8].copy_from_slice(&frame);
+        template[LEAD_BYTES + table..][..4].copy_from_slice(&back);
+        TableLayout { slots, template, table, frame, back }
+    }
+
+    /// Checks the frame of a table, as [`Table::parse`] does; one that was written with this layout takes a comparison.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::Table`] if root, vtable or inline part lie outside the bytes.
+    #[inline]
+    pub fn parse<'a>(&self, bytes: &'a [u8]) -> Result<Table<'a>, RecordError> {
+        let (table, end) = (self.table, self.template.len() - LEAD_BYTES);
+        if bytes.len() < end || bytes[..8] != self.frame || bytes[table..table + 4] != self.back {
+            return Table::parse(bytes);
+        }
+        let vtable = &bytes[vtable_entry(0)..vtable_entry(self.slots.len())];
+        Ok(Table { bytes, vtable, start: table, inline: end - table })
     }
 
     /// The number of slots: the largest property id.

@@ -10,11 +10,12 @@ use crate::value::ValueRef;
 /// A table whose frame was checked: root, vtable and inline part lie within the bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Table<'a> {
-    bytes: &'a [u8],
-    vtable: &'a [u8],
+    pub(super) bytes: &'a [u8],
+    /// The entries of the vtable.
+    pub(super) vtable: &'a [u8],
     /// Where the table begins.
-    start: usize,
-    inline: usize,
+    pub(super) start: usize,
+    pub(super) inline: usize,
 }
 
 impl<'a> Table<'a> {
@@ -236,8 +237,13 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// The bytes of a scalar that has `N` of them.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::Slot`], which names the type, if the bytes are damaged.
     #[inline]
-    pub(crate) fn fixed<const N: usize>(
+    pub fn fixed<const N: usize>(
         &self,
         slot: usize,
         ty: PropertyType,

@@ -1,6 +1,6 @@
 //! Writing a table from its template.
 
-use super::layout::{Slot, TableLayout, vtable_entry};
+use super::layout::{LEAD_BYTES, Slot, TableLayout, vtable_entry};
 use super::{RecordError, Table};
 use crate::types::PropertyType;
 use crate::value::Value;
@@ -12,6 +12,7 @@ use crate::value::Value;
 #[derive(Clone, Debug)]
 pub struct TableWriter<'l> {
     layout: &'l TableLayout,
+    /// The table, after room for what stands before it in a record.
     bytes: Vec<u8>,
     element_places: Vec<usize>,
 }
@@ -50,9 +51,9 @@ impl<'l> TableWriter<'l> {
         TableWriter { layout, bytes: layout.template.clone(), element_places: Vec::new() }
     }
 
-    /// As [`TableWriter::new`], in the memory of these bytes; [`TableWriter::into_bytes`] gives it back.
-    pub fn reusing(layout: &'l TableLayout, bytes: Vec<u8>) -> Self {
-        let mut writer = TableWriter { layout, bytes, element_places: Vec::new() };
+    /// As [`TableWriter::new`], in this memory; [`TableWriter::into_room`] gives it back.
+    pub fn reusing(layout: &'l TableLayout, room: Vec<u8>) -> Self {
+        let mut writer = TableWriter { layout, bytes: room, element_places: Vec::new() };
         writer.clear();
         writer
     }
@@ -68,7 +69,7 @@ impl<'l> TableWriter<'l> {
     #[inline]
     pub fn set_null(&mut self, slot: usize) {
         if self.layout.slot(slot).is_some() {
-            let entry = vtable_entry(slot);
+            let entry = LEAD_BYTES + vtable_entry(slot);
             self.bytes[entry..entry + 2].fill(0);
         }
     }
@@ -80,20 +81,30 @@ impl<'l> TableWriter<'l> {
     /// As all setters: if there is no property in the slot, or it is of another type.
     #[inline]
     pub fn set_int(&mut self, slot: usize, number: i64) {
-        let Slot { ty, offset } = self.slot(slot);
+        let Slot { ty, offset, int_bytes } = self.slot(slot);
         let place = self.present_at(slot, offset);
         let out = &mut self.bytes[place..];
         let bytes = number.to_le_bytes();
-        match ty {
-            PropertyType::Bool => out[0] = u8::from(number != 0),
-            _ if ty.is_integer() || ty == PropertyType::Relation => match ty.scalar_bytes() {
-                Some(8) => out[..8].copy_from_slice(&bytes),
-                Some(4) => out[..4].copy_from_slice(&bytes[..4]),
-                Some(2) => out[..2].copy_from_slice(&bytes[..2]),
-                _ => out[0] = bytes[0],
-            },
+        match int_bytes {
+            8 => out[..8].copy_from_slice(&bytes),
+            4 => out[..4].copy_from_slice(&bytes[..4]),
+            2 => out[..2].copy_from_slice(&bytes[..2]),
+            1 => out[0] = bytes[0],
+            _ if ty == PropertyType::Bool => out[0] = u8::from(number != 0),
             _ => panic!("slot {slot} holds a {ty}, not an integer"),
         }
+    }
+
+    /// Sets an integer, date or link from its bytes, where their number is known when this is compiled: as
+    /// [`TableWriter::set_int`], which takes the low ones of what is given, but cheaper.
+    #[inline]
+    pub fn set_int_bytes<const N: usize>(&mut self, slot: usize, number: i64) {
+        let Slot { offset, int_bytes, .. } = self.slot(slot);
+        if usize::from(int_bytes) != N {
+            return self.set_int(slot, number);
+        }
+        let place = self.present_at(slot, offset);
+        self.bytes[place..place + N].copy_from_slice(&number.to_le_bytes()[..N]);
     }
 
     /// Sets a 32-bit float.
@@ -236,17 +247,32 @@ impl<'l> TableWriter<'l> {
     /// The table as it is; the writer keeps it until [`TableWriter::clear`].
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.bytes[LEAD_BYTES..]
     }
 
-    /// The table.
-    pub fn into_bytes(self) -> Vec<u8> {
+    /// The record of this table: `head`, and the table after it.
+    ///
+    /// # Panics
+    ///
+    /// If the head has more than [`TableWriter::HEAD_BYTES_MAX`] bytes.
+    #[inline]
+    pub fn as_record(&mut self, head: &[u8]) -> &[u8] {
+        let start = LEAD_BYTES - head.len();
+        self.bytes[start..LEAD_BYTES].copy_from_slice(head);
+        &self.bytes[start..]
+    }
+
+    /// The length of a head that [`TableWriter::as_record`] can put before a table.
+    pub const HEAD_BYTES_MAX: usize = LEAD_BYTES;
+
+    /// The memory of the table, to be used again.
+    pub fn into_room(self) -> Vec<u8> {
         self.bytes
     }
 
     /// Appends the table; the writer keeps it until [`TableWriter::clear`].
     pub fn finish(&mut self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.bytes);
+        out.extend_from_slice(self.as_bytes());
     }
 
     fn set_elements<T: Copy, const N: usize>(
@@ -286,9 +312,9 @@ impl<'l> TableWriter<'l> {
 
     #[inline]
     fn present_at(&mut self, slot: usize, offset: u16) -> usize {
-        let entry = vtable_entry(slot);
+        let entry = LEAD_BYTES + vtable_entry(slot);
         self.bytes[entry..entry + 2].copy_from_slice(&offset.to_le_bytes());
-        self.layout.table + offset as usize
+        LEAD_BYTES + self.layout.table + offset as usize
     }
 
     /// Pads so that a vector's length is aligned to 4 and its elements to their width.

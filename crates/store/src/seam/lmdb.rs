@@ -1,8 +1,9 @@
 //! The LMDB form of the seam, through `heed`: the only module of the store with `unsafe` code.
 //!
-//! Three things are added to LMDB here. Table handles are checked against a list of those in force, because LMDB
+//! Four things are added to LMDB here. Table handles are checked against a list of those in force, because LMDB
 //! reuses the numbers behind them. Readers pass a [`Gate`], so that the memory map can grow and a table can go while
-//! nobody looks. And after a failed flush the engine is spent: what a disk lost once is not asked for again.
+//! nobody looks. Snapshots that nobody reads are kept for the next reader, see [`IdleSnapshots`]. And after a failed flush
+//! the engine is spent: what a disk lost once is not asked for again.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -12,11 +13,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use heed::types::Bytes;
-use heed::{CommitOrAbort, CompactionOption, Env, EnvFlags, EnvOpenOptions, MdbError, RwTxn, WithoutTls};
+use heed::{
+    CommitOrAbort, CompactionOption, Env, EnvFlags, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls,
+};
 
 use super::data_file::{self, DATA_FILE};
-use super::gate::{Closed, Gate};
+use super::gate::{Closed, Gate, Pass};
 use super::handles::Tables;
+use super::idle::IdleSnapshots;
 use super::lmdb_tx::{LmdbRead, LmdbWrite};
 use super::options::{Durability, EngineOptions};
 use super::{MapUsage, Result, SeamError, TableId, check_table_name};
@@ -42,8 +46,10 @@ pub(crate) struct LmdbEngine {
     directory: PathBuf,
     options: EngineOptions,
     pub(super) tables: Tables,
-    /// Every read transaction is inside.
+    /// Every read transaction that somebody uses is inside.
     gate: Gate,
+    /// Without use where another process writes: nothing here would drop them with its commits.
+    pub(super) idle: IdleSnapshots,
     /// Held by the write transaction, and by whatever opens tables, grows the map or drops a table.
     writer: Mutex<()>,
     spent: AtomicBool,
@@ -82,6 +88,7 @@ impl LmdbEngine {
             tables: Tables::new(options.tables_max),
             options,
             gate: Gate::default(),
+            idle: IdleSnapshots::default(),
             writer: Mutex::new(()),
             spent: AtomicBool::new(false),
             unmapped: AtomicBool::new(false),
@@ -93,18 +100,21 @@ impl LmdbEngine {
     }
 
     pub(super) fn read(&self) -> Result<LmdbRead<'_>> {
-        self.begin_read(false)
+        self.snapshot(false).map(|(txn, pass)| LmdbRead::new(txn, self, pass))
     }
 
-    fn begin_read(&self, is_writer: bool) -> Result<LmdbRead<'_>> {
+    fn snapshot(&self, is_writer: bool) -> Result<(RoTxn<'static, WithoutTls>, Pass<'_>)> {
         let mut cleared = false;
         loop {
             let pass = self.gate.pass();
             if self.unmapped.load(Ordering::Acquire) {
                 return Err(SeamError::Spent);
             }
-            match self.env.read_txn() {
-                Ok(txn) => return Ok(LmdbRead::new(txn, self, pass)),
+            if let Some(txn) = self.idle.take(&self.env) {
+                return Ok((txn, pass));
+            }
+            match self.env.clone().static_read_txn() {
+                Ok(txn) => return Ok((txn, pass)),
                 Err(heed::Error::Mdb(MdbError::MapResized)) => {
                     drop(pass);
                     // Another process, the one that writes, has grown the map.
@@ -141,7 +151,7 @@ impl LmdbEngine {
         if let Some(table) = self.tables.find(name) {
             return Ok(Some(table));
         }
-        let (txn, _pass) = self.begin_read(true)?.into_parts();
+        let (txn, _pass) = self.snapshot(true)?;
         let opened = self
             .env
             .open_databases_and_commit(txn, |opener, txn| {
@@ -152,6 +162,8 @@ impl LmdbEngine {
         let Some(handle) = opened else { return Ok(None) };
         let table = self.tables.admit(handle)?;
         self.tables.publish(name, table);
+        // A snapshot knows only the handles that there were at its beginning.
+        self.idle.clear();
         Ok(Some(table))
     }
 
@@ -176,7 +188,8 @@ impl LmdbEngine {
         let _alone = self.drain()?;
         #[expect(unsafe_code, reason = "LMDB cannot check that no transaction is open")]
         // SAFETY: no transaction may be open in this process. The write transaction, and any that opens tables, holds the
-        // writer lock, which the caller has; the gate is closed and every read transaction holds a pass of it.
+        // writer lock, which the caller has; the gate is closed and every read transaction holds a pass of it, but for the
+        // idle ones, which `drain` has dropped.
         let resized = unsafe { self.env.resize(map_bytes) };
         resized.map_err(|error| {
             // LMDB has given up the old map by then and has no new one.
@@ -238,7 +251,9 @@ impl LmdbEngine {
     }
 
     pub(super) fn commit(&self, txn: RwTxn<'_>) -> Result<()> {
-        txn.commit().map_err(|error| self.fail(error, "committing"))
+        let committed = txn.commit();
+        self.idle.clear();
+        committed.map_err(|error| self.fail(error, "committing"))
     }
 
     fn check_writable(&self) -> Result<()> {
@@ -256,10 +271,21 @@ impl LmdbEngine {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits until there is no read transaction, and lets none begin meanwhile.
     fn drain(&self) -> Result<Closed<'_>> {
-        self.gate
-            .close(READERS_DRAIN_WAIT_MAX)
-            .ok_or(SeamError::ReadersBusy { waited: READERS_DRAIN_WAIT_MAX })
+        let closed = self.gate.close(READERS_DRAIN_WAIT_MAX);
+        let closed = closed.ok_or(SeamError::ReadersBusy { waited: READERS_DRAIN_WAIT_MAX })?;
+        // With the gate closed nobody gives one back any more.
+        self.idle.clear();
+        Ok(closed)
+    }
+
+    /// Ends a read transaction; its reader is still inside the gate.
+    #[inline]
+    pub(super) fn end_read(&self, txn: RoTxn<'static, WithoutTls>) {
+        if !self.options.read_only {
+            self.idle.give_back(txn, &self.env);
+        }
     }
 
     pub(super) fn describe(&self, error: heed::Error, doing: &'static str) -> SeamError {

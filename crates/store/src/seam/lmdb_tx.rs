@@ -1,12 +1,13 @@
 //! Transactions of the LMDB form, and the cursors over their tables.
 
 use std::fmt;
+use std::ops::Bound;
 use std::sync::MutexGuard;
 
 use heed::types::Bytes;
 use heed::{
-    CommitOrAbort, CommitToken, Database, DatabaseOpener, MdbError, OnCommit, PutFlags, RoPrefix, RoRange,
-    RoRevRange, RoTxn, RwTxn, WithoutTls,
+    CommitOrAbort, CommitToken, Database, DatabaseOpener, MdbError, OnCommit, PutFlags, RoIter, RoPrefix,
+    RoRange, RoRevRange, RoTxn, RwTxn, WithoutTls,
 };
 
 use super::gate::Pass;
@@ -16,35 +17,49 @@ use super::{Direction, Entry, KeyRange, Result, SeamError, TableId, check_table_
 
 /// A snapshot of the environment.
 pub(crate) struct LmdbRead<'e> {
-    txn: RoTxn<'e, WithoutTls>,
+    /// Taken when the reader ends only.
+    txn: Option<RoTxn<'static, WithoutTls>>,
     engine: &'e LmdbEngine,
-    /// Left after the transaction ended: fields are dropped in this order.
-    _pass: Pass<'e>,
+    /// Left after the transaction ended: a drop comes before those of the fields.
+    pass: Pass<'e>,
 }
 
 impl<'e> LmdbRead<'e> {
-    pub(super) fn new(txn: RoTxn<'e, WithoutTls>, engine: &'e LmdbEngine, pass: Pass<'e>) -> LmdbRead<'e> {
-        LmdbRead { txn, engine, _pass: pass }
-    }
-
-    /// The transaction, and the pass to be kept until it has ended.
-    pub(super) fn into_parts(self) -> (RoTxn<'e, WithoutTls>, Pass<'e>) {
-        (self.txn, self._pass)
+    pub(super) fn new(
+        txn: RoTxn<'static, WithoutTls>,
+        engine: &'e LmdbEngine,
+        pass: Pass<'e>,
+    ) -> LmdbRead<'e> {
+        LmdbRead { txn: Some(txn), engine, pass }
     }
 
     #[inline]
     pub(super) fn view(&self) -> LmdbView<'_> {
-        LmdbView { txn: &self.txn, engine: self.engine }
+        LmdbView { txn: self.txn(), engine: self.engine }
     }
 
     pub(super) fn transaction(&self) -> u64 {
-        self.txn.id() as u64
+        self.txn().id() as u64
+    }
+
+    #[inline]
+    fn txn(&self) -> &RoTxn<'static, WithoutTls> {
+        self.txn.as_ref().expect(TXN_OPEN)
+    }
+}
+
+impl Drop for LmdbRead<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(txn) = self.txn.take() {
+            self.engine.end_read(txn);
+        }
     }
 }
 
 impl fmt::Debug for LmdbRead<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LmdbRead").field("snapshot", &self.txn.id()).finish()
+        f.debug_struct("LmdbRead").field("snapshot", &self.txn().id()).field("pass", &self.pass).finish()
     }
 }
 
@@ -278,6 +293,10 @@ impl<'t> LmdbView<'t> {
     ) -> Result<LmdbEntries<'t>> {
         let bounds = (range.start, range.end);
         let cursor = self.look(table, |handle| match direction {
+            // Without bounds there is nothing to compare each key with.
+            Direction::Forward if bounds == (Bound::Unbounded, Bound::Unbounded) => {
+                handle.iter(self.txn).map(LmdbCursor::All)
+            }
             Direction::Forward => handle.range(self.txn, &bounds).map(LmdbCursor::Forward),
             Direction::Backward => handle.rev_range(self.txn, &bounds).map(LmdbCursor::Backward),
         })?;
@@ -317,6 +336,7 @@ pub(crate) struct LmdbEntries<'t> {
 
 #[derive(Debug)]
 enum LmdbCursor<'t> {
+    All(RoIter<'t, Bytes, Bytes>),
     Forward(RoRange<'t, Bytes, Bytes>),
     Backward(RoRevRange<'t, Bytes, Bytes>),
     Prefix(RoPrefix<'t, Bytes, Bytes>),
@@ -326,6 +346,7 @@ impl<'t> LmdbEntries<'t> {
     #[inline]
     pub(super) fn next(&mut self) -> Option<Result<Entry<'t>>> {
         let next = match &mut self.cursor {
+            LmdbCursor::All(cursor) => cursor.next(),
             LmdbCursor::Forward(cursor) => cursor.next(),
             LmdbCursor::Backward(cursor) => cursor.next(),
             LmdbCursor::Prefix(cursor) => cursor.next(),

@@ -15,6 +15,7 @@ mod data_file;
 mod error;
 mod gate;
 mod handles;
+mod idle;
 mod lmdb;
 mod lmdb_tx;
 mod memory;

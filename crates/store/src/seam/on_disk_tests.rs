@@ -108,6 +108,44 @@ fn a_full_map_grows_beside_readers_and_takes_the_transaction_then() {
 }
 
 #[test]
+fn a_kept_snapshot_shows_what_was_committed_last_and_keeps_no_pages() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(directory.path(), small());
+    let table = engine.table("big").unwrap();
+    for round in 0..50_u8 {
+        for _ in 0..2 {
+            let (one, other) = (engine.read().unwrap(), engine.read().unwrap());
+            assert_eq!(one.count(table).unwrap(), u64::from(round > 0));
+            assert_eq!(other.get(table, b"key").unwrap().map(|value| value[0]), round.checked_sub(1));
+        }
+        let mut tx = engine.write().unwrap();
+        tx.put(table, b"key", &vec![round; 256 * 1024]).unwrap();
+        assert!(engine.read().unwrap().count(table).unwrap() <= 1);
+        tx.commit().unwrap();
+    }
+    // Two versions of the value, and one more that the next write could not use again yet.
+    let used = engine.map_usage().unwrap().unwrap().used_bytes;
+    assert!(used < 4 * 256 * 1024, "{used} bytes are in use");
+}
+
+#[test]
+fn a_kept_snapshot_is_not_used_for_a_table_that_it_does_not_know() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(directory.path(), small());
+    let table = engine.table("words").unwrap();
+    fill(&engine, table, &["a"]);
+    drop(engine);
+    let engine = open(directory.path(), small());
+    engine.read().unwrap();
+    let table = engine.table_if_exists("words").unwrap().unwrap();
+    assert_eq!(engine.read().unwrap().count(table).unwrap(), 1);
+    let other = engine.table("others").unwrap();
+    assert_eq!(engine.read().unwrap().count(other).unwrap(), 0);
+    engine.drop_table(other).unwrap();
+    assert!(engine.read().unwrap().count(other).is_err());
+}
+
+#[test]
 fn the_map_does_not_grow_past_its_maximum() {
     let directory = tempfile::tempdir().unwrap();
     let engine = open(directory.path(), EngineOptions { map_bytes_max: MIB + 100_000, ..small() });

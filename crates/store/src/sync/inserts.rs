@@ -98,7 +98,7 @@ impl Inserts {
         self.header.base = stamp;
         let mut record = tx.record_room();
         self.header.write_record(table.as_bytes(), &mut record);
-        self.table = table.into_bytes();
+        self.table = table.into_room();
         let written = tx.replace_record(entity, id, Some(&record));
         tx.keep_record_room(record);
         written

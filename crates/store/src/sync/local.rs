@@ -17,65 +17,63 @@ use crate::sync::touches::{Touch, TouchWritten, Touches};
 use crate::sync::{Role, TX_BYTES_MAX, TX_OPS_MAX, TX_VALUES_MAX, convert, meta};
 use crate::txn::WriteTxn;
 
-/// What a put writes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Written<'a> {
-    /// A new object: every property.
-    Insert,
-    /// These slots of an existing object.
-    Slots(&'a [u16]),
-}
-
-/// Writes an object of a synced entity; `old` is the record that it replaces.
-pub(crate) fn put(
+/// Writes a new object of a synced entity.
+pub(crate) fn insert(
     tx: &mut WriteTxn<'_>,
     entity: &Arc<EntityRuntime>,
     id: ObjectId,
-    old: Option<&[u8]>,
+    table: &mut TableWriter<'_>,
+) -> Result<()> {
+    let stamp = stamp(tx)?;
+    let columns = tx.sync_entity(entity)?;
+    if let Some(clock) = columns.clock {
+        show_clock(table, clock, stamp);
+    }
+    if tx.is_fresh(entity, id) && !tx.sync.touches.contains(entity.def.id, id) {
+        return insert_fresh(tx, entity, columns, id, table, stamp);
+    }
+    let absent = tx.absent_record(entity, id)?.map(<[u8]>::to_vec);
+    let header = absent.as_deref().map(parse_header).transpose()?;
+    let (gid, generation) = header.map_or((None, 0), |header| (header.gid, header.generation));
+    save_confirmed(tx, entity, id, absent.as_deref())?;
+    let parsed = entity.layout.parse(table.as_bytes()).map_err(StoreError::bad_record)?;
+    let stamp = columns.stamp_of_table(stamp, &parsed).map_err(StoreError::bad_record)?;
+    let mut head = Vec::new();
+    global_ids::fresh_header(gid, generation, stamp).write_record(&[], &mut head);
+    tx.replace_record(entity, id, Some(table.as_record(&head)))?;
+    if absent.is_some() {
+        tx.put_absent(entity, id, None)?;
+    }
+    let object = Noted { entity, columns, id, gid: own_gid(tx, entity, id, gid), generation };
+    let table = entity.layout.parse(table.as_bytes()).map_err(StoreError::bad_record)?;
+    note_put(tx, &object, &table, TouchWritten::Insert)
+}
+
+/// Writes these slots of an object of a synced entity; `old` is the record that it replaces.
+pub(crate) fn update(
+    tx: &mut WriteTxn<'_>,
+    entity: &Arc<EntityRuntime>,
+    id: ObjectId,
+    old: &[u8],
     new_table: &[u8],
-    written: Written<'_>,
+    slots: &[u16],
 ) -> Result<()> {
     let stamp = stamp(tx)?;
     let columns = tx.sync_entity(entity)?;
     let with_clock = columns.clock.map(|clock| clocked(entity, clock, new_table, stamp)).transpose()?;
     let new_table = with_clock.as_deref().unwrap_or(new_table);
-    let table = Table::parse(new_table).map_err(StoreError::bad_record)?;
+    let table = entity.layout.parse(new_table).map_err(StoreError::bad_record)?;
     let stamp = columns.stamp_of_table(stamp, &table).map_err(StoreError::bad_record)?;
-    if tx.is_fresh(entity, id) && !tx.sync.touches.contains(entity.def.id, id) {
-        return put_fresh(tx, entity, columns, id, &table, stamp);
-    }
-    let header = match (old, written) {
-        (Some(old), Written::Slots(slots)) => restamped(old, columns, slots, stamp)?,
-        (None, Written::Insert) => {
-            let absent = tx.absent_record(entity, id)?.map(<[u8]>::to_vec);
-            let (gid, generation) = match &absent {
-                Some(record) => {
-                    let header = parse_header(record)?;
-                    (header.gid, header.generation)
-                }
-                None => (None, 0),
-            };
-            save_confirmed(tx, entity, id, absent.as_deref())?;
-            global_ids::fresh_header(gid, generation, stamp)
-        }
-        (Some(_), Written::Insert) | (None, Written::Slots(_)) => {
-            return Err(StoreError::internal("an insert has no former record, an update has one"));
-        }
-    };
-    if old.is_some() {
-        save_confirmed(tx, entity, id, old)?;
-    }
+    let header = restamped(old, columns, slots, stamp)?;
+    save_confirmed(tx, entity, id, Some(old))?;
     let mut record = tx.record_room();
     header.write_record(new_table, &mut record);
     let replaced = tx.replace_record(entity, id, Some(&record));
     tx.keep_record_room(record);
     replaced?;
-    if old.is_none() && tx.absent_record(entity, id)?.is_some() {
-        tx.put_absent(entity, id, None)?;
-    }
     let gid = own_gid(tx, entity, id, header.gid);
     let object = Noted { entity, columns, id, gid, generation: header.generation };
-    note_put(tx, &object, &table, written)
+    note_put(tx, &object, &table, TouchWritten::Slots(slots.to_vec()))
 }
 
 /// The table with the clock of its write in the slot that shows it, whatever the application put there.
@@ -85,46 +83,53 @@ pub(super) fn clocked(entity: &EntityRuntime, clock: u16, table: &[u8], stamp: S
     for &slot in entity.stored_slots.iter().filter(|&&slot| slot != clock) {
         copy_slot(entity, &table, slot, &mut writer)?;
     }
-    writer.set_stored(clock as usize, &stamp.hlc.to_le_bytes());
+    show_clock(&mut writer, clock, stamp);
     let mut bytes = Vec::new();
     writer.finish(&mut bytes);
     Ok(bytes)
 }
 
+fn show_clock(table: &mut TableWriter<'_>, clock: u16, stamp: Stamp) {
+    table.set_stored(clock as usize, &stamp.hlc.to_le_bytes());
+}
+
 /// Writes a new object under an id that was just handed out: nobody ever knew anything of it, so nothing is looked up.
-fn put_fresh(
+fn insert_fresh(
     tx: &mut WriteTxn<'_>,
     entity: &Arc<EntityRuntime>,
     columns: &SyncEntity,
     id: ObjectId,
-    table: &Table<'_>,
+    table: &mut TableWriter<'_>,
     stamp: Stamp,
 ) -> Result<()> {
-    let mut record = tx.record_room();
-    if columns.has_plain_stamps() {
-        let head = &mut tx.sync.touches.insert_head;
-        if head.is_empty() {
-            global_ids::fresh_header(None, 0, stamp).write_record(&[], head);
-        }
-        record.extend_from_slice(head);
-        record.extend_from_slice(table.as_bytes());
-    } else {
-        global_ids::fresh_header(None, 0, stamp).write_record(table.as_bytes(), &mut record);
+    let mut head = std::mem::take(&mut tx.sync.touches.insert_head);
+    if head.is_empty() || !columns.has_plain_stamps() {
+        let table = entity.layout.parse(table.as_bytes()).map_err(StoreError::bad_record)?;
+        let stamp = columns.stamp_of_table(stamp, &table).map_err(StoreError::bad_record)?;
+        head.clear();
+        global_ids::fresh_header(None, 0, stamp).write_record(&[], &mut head);
     }
-    let replaced = tx.replace_record(entity, id, Some(&record));
-    tx.keep_record_room(record);
+    let replaced = tx.replace_record(entity, id, Some(table.as_record(&head)));
+    if columns.has_plain_stamps() {
+        tx.sync.touches.insert_head = head;
+    }
     replaced?;
     let gid = GlobalId::new(tx.own_peer(), id);
+    let table = entity.layout.parse(table.as_bytes()).map_err(StoreError::bad_record)?;
     match &columns.cells {
         Some(cells) if !tx.sync.touches.again => {
-            let ops = tx.sync.touches.ops(gid.origin);
-            let mut op = ops.begin(entity.def.uid, gid, 0, OpKind::Insert, &columns.shape);
-            op.push_table(table, cells).map_err(StoreError::bad_record)?;
+            let touches = &mut tx.sync.touches;
+            let known = touches.insert_shape.filter(|(of, _)| *of == entity.def.id);
+            let ops = touches.ops(gid.origin);
+            let shape = known.map_or_else(|| ops.shape(entity.def.uid, &columns.shape), |(_, shape)| shape);
+            let mut op = ops.begin_shaped(shape, gid, 0, OpKind::Insert, &columns.shape);
+            op.push_table(&table, cells).map_err(StoreError::bad_record)?;
             op.finish();
+            touches.insert_shape = Some((entity.def.id, shape));
         }
         _ => {
             let object = Noted { entity, columns, id, gid, generation: 0 };
-            note_op(tx, &object, table, &TouchWritten::Insert)?;
+            note_op(tx, &object, &table, &TouchWritten::Insert)?;
         }
     }
     tx.sync.touches.inserts.add(entity.def.id, id, ());
@@ -248,25 +253,20 @@ fn note_put(
     tx: &mut WriteTxn<'_>,
     object: &Noted<'_>,
     table: &Table<'_>,
-    written: Written<'_>,
+    written: TouchWritten,
 ) -> Result<()> {
     if let Some(touch) = tx.sync.touches.touch_again(object.entity, object.id) {
         match (&mut touch.written, written) {
             (Some(TouchWritten::Insert), _) => {}
-            (Some(TouchWritten::Slots(all)), Written::Slots(more)) => {
-                all.extend_from_slice(more);
+            (Some(TouchWritten::Slots(all)), TouchWritten::Slots(more)) => {
+                all.extend_from_slice(&more);
                 all.sort_unstable();
                 all.dedup();
             }
-            (_, Written::Insert) => touch.written = Some(TouchWritten::Insert),
-            (None, Written::Slots(slots)) => touch.written = Some(TouchWritten::Slots(slots.to_vec())),
+            (_, written) => touch.written = Some(written),
         }
         return Ok(());
     }
-    let written = match written {
-        Written::Insert => TouchWritten::Insert,
-        Written::Slots(slots) => TouchWritten::Slots(slots.to_vec()),
-    };
     note_op(tx, object, table, &written)?;
     let entity = object.entity.clone();
     tx.sync.touches.first_touch(Touch { entity, id: object.id, removed: None, written: Some(written) });

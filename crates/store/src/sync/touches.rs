@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use reconvene_model::change::OpsWriter;
+use reconvene_model::change::{OpsWriter, ShapeIndex};
 use reconvene_model::{EntityId, Generation, ObjectId, PeerId, Stamp};
 
 use crate::catalog::EntityRuntime;
@@ -22,6 +22,8 @@ pub(crate) struct Touches {
     pub(super) ops: Option<Box<OpsWriter>>,
     /// How the records of its new objects begin, if nothing ranks them: nothing in it differs from one to the next.
     pub(super) insert_head: Vec<u8>,
+    /// The entity of the last of them, and what its ops write.
+    pub(super) insert_shape: Option<(EntityId, ShapeIndex)>,
     pub(super) again: bool,
 }
 
