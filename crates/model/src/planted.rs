@@ -52,6 +52,8 @@ pub enum Planted {
     PendingForgotten,
     /// A device does not compare the hash that the server names with its own.
     CopyUnnoticed,
+    /// Objects that were inserted after a fork keep their global ids under the new name.
+    FormerIdsKept,
     /// Putting back what was read earlier writes everything.
     StalePutWhole,
     /// Under the policy `object` a put writes only what changed.

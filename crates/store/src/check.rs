@@ -13,6 +13,7 @@ use crate::index::{self, IndexRuntime};
 use crate::keys;
 use crate::seam::{Direction, KeyRange, Reader, TableId};
 use crate::store::Store;
+use crate::sync::global_ids::Lookup;
 use crate::sync::{Role, meta, origins, rejected};
 use crate::txn::ReadTxn;
 
@@ -273,6 +274,10 @@ impl<'t> Check<'t, '_> {
             Ok(last) => last,
             Err(error) => return self.find("outbox".to_owned(), what(error)),
         };
+        let peer = match self.tx.naming() {
+            Ok(naming) => naming.peer(),
+            Err(error) => return self.find("outbox".to_owned(), what(error)),
+        };
         let mut before: Option<(TxNumber, TxHash)> = None;
         self.rows(
             inner.sync.tables.outbox,
@@ -282,7 +287,7 @@ impl<'t> Check<'t, '_> {
                 let number = keys::number(key).map_err(what)?;
                 let (head, block) = decode_tx(bytes).map_err(text)?;
                 OpsReader::check(head.origin, block).map_err(text)?;
-                if (head.origin, head.number) != (inner.sync.peer, number) {
+                if (head.origin, head.number) != (peer, number) {
                     return Err(format!("it is transaction {} of {}", head.number, head.origin));
                 }
                 if number > last_number {

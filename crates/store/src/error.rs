@@ -256,6 +256,15 @@ pub enum StoreError {
         /// What it said.
         reason: String,
     },
+    /// The directory was copied and the copies used more often than can be told apart.
+    #[error(
+        "this directory and its copies took each other's place {max} times, and no further name can be noted; give each device a \
+         directory of its own, what this one has not sent is kept in it"
+    )]
+    TooManyNames {
+        /// How many former names a store may have.
+        max: usize,
+    },
     /// A local write to a synced entity of a server's store.
     #[error("this store belongs to a server; synced objects are written on devices and reach it by sync")]
     ServerDirectory,

@@ -61,9 +61,10 @@ pub use seam::{Durability, SeamError};
 pub use store::Store;
 pub use structs::Put;
 pub use sync::{
-    Applied, Break, Chunk, ChunkStart, Cursor, Decided, Decision, Delivery, Fetched, Held, Incoming,
-    LoginState, LostOp, Origin, OutboxListener, OutboxTx, PushedTx, RefusalReason, Rejected, RejectedOp,
-    Role, SyncHandle, TX_BYTES_MAX, TX_OPS_MAX, TX_VALUES_MAX, Uploads, Verdict,
+    Applied, Break, Chunk, ChunkStart, Cursor, Decided, Decision, Delivery, Fetched, Fork, Held, Incoming,
+    Kinship, LoginState, LostOp, Origin, OutboxListener, OutboxTx, PushedTx, RefusalReason, Rejected,
+    RejectedOp, Renewed, Role, SyncHandle, TX_BYTES_MAX, TX_OPS_MAX, TX_VALUES_MAX, Uploads, VERDICTS_KEPT,
+    Verdict,
 };
 pub use time::{SystemTimeSource, TimeSource};
 pub use tracked::Tracked;

@@ -47,6 +47,7 @@ pub struct StoreBuilder {
     role: Role,
     time: Arc<dyn TimeSource>,
     identity_secret: Option<[u8; 32]>,
+    renewal_seed: Option<[u8; 32]>,
     engine: EngineOptions,
     image: Option<Image>,
 }
@@ -60,6 +61,7 @@ impl StoreBuilder {
             role: Role::default(),
             time: Arc::new(SystemTimeSource),
             identity_secret: None,
+            renewal_seed: None,
             engine: EngineOptions::default(),
             image: None,
         }
@@ -129,6 +131,14 @@ impl StoreBuilder {
     /// Two stores must never have the same: a server takes them for one.
     pub fn identity_secret(mut self, secret: [u8; 32]) -> Self {
         self.identity_secret = Some(secret);
+        self
+    }
+
+    /// From which the secrets of identities follow that the store takes later without a write that sets it apart, so that a
+    /// simulation can be repeated; they are random without it. It must differ from opening to opening of copies.
+    #[doc(hidden)]
+    pub fn renewal_seed(mut self, seed: [u8; 32]) -> Self {
+        self.renewal_seed = Some(seed);
         self
     }
 
@@ -297,6 +307,7 @@ impl StoreBuilder {
         let open = SyncOpen {
             role: self.role,
             identity_secret: self.identity_secret,
+            renewal_seed: self.renewal_seed,
             tables: sync_tables(&tables),
             catalog: &catalog,
         };
@@ -337,6 +348,7 @@ impl StoreBuilder {
         let open = SyncOpen {
             role: self.role,
             identity_secret: None,
+            renewal_seed: None,
             tables: sync_tables(&names),
             catalog: &catalog,
         };

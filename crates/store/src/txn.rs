@@ -1,11 +1,11 @@
 //! Transactions: snapshots to read, and the one that writes.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::sync::{Arc, PoisonError};
 
 use reconvene_model::planted::{Planted, planted};
 use reconvene_model::record::Record;
-use reconvene_model::{EntityId, GlobalId, ObjectId, PeerId, PropertyType};
+use reconvene_model::{EntityId, GlobalId, ObjectId, PropertyType};
 
 use crate::catalog::{Catalog, EntityRuntime};
 use crate::error::{Result, StoreError};
@@ -16,6 +16,7 @@ use crate::observer::{ChangeKind, ChangeLog};
 use crate::seam::{self, Direction, Reader, SeamError, TableId};
 use crate::store::Inner;
 use crate::sync::convert::CatalogLookup;
+use crate::sync::eras::Naming;
 use crate::sync::global_ids::{self, Lookup};
 use crate::sync::meta::MetaTable;
 use crate::sync::{self, SyncTx};
@@ -36,11 +37,13 @@ thread_local! {
 pub struct ReadTxn<'s> {
     inner: &'s Arc<Inner>,
     engine: seam::ReadTx<'s>,
+    /// Who the store is in this moment; most transactions need not know.
+    naming: OnceCell<Arc<Naming>>,
 }
 
 impl<'s> ReadTxn<'s> {
     pub(crate) fn begin(inner: &'s Arc<Inner>) -> Result<Self> {
-        Ok(ReadTxn { inner, engine: inner.engine.read()? })
+        Ok(ReadTxn { inner, engine: inner.engine.read()?, naming: OnceCell::new() })
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {
@@ -135,7 +138,7 @@ impl<'s> WriteTxn<'s> {
         let mut tx = WriteTxn {
             inner,
             engine: inner.engine.write()?,
-            sync: SyncTx::default(),
+            sync: SyncTx::new(inner.sync.naming()),
             last_ids: LastIds { inner, ids: Vec::new() },
             index_changes: IndexChanges::default(),
             changes: ChangeLog::default(),
@@ -482,8 +485,14 @@ impl MetaTable for WriteTxn<'_> {
 }
 
 impl Lookup for ReadTxn<'_> {
-    fn own_peer(&self) -> PeerId {
-        self.inner.sync.peer
+    fn naming(&self) -> Result<&Naming> {
+        if let Some(naming) = self.naming.get() {
+            return Ok(naming);
+        }
+        // The store may have taken another name since the snapshot was made.
+        let known = self.inner.sync.naming();
+        let naming = Naming::at(self, &known)?.map_or(known, Arc::new);
+        Ok(self.naming.get_or_init(|| naming))
     }
 
     fn get_raw(&self, table: TableId, key: &[u8]) -> Result<Option<&[u8]>> {

@@ -277,7 +277,7 @@ fn a_history_that_does_not_fit_its_objects_is_found() {
         tx.put_raw(tables.sync.changes, &keys::change_key(Seq(2), city, 1), &[]).unwrap();
         tx.put_raw(tables.sync.changes, &keys::change_key(Seq(99), city, 1), &[]).unwrap();
         let (key, _) = first(tx, tables.sync.decisions);
-        tx.put_raw(tables.sync.decisions, &key, &[250]).unwrap();
+        tx.put_raw(tables.sync.decisions, &key, &[250; 17]).unwrap();
     };
     let peer = filled().sync().peer();
     let expected = [

@@ -4,8 +4,9 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use super::*;
+use crate::__private::Image;
 use crate::seam::{Direction, KeyRange, Reader};
-use crate::sync::{Decision, Delivery, Incoming, PushedTx, Role, Verdict};
+use crate::sync::{Decision, Delivery, Fork, Incoming, PushedTx, Role, Verdict};
 use crate::{Entity, Store, ToOne};
 
 /// 2026-01-01 12:00:00.000 UTC.
@@ -186,6 +187,20 @@ fn told() -> Story {
     story
 }
 
+/// A copy of Ada's store, which wrote something and then heard that another one goes by its name.
+fn copy_of(story: &Story) -> Store {
+    let store = Store::builder("memory:").image(&Image::of(&story.ada).unwrap());
+    let store = store.entity::<Project>().entity::<Task>().entity::<Sample>().time_source(|| NOON_MS);
+    let copy = store.open().unwrap();
+    let tasks = copy.boxed::<Task>().unwrap();
+    tasks.put(&mut Task { title: "Dig".into(), ..Task::default() }).unwrap();
+    let common = copy.sync().login_state().unwrap().decided;
+    let fork = Fork { common, decided_seq: story.server.sync().head().unwrap(), verdicts: &[] };
+    assert_eq!(copy.sync().renew_identity(&fork).unwrap().reissued, 1);
+    assert_eq!(copy.check().unwrap(), []);
+    copy
+}
+
 /// Every entry of every table, a line each.
 fn dump(store: &Store) -> String {
     let inner = store.inner();
@@ -246,6 +261,7 @@ fn stores_of_the_story_are_as_they_were() {
     check("ada.txt", &dump(&story.ada));
     check("ben.txt", &dump(&story.ben));
     check("server.txt", &dump(&story.server));
+    check("copy.txt", &dump(&copy_of(&story)));
     check("model.json", &story.ada.model().to_json());
 }
 

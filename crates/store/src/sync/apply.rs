@@ -17,6 +17,7 @@ use crate::sync::global_ids;
 use crate::sync::inserts::Inserts;
 use crate::sync::overlay::{self, Place};
 use crate::sync::rejected::{self, Cause};
+use crate::sync::renew::Fork;
 use crate::sync::{convert, meta, outbox};
 use crate::txn::WriteTxn;
 
@@ -125,7 +126,7 @@ pub struct Applied {
     pub objects: u64,
     /// Ops and states of entities that this store's schema does not know: they come when it does.
     pub skipped: u64,
-    /// The store's transactions that were refused or superseded, or lost ops: see [`crate::SyncHandle::rejected`].
+    /// The store's transactions that were refused or superseded, or lost ops, as [`crate::SyncHandle::rejected`] numbers them.
     pub rejected: Vec<TxNumber>,
     /// How many of the store's transactions left the outbox.
     pub settled: u64,
@@ -139,22 +140,26 @@ pub(crate) fn apply(tx: &mut WriteTxn<'_>, deliveries: &[Delivery<'_>]) -> Resul
     for delivery in deliveries {
         applier.deliver(tx, delivery)?;
     }
-    applier.flush(tx)?;
-    if applier.hlc > 0 {
-        let hlc = applier.hlc;
-        let last = tx.sync_writer_mut(|writer| {
-            if !planted(Planted::ClockDeaf) {
-                writer.clock.observe(hlc);
-            }
-            writer.clock.last()
-        })?;
-        meta::put_clock(tx, last)?;
-        if hlc > meta::seen(tx)? {
-            meta::put_seen(tx, hlc)?;
-        }
+    applier.finish(tx)
+}
+
+/// Settles what this store and a server have in common before they part, as if the place of each transaction had been told.
+///
+/// What is confirmed by that lies beyond the cursor; the catch-up from there brings all of it as it is at the server.
+pub(crate) fn settle_common(tx: &mut WriteTxn<'_>, fork: &Fork<'_>) -> Result<Applied> {
+    let mut applier = Applier::default();
+    for (number, verdict) in fork.verdicts.iter().filter(|(number, _)| *number <= fork.common) {
+        applier.verdict(tx, *number, verdict)?;
     }
-    applier.applied.decided = meta::decided(tx)?;
-    Ok(applier.applied)
+    if fork.common > meta::decided(tx)? {
+        meta::put_decided(tx, fork.common)?;
+    }
+    let common = outbox::rows(tx, 0)?.map(|row| row.map(|row| row.number));
+    let common = common.take_while(|number| number.as_ref().map_or(true, |&number| number <= fork.common));
+    for number in common.collect::<Result<Vec<TxNumber>>>()? {
+        applier.confirm_own(tx, None, fork.decided_seq, number)?;
+    }
+    applier.finish(tx)
 }
 
 #[derive(Default)]
@@ -168,6 +173,26 @@ struct Applier {
 }
 
 impl Applier {
+    /// What remains to be done after the last delivery.
+    fn finish(mut self, tx: &mut WriteTxn<'_>) -> Result<Applied> {
+        self.flush(tx)?;
+        if self.hlc > 0 {
+            let hlc = self.hlc;
+            let last = tx.sync_writer_mut(|writer| {
+                if !planted(Planted::ClockDeaf) {
+                    writer.clock.observe(hlc);
+                }
+                writer.clock.last()
+            })?;
+            meta::put_clock(tx, last)?;
+            if hlc > meta::seen(tx)? {
+                meta::put_seen(tx, hlc)?;
+            }
+        }
+        self.applied.decided = meta::decided(tx)?;
+        Ok(self.applied)
+    }
+
     fn deliver(&mut self, tx: &mut WriteTxn<'_>, delivery: &Delivery<'_>) -> Result<()> {
         match delivery {
             Delivery::Login { epoch, view, decided, decided_seq } => {
@@ -373,11 +398,22 @@ impl Applier {
         Ok(())
     }
 
-    /// Lets a transaction of this store, at its place among all others, become confirmed.
+    /// Lets a transaction of this store become confirmed at its place among all others.
+    fn own(&mut self, tx: &mut WriteTxn<'_>, seq: Seq, number: TxNumber) -> Result<()> {
+        self.confirm_own(tx, Some(seq), seq, number)
+    }
+
+    /// Lets a transaction of this store become confirmed, at this place or somewhere up to there.
     ///
     /// What readers see stays as it is: the same ops merge, only one step earlier. But where the place ranks a write, it is now
     /// known, and writes that are undecided still may rank above it.
-    fn own(&mut self, tx: &mut WriteTxn<'_>, seq: Seq, number: TxNumber) -> Result<()> {
+    fn confirm_own(
+        &mut self,
+        tx: &mut WriteTxn<'_>,
+        seq: Option<Seq>,
+        upto: Seq,
+        number: TxNumber,
+    ) -> Result<()> {
         let Some(bytes) = outbox::get(tx, number)? else {
             return Err(StoreError::NotOurs { number });
         };
@@ -410,7 +446,13 @@ impl Applier {
                 Some(record) => convert::state_of_record(tx, columns, record)?.0,
                 None => ObjectState::default(),
             };
-            merge_op(&mut state, &op, columns.stamp(stamp, &op, Some(seq)));
+            // At an unknown place a catch-up may have brought the write, and later ones that rank above it. No rank decides on
+            // removes, and an object that is not there has not come yet.
+            let is_due = op.kind == OpKind::Remove || !state.exists || op.generation > state.generation;
+            if columns.is_by_arrival() && seq.is_none() && !is_due {
+                continue;
+            }
+            merge_op(&mut state, &op, columns.stamp(stamp, &op, Some(upto)));
             overlay::put_confirmed(tx, &entity, id, op.gid, &state)?;
         }
         self.forget(tx, number, &places)?;
@@ -432,7 +474,7 @@ impl Applier {
                 Verdict::Accepted { seq, lost } => {
                     if !lost.is_empty() {
                         rejected::put(tx, number, Cause::Lost(lost), &bytes)?;
-                        self.applied.rejected.push(number);
+                        self.applied.rejected.push(rejected::handle(tx, number));
                     }
                     if planted(Planted::CursorMovedByVerdict) && *seq > meta::cursor(tx)?.seq {
                         self.reach(tx, *seq)?;
@@ -468,7 +510,7 @@ impl Applier {
     fn reject(&mut self, tx: &mut WriteTxn<'_>, number: TxNumber) -> Result<()> {
         self.flush(tx)?;
         let dirty = self.leave_outbox(tx, number)?;
-        self.applied.rejected.push(number);
+        self.applied.rejected.push(rejected::handle(tx, number));
         if planted(Planted::RefusedWriteKept) {
             return Ok(());
         }

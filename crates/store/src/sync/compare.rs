@@ -95,7 +95,7 @@ fn push(
     let gid = match header.gid {
         Some(gid) => gid,
         None if entity.def.has_shared_ids() => GlobalId::new(PeerId::SHARED, id),
-        None => GlobalId::new(tx.own_peer(), id),
+        None => tx.naming()?.own(entity.def.id, id),
     };
     let key = CompareKey::new(entity.def.uid, gid);
     let slots = record.table.slots();

@@ -86,7 +86,7 @@ pub(crate) fn link_cell(
         match target {
             // A link to an entity that does not travel can only mean something on this device.
             Some(target) if target.def.is_synced() => global_ids::global(tx, target, id)?,
-            _ => GlobalId::new(tx.own_peer(), id),
+            _ => GlobalId::new(tx.naming()?.peer(), id),
         }
         .to_bytes(),
     ))

@@ -6,6 +6,9 @@
 //! What others say of this store's own objects is not believed: a global id with this store's name that it never gave out is
 //! treated as a foreign one. Else a peer could write to an object by the id that another one happens to have here, or use up
 //! all ids with a single link.
+//!
+//! Where this store had other names, "own" means what [`Naming`] says: an id stands for an object of the name under which it was
+//! handed out. Under a former name others may have objects, too, which come like any foreign ones.
 
 use std::sync::Arc;
 
@@ -16,6 +19,7 @@ use crate::catalog::EntityRuntime;
 use crate::error::{Result, StoreError};
 use crate::keys;
 use crate::seam::{Direction, Reader, TableId};
+use crate::sync::eras::Naming;
 use crate::txn::WriteTxn;
 
 /// The bytes of an origin, with which the keys of its objects begin.
@@ -23,7 +27,8 @@ const ORIGIN_BYTES: usize = 8;
 
 /// What translating ids needs to read; both kinds of transactions offer it.
 pub(crate) trait Lookup {
-    fn own_peer(&self) -> PeerId;
+    /// Who this store is and was, at the moment that is read.
+    fn naming(&self) -> Result<&Naming>;
     fn get_raw(&self, table: TableId, key: &[u8]) -> Result<Option<&[u8]>>;
 
     /// Whether it is certain, without a search, that a foreign object has no local id yet.
@@ -37,7 +42,7 @@ pub(crate) fn local(tx: &impl Lookup, entity: &EntityRuntime, gid: GlobalId) -> 
     if entity.def.has_shared_ids() {
         return Ok(Some(gid.counter));
     }
-    if gid.origin == tx.own_peer() {
+    if tx.naming()?.is_own(entity.def.id, gid) {
         // Only where a peer pretended that there is such an object can the number mean another one.
         let pretended = if tx.is_unheard(entity, gid)? { None } else { named_by_peer(tx, entity, gid)? };
         return Ok(pretended.or(Some(gid.counter)));
@@ -68,7 +73,7 @@ pub(crate) fn named_by_peer(
     entity: &EntityRuntime,
     gid: GlobalId,
 ) -> Result<Option<ObjectId>> {
-    if gid.origin != tx.own_peer() || entity.def.has_shared_ids() {
+    if entity.def.has_shared_ids() || !tx.naming()?.is_own(entity.def.id, gid) {
         return local(tx, entity, gid);
     }
     match stored(tx, entity, gid.counter)? {
@@ -90,12 +95,15 @@ pub(crate) fn local_or_reserve(
         return Ok(id);
     }
     // An own object that was undone, or is about to be written again, has had its id.
-    let own = gid.origin == tx.own_peer() && gid.counter <= tx.last_id(entity)?;
+    let naming = tx.naming();
+    let own = gid.origin == naming.peer() && naming.is_own(entity.def.id, gid);
+    let own = own && gid.counter <= tx.last_id(entity)?;
     if own && stored(tx, entity, gid.counter)?.is_none() {
         return Ok(gid.counter);
     }
     let id = assign(tx, entity, gid)?;
-    let header = SyncHeader { exists: false, gid: to_be_named(tx, entity, id, gid), ..SyncHeader::default() };
+    let header =
+        SyncHeader { exists: false, gid: to_be_named(tx, entity, id, gid)?, ..SyncHeader::default() };
     let mut record = Vec::new();
     header.write_record(reconvene_model::record::EMPTY_TABLE, &mut record);
     tx.put_absent(entity, id, Some(&record))?;
@@ -105,7 +113,7 @@ pub(crate) fn local_or_reserve(
 /// Gives a foreign object its local id.
 pub(crate) fn assign(tx: &mut WriteTxn<'_>, entity: &Arc<EntityRuntime>, gid: GlobalId) -> Result<ObjectId> {
     let id = tx.next_id(entity)?;
-    if to_be_named(tx, entity, id, gid).is_some() {
+    if to_be_named(tx, entity, id, gid)?.is_some() {
         tx.append_raw(global_table(entity)?, &gid.to_bytes(), &keys::object_key(id))?;
     }
     tx.sync.heard.get_mut().assigned(entity.def.id, gid);
@@ -118,9 +126,24 @@ pub(crate) fn to_be_named(
     entity: &EntityRuntime,
     id: ObjectId,
     gid: GlobalId,
-) -> Option<GlobalId> {
-    let own = gid.origin == tx.own_peer() && gid.counter == id;
-    (!own && !entity.def.has_shared_ids()).then_some(gid)
+) -> Result<Option<GlobalId>> {
+    let own = gid.counter == id && tx.naming()?.is_own(entity.def.id, gid);
+    Ok((!own && !entity.def.has_shared_ids()).then_some(gid))
+}
+
+/// The global id that a new object of this store's own must name: none, unless its id was within reach of a former name.
+pub(crate) fn name_new(
+    tx: &mut WriteTxn<'_>,
+    entity: &EntityRuntime,
+    id: ObjectId,
+) -> Result<Option<GlobalId>> {
+    let gid = GlobalId::new(tx.naming().peer(), id);
+    let named = to_be_named(tx, entity, id, gid)?;
+    if named.is_some() {
+        tx.put_raw(global_table(entity)?, &gid.to_bytes(), &keys::object_key(id))?;
+        tx.sync.heard.get_mut().assigned(entity.def.id, gid);
+    }
+    Ok(named)
 }
 
 /// The global id of an object, whether it exists or not.
@@ -128,8 +151,10 @@ pub(crate) fn global(tx: &impl Lookup, entity: &EntityRuntime, id: ObjectId) -> 
     if entity.def.has_shared_ids() {
         return Ok(GlobalId::new(PeerId::SHARED, id));
     }
-    let foreign = stored(tx, entity, id)?.map(gid_of_record).transpose()?.flatten();
-    Ok(foreign.unwrap_or_else(|| GlobalId::new(tx.own_peer(), id)))
+    match stored(tx, entity, id)?.map(gid_of_record).transpose()?.flatten() {
+        Some(named) => Ok(named),
+        None => Ok(tx.naming()?.own(entity.def.id, id)),
+    }
 }
 
 /// The global id that a record names: none for the store's own objects and for shared ids.
@@ -146,8 +171,9 @@ fn global_table(entity: &EntityRuntime) -> Result<TableId> {
 }
 
 impl Lookup for WriteTxn<'_> {
-    fn own_peer(&self) -> PeerId {
-        self.inner().sync.peer
+    #[inline]
+    fn naming(&self) -> Result<&Naming> {
+        Ok(WriteTxn::naming(self))
     }
 
     fn get_raw(&self, table: TableId, key: &[u8]) -> Result<Option<&[u8]>> {

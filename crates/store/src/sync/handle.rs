@@ -12,9 +12,11 @@ use crate::seam::Reader;
 use crate::store::Store;
 use crate::sync::changes::{self, Chunk, ChunkStart};
 use crate::sync::compare::{self, Fetched};
+use crate::sync::global_ids::Lookup;
 use crate::sync::ledger::{self, Decided, Incoming};
 use crate::sync::origins::{self, Origin};
 use crate::sync::outbox::{self, OutboxTx};
+use crate::sync::renew::{self, Fork, Kinship, Renewed};
 use crate::sync::restamp::{self, Uploads};
 use crate::sync::{
     Applied, Cursor, Delivery, OutboxListener, Rejected, Role, Verdict, apply, digest, meta, rejected,
@@ -38,6 +40,8 @@ pub struct LoginState {
     pub last_hash: TxHash,
     /// The highest number whose verdict it holds durably.
     pub decided: TxNumber,
+    /// How many transactions it issued under former names; where it numbers those that were rejected, it counts on from there.
+    pub issued_before: TxNumber,
 }
 
 impl SyncHandle {
@@ -50,14 +54,29 @@ impl SyncHandle {
         self.store.inner().sync.role
     }
 
-    /// This store's identity among its peers.
+    /// This store's name among its peers; another one after [`SyncHandle::renew_identity`].
     pub fn peer(&self) -> PeerId {
-        self.store.inner().sync.peer
+        self.store.inner().sync.naming().peer()
     }
 
-    /// The key that proves this identity.
-    pub fn key(&self) -> &PeerKey {
-        &self.store.inner().sync.key
+    /// The key that proves this name.
+    pub fn key(&self) -> PeerKey {
+        self.store.inner().sync.key()
+    }
+
+    /// Goes on under a new name, because a server has decided on transactions of the present one that are not this store's: the
+    /// directory is a copy, or was restored.
+    ///
+    /// One durable transaction. What server and store have in common up to the fork is settled; everything after it is issued
+    /// again under the new name, with the same contents and dates. Objects that were inserted after the fork are others for
+    /// everyone than those of the same id that a copy inserted; here, all ids stay what they are.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::TooManyNames`], and failures of the storage engine or of the system's random numbers. Nothing has changed
+    /// then.
+    pub fn renew_identity(&self, fork: &Fork<'_>) -> Result<Renewed> {
+        self.store.write(|tx| renew::renew(tx, fork))
     }
 
     /// The transactions after `after`, ascending, until their bytes exceed `bytes_max` or their number `txs_max`; at least
@@ -125,29 +144,26 @@ impl SyncHandle {
     pub fn login_state(&self) -> Result<LoginState> {
         self.read(|tx| {
             let (last_number, last_hash) = meta::last_tx(tx)?;
-            Ok(LoginState { cursor: meta::cursor(tx)?, last_number, last_hash, decided: meta::decided(tx)? })
+            let issued_before = tx.naming()?.issued_before();
+            Ok(LoginState {
+                cursor: meta::cursor(tx)?,
+                last_number,
+                last_hash,
+                decided: meta::decided(tx)?,
+                issued_before,
+            })
         })
     }
 
     /// The hash of one of this store's transactions, if it is the newest or still in the outbox.
     pub fn hash_of(&self, number: TxNumber) -> Result<Option<TxHash>> {
-        self.read(|tx| {
-            let (last_number, last_hash) = meta::last_tx(tx)?;
-            if number == last_number {
-                return Ok(Some(last_hash));
-            }
-            let tables = &self.store.inner().sync.tables;
-            let row = tx.engine_tx().get(tables.outbox, &crate::keys::number_key(number))?;
-            if let Some(bytes) = row {
-                return Ok(Some(TxHash::of(bytes)));
-            }
-            // The successor of a transaction that left the outbox names its hash.
-            let next = tx.engine_tx().get(tables.outbox, &crate::keys::number_key(number + 1))?;
-            let Some(next) = next else { return Ok(None) };
-            let (head, _) =
-                reconvene_model::change::decode_tx(next).map_err(|e| StoreError::damaged("outbox", e))?;
-            Ok(Some(head.previous))
-        })
+        self.read(|tx| renew::hash_of(tx, number))
+    }
+
+    /// Holds what a server says at a login against what this store knows of its own transactions: the newest on which the server
+    /// has decided, with its hash, and the hashes of those after [`LoginState::decided`], as far as they were told.
+    pub fn kinship(&self, decided: TxNumber, decided_hash: TxHash, chain: &[TxHash]) -> Result<Kinship> {
+        self.read(|tx| renew::kinship(tx, decided, decided_hash, chain))
     }
 
     /// Applies what a server delivered, in order, in one durable transaction.
@@ -218,6 +234,13 @@ impl SyncHandle {
     /// On a server: the refusals and lost ops after `confirmed` that the peer must not miss.
     pub fn unconfirmed(&self, peer: PeerId, confirmed: TxNumber) -> Result<Vec<(TxNumber, Verdict)>> {
         self.read(|tx| origins::unconfirmed(tx.engine_tx(), &self.store.inner().sync.tables, peer, confirmed))
+    }
+
+    /// On a server: the hashes of a peer's transactions after `after` up to `upto`, at most `max` of them; it ends where they are
+    /// [forgotten](Origin::forgotten).
+    pub fn hashes(&self, peer: PeerId, after: TxNumber, upto: TxNumber, max: usize) -> Result<Vec<TxHash>> {
+        let tables = &self.store.inner().sync.tables;
+        self.read(|tx| origins::hashes(tx.engine_tx(), tables, peer, after, upto, max))
     }
 
     /// On a server: decides on a batch of transactions and on what peers confirmed, in one durable transaction.

@@ -13,7 +13,7 @@ use crate::catalog::EntityRuntime;
 use crate::error::{Result, StoreError};
 use crate::sync::apply::inserted;
 use crate::sync::columns::{Column, SyncEntity};
-use crate::sync::global_ids::{self, Lookup};
+use crate::sync::global_ids;
 use crate::sync::{changes, convert, overlay};
 use crate::txn::WriteTxn;
 
@@ -41,7 +41,7 @@ impl Inserts {
     ) -> bool {
         op.kind == OpKind::Insert
             && op.generation == 0
-            && op.gid.origin != tx.own_peer()
+            && !tx.naming().was(op.gid.origin)
             && !entity.def.has_shared_ids()
             && self.knows_shape(entity, columns, &op.cells)
     }

@@ -163,10 +163,7 @@ pub(crate) fn decide(tx: &mut WriteTxn<'_>, incoming: Incoming<'_>) -> Result<De
         Err(Fault::Malformed(reason)) => return broken(Break::Content, reason),
         Err(Fault::Store(error)) => return Err(error),
     };
-    origin.decided = head.number;
-    origin.hash = TxHash::of(incoming.bytes);
-    origins::put(tx, peer, &origin)?;
-    origins::put_verdict(tx, peer, head.number, &verdict)?;
+    origins::decided(tx, peer, &mut origin, TxHash::of(incoming.bytes), &verdict)?;
     let decision = Decision::Verdict { number: head.number, verdict };
     Ok(Decided { peer, decision, repeated: false, push })
 }

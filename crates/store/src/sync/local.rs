@@ -12,7 +12,7 @@ use crate::error::{Result, StoreError};
 use crate::keys;
 use crate::objects::copy_slot;
 use crate::sync::columns::{Column, SyncEntity};
-use crate::sync::global_ids::{self, Lookup};
+use crate::sync::global_ids;
 use crate::sync::touches::{Touch, TouchWritten, Touches};
 use crate::sync::{Role, TX_BYTES_MAX, TX_OPS_MAX, TX_VALUES_MAX, convert, meta};
 use crate::txn::WriteTxn;
@@ -34,7 +34,10 @@ pub(crate) fn insert(
     }
     let absent = tx.absent_record(entity, id)?.map(<[u8]>::to_vec);
     let header = absent.as_deref().map(parse_header).transpose()?;
-    let (gid, generation) = header.map_or((None, 0), |header| (header.gid, header.generation));
+    let (gid, generation) = match header {
+        Some(header) => (header.gid, header.generation),
+        None => (global_ids::name_new(tx, entity, id)?, 0),
+    };
     save_confirmed(tx, entity, id, absent.as_deref())?;
     let parsed = entity.layout.parse(table.as_bytes()).map_err(StoreError::bad_record)?;
     let stamp = columns.stamp_of_table(stamp, &parsed).map_err(StoreError::bad_record)?;
@@ -236,7 +239,7 @@ fn own_gid(tx: &WriteTxn<'_>, entity: &EntityRuntime, id: ObjectId, foreign: Opt
     if entity.def.has_shared_ids() {
         GlobalId::new(reconvene_model::PeerId::SHARED, id)
     } else {
-        foreign.unwrap_or_else(|| GlobalId::new(tx.own_peer(), id))
+        foreign.unwrap_or_else(|| tx.naming().own(entity.def.id, id))
     }
 }
 

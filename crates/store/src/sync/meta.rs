@@ -18,6 +18,7 @@ const CATCHING_UP: &[u8] = b"sync/catching-up";
 const EPOCH: &[u8] = b"sync/epoch";
 const HEAD: &[u8] = b"sync/head";
 const FORMER: &[u8] = b"sync/former";
+const ERAS: &[u8] = b"sync/eras";
 
 /// How many former histories are remembered.
 const FORMER_MAX: usize = 64;
@@ -77,6 +78,15 @@ pub(crate) fn secret(tx: &impl MetaTable) -> Result<Option<[u8; 32]>> {
 
 pub(crate) fn put_secret(tx: &mut impl MetaTable, secret: &[u8; 32]) -> Result<()> {
     tx.meta_put(SECRET, secret)
+}
+
+/// The store's name and its former ones, encoded; nothing before it had another one.
+pub(crate) fn eras(tx: &impl MetaTable) -> Result<Option<&[u8]>> {
+    tx.meta_get(ERAS)
+}
+
+pub(crate) fn put_eras(tx: &mut impl MetaTable, row: &[u8]) -> Result<()> {
+    tx.meta_put(ERAS, row)
 }
 
 pub(crate) fn clock(tx: &impl MetaTable) -> Result<u64> {

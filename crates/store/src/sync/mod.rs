@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use reconvene_model::clock::{Clock, DRIFT_MAX, is_ahead};
 use reconvene_model::identity::PeerKey;
@@ -25,6 +25,7 @@ pub(crate) mod columns;
 pub(crate) mod compare;
 pub(crate) mod convert;
 pub(crate) mod digest;
+pub(crate) mod eras;
 pub(crate) mod global_ids;
 pub(crate) mod handle;
 pub(crate) mod heard;
@@ -38,6 +39,7 @@ pub(crate) mod outbox;
 pub(crate) mod overlay;
 pub(crate) mod pending;
 pub(crate) mod rejected;
+pub(crate) mod renew;
 pub(crate) mod restamp;
 mod touches;
 
@@ -47,12 +49,14 @@ pub use compare::Fetched;
 pub use handle::{LoginState, SyncHandle};
 pub use ledger::{Break, Decided, Decision, Incoming, PushedTx, RefusalReason};
 pub use meta::Cursor;
-pub use origins::Origin;
+pub use origins::{Origin, VERDICTS_KEPT};
 pub use outbox::OutboxTx;
 pub use rejected::{Rejected, RejectedOp};
+pub use renew::{Fork, Kinship, Renewed};
 pub use restamp::{Held, Uploads};
 
 use columns::SyncEntity;
+use eras::Naming;
 use heard::Heard;
 use pending::Pending;
 use touches::Touches;
@@ -94,8 +98,9 @@ pub(crate) struct SyncTables {
 pub(crate) struct SyncState {
     pub(crate) role: Role,
     pub(crate) tables: SyncTables,
-    pub(crate) key: PeerKey,
-    pub(crate) peer: PeerId,
+    identity: RwLock<Identity>,
+    /// From which the secrets of further identities follow; they are random without it.
+    renewal_seed: Option<[u8; 32]>,
     /// By entity id less one; `None` for local-only entities.
     entities: Vec<Option<SyncEntity>>,
     writer: Mutex<SyncWriter>,
@@ -105,6 +110,13 @@ pub(crate) struct SyncState {
     /// Server time when an engine last said it, in milliseconds since 1970; 0 before. It lags behind and is never ahead.
     server_ms: AtomicU64,
     listeners: Mutex<Vec<Arc<OutboxCallback>>>,
+}
+
+/// Who a store is.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    pub(crate) key: PeerKey,
+    pub(crate) naming: Arc<Naming>,
 }
 
 /// Called when the outbox grew.
@@ -138,8 +150,11 @@ pub(crate) struct SyncWriter {
 }
 
 /// The sync half of one write transaction.
-#[derive(Default)]
 pub(crate) struct SyncTx {
+    /// Who the store is; the transaction that changes it goes on under the new name.
+    naming: Arc<Naming>,
+    /// The new identity, in the transaction that takes it.
+    renewed: Option<Identity>,
     pub(crate) touches: Touches,
     /// How far other peers' objects are known; behind a cell because looking something up may add to it.
     pub(crate) heard: RefCell<Heard>,
@@ -149,6 +164,20 @@ pub(crate) struct SyncTx {
     decided: BTreeMap<TxNumber, Option<Seq>>,
     /// Whether the outbox grew, so that listeners are told after the commit.
     pub(crate) outbox_grew: bool,
+}
+
+impl SyncTx {
+    pub(crate) fn new(naming: Arc<Naming>) -> SyncTx {
+        SyncTx {
+            naming,
+            renewed: None,
+            touches: Touches::default(),
+            heard: RefCell::default(),
+            writes: false,
+            decided: BTreeMap::new(),
+            outbox_grew: false,
+        }
+    }
 }
 
 impl SyncState {
@@ -169,6 +198,7 @@ impl SyncState {
         if role == Role::Server && meta::epoch(tx)?.is_none() {
             meta::put_epoch(tx, random_epoch()?)?;
         }
+        let naming = Arc::new(Naming::load(tx, key.peer())?);
         let last = options.catalog.entities().map(|e| e.def.id.0).max().unwrap_or(0) as usize;
         let mut entities: Vec<Option<SyncEntity>> = (0..last).map(|_| None).collect();
         for entity in options.catalog.entities().filter(|e| e.def.is_synced()) {
@@ -177,8 +207,8 @@ impl SyncState {
         Ok(SyncState {
             role,
             tables: options.tables,
-            peer: key.peer(),
-            key,
+            identity: RwLock::new(Identity { key, naming }),
+            renewal_seed: options.renewal_seed,
             entities,
             // Stale from the start: the first transaction that needs it reads the tables.
             writer: Mutex::new(SyncWriter {
@@ -193,6 +223,16 @@ impl SyncState {
             server_ms: AtomicU64::new(0),
             listeners: Mutex::default(),
         })
+    }
+
+    /// Who the store is and was, as of the last commit.
+    pub(crate) fn naming(&self) -> Arc<Naming> {
+        self.identity.read().unwrap_or_else(PoisonError::into_inner).naming.clone()
+    }
+
+    /// The key of the present name.
+    pub(crate) fn key(&self) -> PeerKey {
+        self.identity.read().unwrap_or_else(PoisonError::into_inner).key.clone()
     }
 
     /// Takes note of server time, in milliseconds since 1970: from here on, commits freeze what a server would take.
@@ -226,6 +266,7 @@ pub(crate) fn on_outbox(store: &Store, callback: Arc<OutboxCallback>) -> OutboxL
 pub(crate) struct SyncOpen<'a> {
     pub(crate) role: Role,
     pub(crate) identity_secret: Option<[u8; 32]>,
+    pub(crate) renewal_seed: Option<[u8; 32]>,
     pub(crate) tables: SyncTables,
     pub(crate) catalog: &'a Catalog,
 }
@@ -250,6 +291,18 @@ fn random_bytes<const N: usize>() -> Result<[u8; N]> {
 }
 
 impl<'s> WriteTxn<'s> {
+    /// Who the store is and was.
+    #[inline]
+    pub(crate) fn naming(&self) -> &Naming {
+        &self.sync.naming
+    }
+
+    /// Who the store is.
+    #[inline]
+    pub(crate) fn own_peer(&self) -> PeerId {
+        self.sync.naming.peer()
+    }
+
     /// The sync writer, rebuilt from the tables if an earlier transaction changed it and was aborted.
     pub(crate) fn sync_writer(&self) -> Result<MutexGuard<'_, SyncWriter>> {
         let mut writer = self.inner().sync.writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -324,6 +377,9 @@ pub(crate) fn before_commit(tx: &mut WriteTxn<'_>) -> Result<()> {
 
 /// Lets the changed writer stay, after the commit and before another transaction can begin.
 pub(crate) fn committed(inner: &Inner, tx: &SyncTx) {
+    if let Some(identity) = &tx.renewed {
+        *inner.sync.identity.write().unwrap_or_else(PoisonError::into_inner) = identity.clone();
+    }
     if tx.writes {
         inner.sync.writer.lock().unwrap_or_else(PoisonError::into_inner).stale = false;
     }

@@ -1,4 +1,7 @@
-//! On a server: the peers that have logged in, and the verdicts that they have not confirmed yet.
+//! On a server: the peers that have logged in, and the verdicts on their newest transactions.
+//!
+//! Verdicts are kept for longer than until the peer has confirmed them: a copy of its directory, or one that was restored, may
+//! come and ask up to where the server's transactions are also its own, and what became of them.
 
 use std::ops::Bound;
 
@@ -25,6 +28,19 @@ pub struct Origin {
     /// Up to which number the peer holds its verdicts durably.
     pub confirmed: TxNumber,
 }
+
+impl Origin {
+    /// Up to which number the verdicts are forgotten.
+    pub fn forgotten(&self) -> TxNumber {
+        self.confirmed.min(self.decided.saturating_sub(VERDICTS_KEPT))
+    }
+}
+
+/// How many of a peer's newest verdicts are kept although it has confirmed them.
+///
+/// A copy whose outbox was not empty when it was made, and whose original has had more transactions decided since, cannot be told
+/// what became of those that both have.
+pub const VERDICTS_KEPT: u64 = 65_536;
 
 const ORIGIN_BYTES: usize = 32 + 8 + 16 + 8;
 const ACCEPTED: u8 = 0;
@@ -75,26 +91,53 @@ pub(crate) fn confirm(tx: &mut WriteTxn<'_>, peer: PeerId, number: TxNumber) -> 
         return Err(StoreError::UnknownPeer { peer });
     };
     // A peer can confirm only what was decided; a larger number is cut, not believed.
-    let number =
-        if planted(Planted::VerdictsForgotten) { origin.decided } else { number.min(origin.decided) };
+    let number = number.min(origin.decided);
+    if planted(Planted::VerdictsForgotten) {
+        forget(tx, peer, origin.forgotten(), origin.decided)?;
+    }
     if number <= origin.confirmed {
         return Ok(());
     }
-    let table = tx.inner().sync.tables.decisions;
-    for decided in origin.confirmed + 1..=number {
-        tx.delete_raw(table, &keys::peer_number_key(peer, decided))?;
-    }
+    let before = origin.forgotten();
     origin.confirmed = number;
+    forget(tx, peer, before, origin.forgotten())?;
     put(tx, peer, &origin)
 }
 
-pub(crate) fn put_verdict(
+/// Notes the decision on the next transaction of a peer.
+pub(crate) fn decided(
+    tx: &mut WriteTxn<'_>,
+    peer: PeerId,
+    origin: &mut Origin,
+    hash: TxHash,
+    verdict: &Verdict,
+) -> Result<()> {
+    let before = origin.forgotten();
+    origin.decided += 1;
+    origin.hash = hash;
+    put(tx, peer, origin)?;
+    put_verdict(tx, peer, origin.decided, hash, verdict)?;
+    forget(tx, peer, before, origin.forgotten())
+}
+
+/// Deletes the verdicts after one number up to another.
+fn forget(tx: &mut WriteTxn<'_>, peer: PeerId, after: TxNumber, upto: TxNumber) -> Result<()> {
+    let table = tx.inner().sync.tables.decisions;
+    for number in after + 1..=upto {
+        tx.delete_raw(table, &keys::peer_number_key(peer, number))?;
+    }
+    Ok(())
+}
+
+fn put_verdict(
     tx: &mut WriteTxn<'_>,
     peer: PeerId,
     number: TxNumber,
+    hash: TxHash,
     verdict: &Verdict,
 ) -> Result<()> {
-    let mut row = Vec::with_capacity(16);
+    let mut row = Vec::with_capacity(32);
+    row.extend_from_slice(&hash.0);
     let lost_ops = |row: &mut Vec<u8>, lost: &[LostOp]| {
         put_varint(row, lost.len() as u64);
         for lost in lost {
@@ -130,7 +173,32 @@ pub(crate) fn verdict<R: Reader>(
     number: TxNumber,
 ) -> Result<Option<Verdict>> {
     let row = reader.get(tables.decisions, &keys::peer_number_key(peer, number))?;
-    row.map(read_verdict).transpose()
+    Ok(row.map(read_verdict).transpose()?.map(|(_, verdict)| verdict))
+}
+
+/// The hashes of the transactions after `after` up to `upto`, at most `max` of them; it ends where verdicts are forgotten.
+pub(crate) fn hashes<R: Reader>(
+    reader: &R,
+    tables: &SyncTables,
+    peer: PeerId,
+    after: TxNumber,
+    upto: TxNumber,
+    max: usize,
+) -> Result<Vec<TxHash>> {
+    let (start, end) = (keys::peer_number_key(peer, after), keys::peer_number_key(peer, upto));
+    if upto <= after {
+        return Ok(Vec::new());
+    }
+    let range = (Bound::Excluded(&start[..]), Bound::Included(&end[..]));
+    let mut hashes = Vec::new();
+    for row in reader.range(tables.decisions, range, Direction::Forward)?.take(max) {
+        let (key, row) = row?;
+        if keys::peer_number(key)?.1 != after + 1 + hashes.len() as u64 {
+            break;
+        }
+        hashes.push(read_verdict(row)?.0);
+    }
+    Ok(hashes)
 }
 
 /// The verdicts after `confirmed` that the peer must not miss: refusals, and acceptances that lost ops.
@@ -146,7 +214,7 @@ pub(crate) fn unconfirmed<R: Reader>(
     let mut verdicts = Vec::new();
     for row in reader.range(tables.decisions, range, Direction::Forward)? {
         let (key, row) = row?;
-        let verdict = read_verdict(row)?;
+        let (_, verdict) = read_verdict(row)?;
         if !matches!(&verdict, Verdict::Accepted { lost, .. } if lost.is_empty()) {
             if planted(Planted::RefusalsUntold) {
                 continue;
@@ -157,10 +225,12 @@ pub(crate) fn unconfirmed<R: Reader>(
     Ok(verdicts)
 }
 
-pub(crate) fn read_verdict(row: &[u8]) -> Result<Verdict> {
+pub(crate) fn read_verdict(row: &[u8]) -> Result<(TxHash, Verdict)> {
     let damaged = |e| StoreError::damaged("decisions", e);
     let number = |n: u64| u32::try_from(n).map_err(|e| StoreError::damaged("decisions", e));
     let mut bytes = Bytes::new(row);
+    let hash = bytes.bytes(size_of::<TxHash>()).map_err(damaged)?;
+    let hash = TxHash(hash.try_into().expect("as many bytes were read"));
     let kind = bytes.u8().map_err(damaged)?;
     let lost_ops = |bytes: &mut Bytes<'_>| -> Result<Vec<LostOp>> {
         let count = bytes.varint().map_err(damaged)?;
@@ -171,17 +241,33 @@ pub(crate) fn read_verdict(row: &[u8]) -> Result<Verdict> {
         }
         Ok(lost)
     };
-    match kind {
+    let verdict = match kind {
         ACCEPTED => {
             let seq = Seq(bytes.varint().map_err(damaged)?);
-            Ok(Verdict::Accepted { seq, lost: lost_ops(&mut bytes)? })
+            Verdict::Accepted { seq, lost: lost_ops(&mut bytes)? }
         }
         REFUSED => {
             let code = number(bytes.varint().map_err(damaged)?)?;
             let op = bytes.varint().map_err(damaged)?.checked_sub(1).map(number).transpose()?;
-            Ok(Verdict::Refused { code, op, message: String::from_utf8_lossy(bytes.rest()).into_owned() })
+            Verdict::Refused { code, op, message: String::from_utf8_lossy(bytes.rest()).into_owned() }
         }
-        SUPERSEDED => Ok(Verdict::Superseded { lost: lost_ops(&mut bytes)? }),
-        other => Err(StoreError::damaged("decisions", format!("unknown kind {other}"))),
+        SUPERSEDED => Verdict::Superseded { lost: lost_ops(&mut bytes)? },
+        other => return Err(StoreError::damaged("decisions", format!("unknown kind {other}"))),
+    };
+    Ok((hash, verdict))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_are_forgotten_only_when_they_are_confirmed_and_old() {
+        let forgotten = |decided, confirmed| {
+            Origin { public_key: [0; 32], decided, hash: TxHash::NONE, confirmed }.forgotten()
+        };
+        assert_eq!(forgotten(VERDICTS_KEPT, VERDICTS_KEPT), 0);
+        assert_eq!(forgotten(VERDICTS_KEPT + 5, VERDICTS_KEPT), 5);
+        assert_eq!(forgotten(VERDICTS_KEPT + 5, 3), 3);
     }
 }

@@ -58,7 +58,7 @@ pub(crate) fn put_confirmed(
 ) -> Result<()> {
     let columns = tx.sync_entity(entity)?;
     let mut record = Vec::new();
-    let foreign = global_ids::to_be_named(tx, entity, id, gid);
+    let foreign = global_ids::to_be_named(tx, entity, id, gid)?;
     convert::record_of_state(tx, entity, columns, foreign, None, state, &mut record)?;
     let table = tx.inner().sync.tables.confirmed;
     tx.put_raw(table, &keys::entity_object_key(entity.def.id, id), &record)
@@ -78,7 +78,7 @@ pub(crate) fn put_visible(
     seq: Option<Seq>,
     state: &ObjectState<'_>,
 ) -> Result<()> {
-    let foreign = global_ids::to_be_named(tx, entity, id, gid);
+    let foreign = global_ids::to_be_named(tx, entity, id, gid)?;
     let columns = tx.sync_entity(entity)?;
     let mut record = Vec::new();
     convert::record_of_state(tx, entity, columns, foreign, seq, state, &mut record)?;

@@ -22,7 +22,7 @@ const SUPERSEDED: u8 = 2;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Rejected {
-    /// Its number; also the handle to dismiss it by.
+    /// Its number among all that this store ever issued; also the handle to dismiss it by.
     pub number: TxNumber,
     /// The stable code of a refusal; 0 where later removes swallowed ops.
     pub code: u32,
@@ -55,6 +55,11 @@ pub(crate) enum Cause<'a> {
     Superseded(&'a [LostOp]),
 }
 
+/// What tells a transaction of this store from all others that it ever issued, under former names as well.
+pub(crate) fn handle(tx: &WriteTxn<'_>, number: TxNumber) -> TxNumber {
+    tx.naming().issued_before().saturating_add(number)
+}
+
 /// Keeps a transaction with its reason.
 pub(crate) fn put(tx: &mut WriteTxn<'_>, number: TxNumber, cause: Cause<'_>, bytes: &[u8]) -> Result<()> {
     let mut row = Vec::with_capacity(bytes.len() + 64);
@@ -85,7 +90,7 @@ pub(crate) fn put(tx: &mut WriteTxn<'_>, number: TxNumber, cause: Cause<'_>, byt
     }
     row.extend_from_slice(bytes);
     let table = tx.inner().sync.tables.rejected;
-    tx.put_raw(table, &keys::number_key(number), &row)
+    tx.put_raw(table, &keys::number_key(handle(tx, number)), &row)
 }
 
 /// Forgets a rejected transaction; whether it was there.

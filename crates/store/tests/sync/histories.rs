@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use reconvene_store::{StoreError, ToOne};
 
-use crate::compare;
 use crate::world::{Device, Order, Report, Shop, Sighting, Town, World};
+use crate::{compare, copies};
 
 const DEVICES: u8 = 3;
 
@@ -20,6 +20,8 @@ enum Step {
     RestartServer,
     Tick(u64),
     SetClock { device: usize, ahead_ms: i64 },
+    Backup { device: usize },
+    Copy { onto: usize },
 }
 
 #[derive(Clone, Debug)]
@@ -86,6 +88,16 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..2_000_u64).prop_map(Step::Tick),
         1 => (device(), prop::sample::select(CLOCKS_MS.to_vec()))
             .prop_map(|(device, ahead_ms)| Step::SetClock { device, ahead_ms }),
+    ]
+}
+
+/// As [`step`], with backups that are restored to the device that they were made of, or to another.
+fn step_with_copies() -> impl Strategy<Value = Step> {
+    let device = || 0..usize::from(DEVICES);
+    prop_oneof![
+        14 => step(),
+        1 => device().prop_map(|device| Step::Backup { device }),
+        1 => device().prop_map(|onto| Step::Copy { onto }),
     ]
 }
 
@@ -201,6 +213,7 @@ fn write_to(device: &Device, writes: &[Write], abort: bool) {
 
 fn run(steps: &[Step], on_disk: bool) {
     let mut world = World::new(DEVICES, on_disk);
+    let mut backup = None;
     for step in steps {
         match step {
             Step::Write { device, writes, abort } => write_to(&world.devices[*device], writes, *abort),
@@ -213,6 +226,12 @@ fn run(steps: &[Step], on_disk: bool) {
             Step::RestartServer => world.restart_server(),
             Step::Tick(ms) => world.tick(*ms),
             Step::SetClock { device, ahead_ms } => world.set_clock(*device, *ahead_ms),
+            Step::Backup { device } => backup = Some(copies::Backup::of(&world, *device)),
+            Step::Copy { onto } => {
+                if let Some(backup) = &backup {
+                    backup.restore(&mut world, *onto);
+                }
+            }
         }
     }
     // Before everything has arrived, outboxes and confirmed states are full; whole they are at any time.
@@ -271,6 +290,26 @@ proptest! {
 
     #[test]
     fn all_agree_although_stores_are_closed_and_opened(steps in prop::collection::vec(step(), 20..120)) {
+        run(&steps, true);
+    }
+}
+
+proptest! {
+    #![proptest_config(config(256))]
+
+    #[test]
+    fn all_agree_although_stores_are_copied_and_restored(steps in prop::collection::vec(step_with_copies(), 1..100)) {
+        run(&steps, false);
+    }
+}
+
+proptest! {
+    #![proptest_config(config(24))]
+
+    #[test]
+    fn all_agree_although_directories_are_copied_and_restored(
+        steps in prop::collection::vec(step_with_copies(), 20..120)
+    ) {
         run(&steps, true);
     }
 }

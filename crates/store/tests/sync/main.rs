@@ -4,6 +4,7 @@
 
 mod clocks;
 mod compare;
+mod copies;
 mod digest;
 mod findings;
 mod histories;

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use reconvene_model::{PeerId, Seq, TxNumber};
+use reconvene_store::__private::Image;
 use reconvene_store::{
-    ChunkStart, Decision, Delivery, Durability, Entity, EntityBox, Held, Incoming, PushedTx, Role, Store,
-    ToOne, Verdict,
+    ChunkStart, Decision, Delivery, Durability, Entity, EntityBox, Fork, Held, Incoming, Kinship, PushedTx,
+    Role, Store, ToOne, Verdict,
 };
 
 #[derive(Entity, Clone, Debug, Default, PartialEq)]
@@ -82,17 +83,25 @@ pub(crate) struct World {
     pub(crate) devices: Vec<Device>,
     /// What the server accepted, in order.
     pub(crate) history: Vec<PushedTx>,
+    /// How often a device went on under another name.
+    pub(crate) renewals: usize,
+    /// How many hashes the server tells at a login.
+    pub(crate) chain_max: usize,
     now_ms: Arc<AtomicU64>,
     _directory: Option<tempfile::TempDir>,
 }
 
 /// A store that can be closed and opened again.
 pub(crate) struct Peer {
-    store: Option<Store>,
+    pub(crate) store: Option<Store>,
     /// Where it lies; in memory it cannot be reopened.
-    directory: Option<PathBuf>,
+    pub(crate) directory: Option<PathBuf>,
+    /// What a store in memory begins with.
+    pub(crate) image: Option<Image>,
     role: Role,
     secret: u8,
+    /// How often it was opened.
+    openings: u64,
     clock: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
@@ -118,10 +127,18 @@ enum Following {
 }
 
 impl Peer {
-    fn open(&mut self) {
+    pub(crate) fn open(&mut self) {
+        self.openings += 1;
+        let mut seed = [self.secret; 32];
+        seed[..8].copy_from_slice(&self.openings.to_be_bytes());
         let place = self.directory.clone().unwrap_or_else(|| "memory:".into());
         let clock = self.clock.clone();
-        let store = Store::builder(place)
+        let builder = Store::builder(place);
+        let builder = match &self.image {
+            Some(image) => builder.image(image),
+            None => builder,
+        };
+        let store = builder
             .entity::<Shop>()
             .entity::<Town>()
             .entity::<Order>()
@@ -130,6 +147,7 @@ impl Peer {
             .role(self.role)
             .durability(Durability::Relaxed)
             .identity_secret([self.secret; 32])
+            .renewal_seed(seed)
             .time_source(move || clock())
             .open()
             .unwrap();
@@ -195,8 +213,10 @@ impl World {
             let mut peer = Peer {
                 store: None,
                 directory: directory.as_ref().map(|directory| directory.path().join(number.to_string())),
+                image: None,
                 role,
                 secret: number + 1,
+                openings: 0,
                 clock: Arc::new(move || {
                     now_ms.load(Ordering::Relaxed).saturating_add_signed(skew.load(Ordering::Relaxed))
                 }),
@@ -213,6 +233,8 @@ impl World {
                 })
                 .collect(),
             history: Vec::new(),
+            renewals: 0,
+            chain_max: 100,
             now_ms,
             _directory: directory,
         }
@@ -254,32 +276,48 @@ impl World {
 
     /// Logs in, unless connected; `lost` loses the answer.
     pub(crate) fn connect(&mut self, device: usize, lost: bool) {
+        while self.devices[device].session.is_none() && self.try_connect(device, lost) {}
+    }
+
+    /// Logs in; whether it is to be tried once more.
+    fn try_connect(&mut self, device: usize, lost: bool) -> bool {
+        let peer = self.devices[device].id();
+        // Only the newest session of a peer stays.
+        self.devices.iter_mut().filter(|other| other.id() == peer).for_each(|other| other.session = None);
         let device = &mut self.devices[device];
-        if device.session.is_some() {
-            return;
-        }
         let (sync, server) = (device.peer.store().sync(), self.server.store().sync());
         let state = sync.login_state().unwrap();
-        let origin = server.register(sync.peer(), &sync.key().public()).unwrap();
+        let origin = server.register(peer, &sync.key().public()).unwrap();
         let epoch = server.epoch().unwrap();
         let from = if state.cursor.epoch == epoch { state.cursor.seq } else { Seq(0) };
         let head = server.head().unwrap();
         if lost {
-            return;
+            return false;
         }
-        if origin.decided > 0 {
-            assert_eq!(
-                sync.hash_of(origin.decided).unwrap(),
-                Some(origin.hash),
-                "the server knows this device's history"
-            );
+        let upto = origin.decided.min(state.last_number);
+        let chain = server.hashes(peer, state.decided, upto, self.chain_max).unwrap();
+        let verdicts = server.unconfirmed(peer, state.decided).unwrap();
+        match sync.kinship(origin.decided, origin.hash, &chain).unwrap() {
+            Kinship::Same => {}
+            Kinship::Longer { common } => {
+                let mut deliveries: Vec<Delivery<'_>> = Vec::new();
+                for (number, verdict) in verdicts.into_iter().filter(|(number, _)| *number <= common) {
+                    deliveries.push(Delivery::Verdict { number, verdict });
+                }
+                deliveries.push(Delivery::Login { epoch, view: 1, decided: common, decided_seq: head });
+                sync.apply(&deliveries).unwrap();
+                return true;
+            }
+            Kinship::Forked { common } => {
+                let fork = Fork { common, decided_seq: head, verdicts: &verdicts };
+                crate::copies::renew(device.peer.store(), &fork);
+                self.renewals += 1;
+                return true;
+            }
+            other => panic!("{other:?}"),
         }
-        let mut deliveries: Vec<Delivery<'_>> = server
-            .unconfirmed(sync.peer(), state.decided)
-            .unwrap()
-            .into_iter()
-            .map(|(number, verdict)| Delivery::Verdict { number, verdict })
-            .collect();
+        let mut deliveries: Vec<Delivery<'_>> =
+            verdicts.into_iter().map(|(number, verdict)| Delivery::Verdict { number, verdict }).collect();
         deliveries.push(Delivery::Login { epoch, view: 1, decided: origin.decided, decided_seq: head });
         sync.apply(&deliveries).unwrap();
         device.session = Some(Session {
@@ -287,6 +325,7 @@ impl World {
             following: Following::CatchUp(ChunkStart::after(from)),
             verdicts: Vec::new(),
         });
+        false
     }
 
     /// Uploads some transactions; the verdicts are on their way then.
@@ -382,22 +421,35 @@ impl World {
 
     /// Connects everyone and lets everything arrive.
     pub(crate) fn settle(&mut self) {
-        for device in 0..self.devices.len() {
-            self.connect(device, false);
-            self.upload(device, usize::MAX);
-            // What was dated too far ahead follows when the rest is decided on.
-            self.receive(device, 0, false);
-            self.upload(device, usize::MAX);
-        }
-        for device in 0..self.devices.len() {
-            while self.devices[device].store().sync().cursor().unwrap().seq
-                < self.server.store().sync().head().unwrap()
-                || self.devices[device].store().sync().catching_up().unwrap()
-            {
-                self.receive(device, 10, false);
+        // Of stores with one name only one is connected at a time, and one that goes on under another has to upload once more.
+        for _ in 0..self.devices.len() + 1 {
+            for device in 0..self.devices.len() {
+                self.connect(device, false);
+                self.upload(device, usize::MAX);
+                // What was dated too far ahead follows when the rest is decided on.
+                self.receive(device, 0, false);
+                self.upload(device, usize::MAX);
+                self.receive(device, 0, false);
             }
-            self.receive(device, 1, false);
+            for device in 0..self.devices.len() {
+                self.connect(device, false);
+                while self.is_behind(device) {
+                    self.receive(device, 10, false);
+                }
+                self.receive(device, 1, false);
+            }
+            let undecided = |device: &Device| device.store().sync().undecided().unwrap();
+            if (0..self.devices.len()).all(|device| !self.is_behind(device))
+                && self.devices.iter().all(|device| undecided(device) == 0)
+            {
+                return;
+            }
         }
+    }
+
+    fn is_behind(&self, device: usize) -> bool {
+        let sync = self.devices[device].store().sync();
+        sync.cursor().unwrap().seq < self.server.store().sync().head().unwrap() || sync.catching_up().unwrap()
     }
 
     /// Checks that no write was refused because of its date: wrong clocks cost nobody his writes.
@@ -424,11 +476,14 @@ impl World {
             for tx in self.history.iter().filter(|tx| tx.origin == device.id()) {
                 *fates.entry(tx.number).or_default() += 1;
             }
+            let state = sync.login_state().unwrap();
             for rejected in sync.rejected().unwrap() {
                 // A transaction that lost some of its ops is accepted and rejected in part.
-                fates.entry(rejected.number).or_insert(1);
+                if rejected.number > state.issued_before {
+                    fates.entry(rejected.number - state.issued_before).or_insert(1);
+                }
             }
-            let last = sync.login_state().unwrap().last_number;
+            let last = state.last_number;
             let all: Vec<TxNumber> = fates.keys().copied().collect();
             assert_eq!(
                 all,
