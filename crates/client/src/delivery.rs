@@ -1,5 +1,6 @@
 //! From the protocol's words to the store's.
 
+use reconvene_model::TxNumber;
 use reconvene_protocol as wire;
 use reconvene_protocol::{LoginAccepted, PushedContent};
 use reconvene_store::{Delivery, LostOp, Verdict};
@@ -75,7 +76,7 @@ impl Inbox {
                         deliveries.push(Delivery::Continued { former, epoch });
                     }
                     // The refusals come first: what remains undecided up to the number is accepted.
-                    deliveries.extend(accepted.refusals.iter().map(verdict));
+                    deliveries.extend(accepted.refusals.iter().map(verdict_delivery));
                     deliveries.push(Delivery::Login {
                         epoch: accepted.epoch,
                         view: accepted.view,
@@ -83,7 +84,7 @@ impl Inbox {
                         decided_seq: accepted.decided_seq,
                     });
                 }
-                Item::Verdicts(verdicts) => deliveries.extend(verdicts.iter().map(verdict)),
+                Item::Verdicts(verdicts) => deliveries.extend(verdicts.iter().map(verdict_delivery)),
                 Item::States(block, upto) => deliveries.push(Delivery::States { block, upto: *upto }),
                 Item::CatchUpDone(seq) => deliveries.push(Delivery::CatchUpDone { seq: *seq }),
                 Item::Pushed(txs) => deliveries.extend(txs.iter().map(pushed)),
@@ -102,7 +103,13 @@ fn pushed(tx: &wire::PushedTx) -> Delivery<'_> {
     }
 }
 
-fn verdict(verdict: &wire::Verdict) -> Delivery<'_> {
+fn verdict_delivery(wire: &wire::Verdict) -> Delivery<'_> {
+    let (number, verdict) = verdict(wire);
+    Delivery::Verdict { number, verdict }
+}
+
+/// A verdict as the store takes it, with its number.
+pub(crate) fn verdict(verdict: &wire::Verdict) -> (TxNumber, Verdict) {
     let lost = |ops: &[wire::LostOp]| -> Vec<LostOp> {
         ops.iter().map(|lost| LostOp { op: lost.op, generation: lost.generation }).collect()
     };
@@ -113,5 +120,5 @@ fn verdict(verdict: &wire::Verdict) -> Delivery<'_> {
         }
         wire::Outcome::Superseded { ops } => Verdict::Superseded { lost: lost(ops) },
     };
-    Delivery::Verdict { number: verdict.number, verdict: stored }
+    (verdict.number, stored)
 }

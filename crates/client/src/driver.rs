@@ -9,9 +9,9 @@ use reconvene_protocol::{
     ClientConfig, ClientEvent, ClientLogin, ClientSession, Closed, ClosedBy, Code, Credential, Cursor,
     LoginAccepted, SchemaHashes,
 };
-use reconvene_store::{Held, Store, StoreError};
+use reconvene_store::{Fork, Held, Kinship, LoginState, Renewed, Store, StoreError};
 
-use crate::delivery::Inbox;
+use crate::delivery::{self, Inbox};
 use crate::server_time::ServerTime;
 
 /// The bytes of received messages after which they are applied, although more may be ready.
@@ -26,6 +26,8 @@ pub const APPLY_FRAMES: usize = 256;
 pub enum Progress {
     /// The server took the login, and what it said about this store's transactions is stored.
     LoggedIn,
+    /// The store has taken another name, because a copy of it goes by the present one; a new connection is to be made at once.
+    Renewed(Renewed),
     /// The session leads somewhere: the store's cursor has moved, or verdicts became durable in it.
     Advanced,
     /// What the server sent since the last commit is stored.
@@ -48,6 +50,8 @@ pub struct Driver {
     store: Store,
     session: ClientSession,
     inbox: Inbox,
+    /// What the login said.
+    said: LoginState,
     /// The cursor's position, and the highest number whose verdict is durable here.
     reached: (Seq, TxNumber),
     /// Since the login.
@@ -73,7 +77,7 @@ impl Driver {
         let state = sync.login_state()?;
         let schema = store.schema();
         let login = ClientLogin {
-            key: sync.key().clone(),
+            key: sync.key(),
             credentials,
             schema: SchemaHashes { base: schema.base_hash(), full: schema.full_hash() },
             cursor: Cursor { epoch: state.cursor.epoch, view: state.cursor.view, seq: state.cursor.seq },
@@ -87,6 +91,7 @@ impl Driver {
             store: store.clone(),
             session: ClientSession::new(config, login, now),
             inbox: Inbox::default(),
+            said: state,
             reached: (state.cursor.seq, state.decided),
             server_time: None,
             held: false,
@@ -118,6 +123,10 @@ impl Driver {
     ///
     /// `now` counts on by a clock that nobody sets: from it follows what time it is on the server.
     pub fn carry_out(&mut self, now: Duration, tell: &mut dyn FnMut(Progress)) {
+        if self.closed.is_some() {
+            // What else this session was sent concerns a name that the store may have left.
+            return;
+        }
         let decided = self.reached.1;
         while let Some(event) = self.session.poll_event() {
             let done = match event {
@@ -143,10 +152,7 @@ impl Driver {
                 }
                 // This engine does not offer to compare, so its session lets none of these through.
                 ClientEvent::Compared { .. } | ClientEvent::Fetched { .. } => Ok(()),
-                ClientEvent::Closed(closed) => {
-                    self.closed = Some(closed);
-                    Ok(())
-                }
+                ClientEvent::Closed(closed) => self.ended(closed, tell),
             };
             let done = done.and_then(|()| match self.inbox.bytes() >= APPLY_BYTES {
                 true => self.apply(tell),
@@ -171,7 +177,9 @@ impl Driver {
     /// Ends the session from this side and keeps the reason.
     fn end(&mut self, problem: Problem) {
         self.inbox.clear();
-        tracing::error!(code = problem.code.name(), reason = problem.reason, "sync cannot go on");
+        if !problem.code.retry_helps() {
+            tracing::error!(code = problem.code.name(), reason = problem.reason, "sync cannot go on");
+        }
         self.session.close(problem.code, &problem.reason);
         self.closed = Some(Closed { by: ClosedBy::Us, code: problem.code, reason: problem.reason });
     }
@@ -185,23 +193,13 @@ impl Driver {
         self.server_time = Some(ServerTime::new(accepted.server_time_ms, now, self.store.now_ms()));
         let sync = self.store.sync();
         if accepted.decided_number > 0 {
-            match sync.hash_of(accepted.decided_number)? {
-                Some(hash) if hash == accepted.decided_hash || planted(Planted::CopyUnnoticed) => {}
-                Some(_) => {
-                    return Err(Problem::copied(
-                        "the server has decided on other writes under this identity",
-                    ));
-                }
-                None if accepted.decided_number > sync.login_state()?.last_number => {
-                    return Err(Problem::copied(
-                        "the server has decided on writes that this directory does not hold",
-                    ));
-                }
-                None => {
-                    return Err(Problem::server_lost(
-                        "the server has forgotten writes of this device that it had acknowledged",
-                    ));
-                }
+            let (decided, hash) = (accepted.decided_number, accepted.decided_hash);
+            match sync.kinship(&self.said, decided, hash, &accepted.chain)? {
+                Kinship::Same => {}
+                _ if planted(Planted::CopyUnnoticed) => {}
+                Kinship::Forked { common } => return self.renew(&accepted, common, tell),
+                Kinship::Longer { common } => return self.ask_for_more(accepted, common, tell),
+                _ => return Err(Problem::copied()),
             }
         } else if sync.outbox(0, 1, 0)?.first().is_some_and(|first| !follows_nothing(first)) {
             return Err(Problem::server_lost(
@@ -212,6 +210,64 @@ impl Driver {
         self.apply(tell)?;
         tell(Progress::LoggedIn);
         Ok(())
+    }
+
+    /// Takes note of the end of the session.
+    ///
+    /// An engine makes one connection after the other. So it is another store that has logged in by this name, a copy; before both
+    /// go on to replace each other, one that has nothing under way takes another name.
+    fn ended(&mut self, closed: Closed, tell: &mut dyn FnMut(Progress)) -> Result<(), Problem> {
+        let is_replaced = closed.by == ClosedBy::Peer && closed.code == Code::Replaced;
+        self.closed = Some(closed);
+        let sync = self.store.sync();
+        if !is_replaced || planted(Planted::CopyUnnoticed) {
+            return Ok(());
+        }
+        self.apply(tell)?;
+        if sync.undecided()? > 0 {
+            return Ok(());
+        }
+        let fork = Fork { common: sync.login_state()?.decided, decided_seq: self.reached.0, verdicts: &[] };
+        let renewed = sync.renew_identity(&fork)?;
+        warn_of(&renewed);
+        tell(Progress::Renewed(renewed));
+        Ok(())
+    }
+
+    /// Goes on under another name with what follows the last transaction that the server has of this store.
+    fn renew(
+        &mut self,
+        accepted: &LoginAccepted,
+        common: TxNumber,
+        tell: &mut dyn FnMut(Progress),
+    ) -> Result<(), Problem> {
+        let verdicts: Vec<_> = accepted.refusals.iter().map(delivery::verdict).collect();
+        let fork = Fork { common, decided_seq: accepted.decided_seq, verdicts: &verdicts };
+        let renewed = self.store.sync().renew_identity(&fork)?;
+        warn_of(&renewed);
+        let rejected = renewed.rejected.clone();
+        tell(Progress::Advanced);
+        tell(Progress::Renewed(renewed));
+        if !rejected.is_empty() {
+            tell(Progress::Applied { objects: 0, rejected });
+        }
+        let reason = "the directory is a copy, or was restored; it logs in again under a new name".to_owned();
+        Err(Problem { code: Code::IdentityRenewed, reason })
+    }
+
+    /// Settles what the server is known to have of this store, and asks about what follows.
+    fn ask_for_more(
+        &mut self,
+        mut accepted: Box<LoginAccepted>,
+        common: TxNumber,
+        tell: &mut dyn FnMut(Progress),
+    ) -> Result<(), Problem> {
+        accepted.decided_number = common;
+        accepted.refusals.retain(|verdict| verdict.number <= common);
+        self.inbox.login(accepted);
+        self.apply(tell)?;
+        let reason = "the server is to tell which of the transactions after these it has".to_owned();
+        Err(Problem { code: Code::IdentityRenewed, reason })
     }
 
     fn send_txs(
@@ -261,6 +317,13 @@ impl Driver {
     }
 }
 
+fn warn_of(renewed: &Renewed) {
+    tracing::warn!(
+        former = %renewed.former, peer = %renewed.peer, reissued = renewed.reissued,
+        "this directory is a copy, or was restored: another one goes by its name, so it goes on under a new one"
+    );
+}
+
 /// Whether a transaction is the first of its origin.
 fn follows_nothing(tx: &reconvene_store::OutboxTx) -> bool {
     reconvene_model::change::decode_tx(&tx.bytes).is_ok_and(|(head, _)| head.previous == TxHash::NONE)
@@ -277,13 +340,12 @@ impl Problem {
         Problem { code: Code::ClientFailed, reason: reason.into() }
     }
 
-    fn copied(what: &str) -> Self {
+    fn copied() -> Self {
         Problem {
             code: Code::IdentityForked,
-            reason: format!(
-                "{what}: the directory is a copy, or was restored from a backup; nothing was changed, its unsent writes \
-                 are kept in it"
-            ),
+            reason: "the server has decided on other writes under this name, and does not say from where on: the directory is a copy, \
+                     or was restored; nothing was changed, its unsent writes are kept in it"
+                .to_owned(),
         }
     }
 

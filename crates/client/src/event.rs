@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reconvene_model::{Seq, TxNumber};
+use reconvene_model::{PeerId, Seq, TxNumber};
 use reconvene_protocol::Closed;
 
 /// Something that happened to a client, in the order in which it happened.
@@ -19,6 +19,17 @@ pub enum SyncEvent {
         /// The position.
         seq: Seq,
     },
+    /// The store goes on under another name: its directory is a copy, or was restored, and another store goes by the present one.
+    ///
+    /// Nothing is lost: what was not sent is sent under the new name, and local ids stay. A connection is made anew at once.
+    Renamed {
+        /// The name that the other store keeps.
+        former: PeerId,
+        /// The new name.
+        peer: PeerId,
+        /// How many transactions are sent under it that were written under the former one.
+        reissued: u64,
+    },
     /// Changes were applied and are durable; observers of the store have been told what they are.
     Applied {
         /// How many objects they concern.
@@ -28,7 +39,7 @@ pub enum SyncEvent {
     },
     /// The server did not take some of this store's transactions, or not whole; `store.sync().rejected()` has the data.
     Rejected {
-        /// Their numbers.
+        /// Their numbers there.
         numbers: Vec<TxNumber>,
     },
     /// The connection ended, or did not come about.

@@ -165,6 +165,10 @@ impl Connection<'_> {
                 shared.status.update(|status| status.state = State::CatchingUp);
                 shared.tell(&SyncEvent::LoggedIn);
             }
+            Progress::Renewed(renewed) => {
+                let (former, peer, reissued) = (renewed.former, renewed.peer, renewed.reissued);
+                shared.tell(&SyncEvent::Renamed { former, peer, reissued });
+            }
             Progress::Advanced => backoff.handle_progress(),
             Progress::CaughtUp(seq) => {
                 shared.status.update(|status| status.state = State::Live);

@@ -164,6 +164,7 @@ pub fn accepted(script: &mut Script<'_>) -> LoginAccepted {
         capabilities: capabilities(script),
         compare: false,
         continues: 0,
+        chain: (0..script.below(3)).map(|_| TxHash(script.array())).collect(),
     }
 }
 

@@ -76,7 +76,7 @@ pub enum Planted {
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 32] = [
+    pub const ALL: [Planted; 33] = [
         Planted::VerdictBeforeCommit,
         Planted::OutboxDroppedAtLogin,
         Planted::GenerationIgnored,
@@ -100,6 +100,7 @@ impl Planted {
         Planted::RemovalUnobserved,
         Planted::PendingForgotten,
         Planted::CopyUnnoticed,
+        Planted::FormerIdsKept,
         Planted::StalePutWhole,
         Planted::ObjectPutSparse,
         Planted::RemoveKeepsRegisters,

@@ -77,7 +77,7 @@ codes! {
     /// The connection ended without a word.
     LinkLost = 104, "session.link-lost", true;
     /// The same peer has logged in again, and only its newest session stays.
-    Replaced = 105, "session.replaced", false;
+    Replaced = 105, "session.replaced", true;
     /// The receiver took messages too slowly.
     Slow = 106, "session.slow", true;
     /// The device's clock was set or the device slept, and the server is to be asked for the time again.
@@ -119,6 +119,8 @@ codes! {
     HistoryLost = 401, "login.history-lost", false;
     /// The server holds a different history for the key of this peer.
     IdentityForked = 402, "login.identity-forked", false;
+    /// The client's directory is a copy or was restored; it has taken a new key and logs in with it.
+    IdentityRenewed = 403, "login.identity-renewed", true;
 
     /// The server has reached a limit of sessions, memory or disk.
     Busy = 500, "server.busy", true;

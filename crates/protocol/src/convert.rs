@@ -11,7 +11,8 @@ use crate::frame::MessageError;
 use crate::generated::envelope::Kind;
 use crate::generated::{self as wire, credential, pushed_tx, verdict};
 use crate::limits::{
-    CAPABILITIES_MAX, CAPABILITY_BYTES_MAX, Limits, NUMBER_MAX, TEXT_BYTES_MAX, VERSIONS_MAX,
+    CAPABILITIES_MAX, CAPABILITY_BYTES_MAX, CHAIN_HASHES_MAX, Limits, NUMBER_MAX, TEXT_BYTES_MAX,
+    VERSIONS_MAX,
 };
 use crate::login::CredentialProof;
 use crate::message::{
@@ -199,6 +200,7 @@ fn accepted_to_wire(accepted: &LoginAccepted) -> wire::LoginAccepted {
         capabilities: accepted.capabilities.clone(),
         compare: accepted.compare,
         continues: accepted.continues,
+        chain: accepted.chain.iter().flat_map(|hash| hash.0).collect(),
     }
 }
 
@@ -226,7 +228,16 @@ fn accepted_from_wire(accepted: wire::LoginAccepted) -> Result<LoginAccepted> {
         capabilities: capabilities(accepted.capabilities)?,
         compare: accepted.compare,
         continues: accepted.continues,
+        chain: chain_from_wire(&accepted.chain)?,
     })
+}
+
+fn chain_from_wire(chain: &[u8]) -> Result<Vec<TxHash>> {
+    let (hashes, rest) = chain.as_chunks();
+    if !rest.is_empty() || hashes.len() > CHAIN_HASHES_MAX {
+        return Err(MessageError::Invalid { what: "chain of LoginAccepted" });
+    }
+    Ok(hashes.iter().map(|&hash| TxHash(hash)).collect())
 }
 
 fn verdict_to_wire(verdict: &Verdict) -> wire::Verdict {

@@ -189,6 +189,9 @@ pub struct LoginAccepted {
     /// The epoch of the client's cursor, if that history, up to the cursor's Seq, is also the beginning of this one; else 0.
     #[prost(fixed64, tag = "14")]
     pub continues: u64,
+    /// 16 bytes each: the hashes of the client's transactions after its confirmed number, up to its last or the decided one, or fewer.
+    #[prost(bytes = "bytes", tag = "16")]
+    pub chain: ::prost::bytes::Bytes,
 }
 /// What a client must keep to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

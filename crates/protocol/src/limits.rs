@@ -68,6 +68,12 @@ pub const CAPABILITY_BYTES_MAX: usize = 64;
 /// The longest text for people in a message, in bytes; longer ones are cut when sent and when read.
 pub const TEXT_BYTES_MAX: usize = 1024;
 
+/// The most hashes of transactions in the answer to a login; the client logs in again to hear more.
+pub const CHAIN_HASHES_MAX: usize = 1 << 16;
+
+/// For each of so many bytes that a message may have, the answer to a login names one hash of 16: a quarter of it.
+pub(crate) const CHAIN_SHARE_BYTES: usize = 64;
+
 /// The highest number of a transaction, and the highest Seq: what a signed 64-bit integer holds, so that every language can.
 pub const NUMBER_MAX: TxNumber = i64::MAX as u64;
 

@@ -195,6 +195,10 @@ pub struct LoginAccepted {
     pub compare: bool,
     /// The epoch of the client's cursor, if that history, up to the cursor's Seq, is also the beginning of this one; else 0.
     pub continues: u64,
+    /// The hashes of the client's transactions after the confirmed number of its login, as far as the server has decided on such
+    /// numbers and remembers, and at most up to the client's last number. By them a client whose directory is a copy finds
+    /// out up to where they are its own.
+    pub chain: Vec<TxHash>,
 }
 
 /// What holds for a whole compare.

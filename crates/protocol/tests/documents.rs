@@ -142,6 +142,7 @@ fn every_limit_is_documented_with_its_value() {
         CAPABILITY_BYTES_MAX,
         TEXT_BYTES_MAX,
         NUMBER_MAX,
+        CHAIN_HASHES_MAX,
         ENVELOPE_BYTES_MAX,
         COMPARE_RANGES_MAX,
         COMPARE_ITEMS_MAX,

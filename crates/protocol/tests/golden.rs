@@ -224,6 +224,7 @@ fn conversation() -> Vec<(&'static str, Message)> {
                 capabilities: vec![],
                 compare: false,
                 continues: 0,
+                chain: answer.chain,
             })),
         ),
         ("04-catch-up", catch_up(CHUNKS[0].0, CHUNKS[0].1)),
@@ -392,6 +393,7 @@ fn answer() -> LoginAnswer {
         capabilities: vec![],
         compare: false,
         continues: 0,
+        chain: vec![TxHash::of(&txs()[0])],
     }
 }
 

@@ -169,6 +169,7 @@ fn sessions(state: usize) -> (ClientSession, ServerSession) {
             capabilities: vec![],
             compare: false,
             continues: 0,
+            chain: Vec::new(),
         };
         server.accept_login(answer, START);
         client.handle_frame(server.poll_message().expect("the login is answered"), START);
@@ -258,6 +259,7 @@ fn accepted() -> impl Strategy<Value = LoginAccepted> {
             capabilities,
             compare,
             continues: 0,
+            chain: Vec::new(),
         })
 }
 

@@ -225,10 +225,11 @@ impl Connection {
 
     fn read_chunk(&mut self, start: ChunkStart) {
         let shared = self.shared.clone();
+        let Some(peer) = self.registration.as_ref().map(Registration::peer) else { return };
         self.task = Some(Task::Chunk(tokio::spawn(async move {
             let _permit = shared.catch_ups.acquire().await;
             let (sync, bytes) = (shared.sync.clone(), shared.limits.chunk_bytes);
-            let read = tokio::task::spawn_blocking(move || sync.chunk(start, bytes));
+            let read = tokio::task::spawn_blocking(move || sync.chunk_for(peer, start, bytes));
             read.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
         })));
     }

@@ -29,6 +29,8 @@ pub struct Conversation {
     reading: bool,
     /// Uploads without answer.
     undecided: usize,
+    /// A chunk that waits for the answers to uploads.
+    waiting: Option<Chunk>,
     /// The highest own transaction of whose verdict the client was told.
     told: TxNumber,
     queue_bytes_max: usize,
@@ -90,6 +92,7 @@ impl Conversation {
             following: Following::Nothing,
             reading: false,
             undecided: 0,
+            waiting: None,
             told: 0,
             verdicts: 0,
         }
@@ -198,6 +201,9 @@ impl Conversation {
         if let Err(error) = self.session.send_verdicts(verdicts) {
             self.send_failed(error);
         }
+        if let Some(chunk) = self.waiting.take() {
+            self.handle_chunk(Ok(chunk));
+        }
     }
 
     /// Ends the session because a transaction of its peer was decided on that it has not sent.
@@ -217,6 +223,18 @@ impl Conversation {
         let chunk = match chunk {
             // Verdicts have filled the queue meanwhile: the chunk is read again once there is room.
             Ok(_) if !self.has_room() => return,
+            Ok(chunk) if chunk.decided > self.told && self.undecided > 0 => {
+                self.reading = true;
+                self.waiting = Some(chunk);
+                return;
+            }
+            // What it holds of the peer's own objects may be of a copy of its directory, whose ids are the same.
+            Ok(chunk) if chunk.decided > self.told => {
+                if let Some(peer) = self.session.peer() {
+                    self.meet_another_session(peer);
+                }
+                return;
+            }
             Ok(chunk) => chunk,
             Err(error) => {
                 tracing::error!(%error, "the history could not be read");

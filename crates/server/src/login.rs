@@ -62,29 +62,34 @@ pub fn judge(
         tracing::error!(peer = %request.peer, "a device has seen more of the history than this server holds");
         return Err(Refusal::new(Code::HistoryLost, message));
     }
-    if login.confirmed < origin.confirmed {
-        let message = "this device has forgotten verdicts that it had confirmed: its directory is a copy or was restored \
-                       from a backup; give it a new directory, its unsent writes are kept in this one";
-        tracing::error!(peer = %request.peer, "a device has forgotten what it had confirmed");
+    if login.confirmed < origin.forgotten() && login.confirmed < login.last_number {
+        let message = "this device is a copy, or was restored, from so long ago that the server cannot tell any more which of its \
+                       unsent writes it has; give it a new directory, they are kept in this one";
+        tracing::error!(peer = %request.peer, "a device holds verdicts up to a number that is long forgotten");
         return Err(Refusal::new(Code::IdentityForked, message));
     }
     let cursor = &login.cursor;
     let shared = if known_history || cursor.epoch == 0 { None } else { sync.shared_with(cursor.epoch)? };
     let continues = if shared.is_some_and(|shared| cursor.seq <= shared) { cursor.epoch } else { 0 };
     let same_view = (known_history || continues != 0) && cursor.view == view;
+    // What another store wrote under the name after this one had, is none of its business.
+    let common = origin.decided.min(login.last_number);
+    let refusals = sync.unconfirmed(request.peer, login.confirmed)?.into_iter();
+    let refusals = refusals.filter(|(number, _)| *number <= common);
     Ok(LoginAnswer {
         session,
         server_time_ms,
         decided_number: origin.decided,
         decided_hash: origin.hash,
         decided_seq: head,
-        refusals: sync.unconfirmed(request.peer, login.confirmed)?.into_iter().map(verdict).collect(),
+        refusals: refusals.map(verdict).collect(),
         epoch,
         view,
         catch_up_from: if same_view { login.cursor.seq } else { Seq(0) },
         capabilities: Vec::new(),
         compare: false,
         continues,
+        chain: sync.hashes(request.peer, login.confirmed, common, wire::limits::CHAIN_HASHES_MAX)?,
     })
 }
 

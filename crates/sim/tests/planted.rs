@@ -6,7 +6,7 @@ use reconvene_model::planted::{Planted, plant};
 use reconvene_sim::{runner, workload};
 
 /// Each mistake with a seed that found it when this was written.
-const FOUND_BY: [(Planted, u64); 32] = [
+const FOUND_BY: [(Planted, u64); 33] = [
     (Planted::VerdictBeforeCommit, 1),
     (Planted::OutboxDroppedAtLogin, 1),
     (Planted::GenerationIgnored, 1),
@@ -30,6 +30,7 @@ const FOUND_BY: [(Planted, u64); 32] = [
     (Planted::RemovalUnobserved, 1),
     (Planted::PendingForgotten, 1),
     (Planted::CopyUnnoticed, 57),
+    (Planted::FormerIdsKept, 57),
     (Planted::StalePutWhole, 1),
     (Planted::ObjectPutSparse, 1),
     (Planted::RemoveKeepsRegisters, 2),

@@ -64,8 +64,8 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
     text += &format!("{} bytes of data are in {}\n", grouped(bytes), given.display());
     text += &match store.sync().role() {
         Role::Device => format!(
-            "This is a copy of a device's identity ({}): do not run it beside the device that was backed up. A server \
-             takes the two for one device and refuses to go on once both have written.\n",
+            "This is a copy of a device's identity ({}). If the server knows more of that device by now, or it still runs, one of \
+             the two goes on under another name; nothing is lost by that.\n",
             store.sync().peer()
         ),
         Role::Server => format!(

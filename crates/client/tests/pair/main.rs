@@ -12,4 +12,5 @@ mod pauses;
 mod servers;
 mod silence;
 mod strangers;
+mod twins;
 mod world;

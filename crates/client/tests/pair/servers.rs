@@ -140,5 +140,6 @@ fn answer(epoch: u64) -> LoginAnswer {
         capabilities: Vec::new(),
         compare: false,
         continues: 0,
+        chain: Vec::new(),
     }
 }

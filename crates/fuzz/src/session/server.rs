@@ -115,6 +115,7 @@ impl Driver {
             capabilities: Vec::new(),
             compare: false,
             continues: 0,
+            chain: Vec::new(),
         };
         let (decided, from) = (answer.decided_number, answer.catch_up_from);
         self.session.accept_login(answer, self.now);

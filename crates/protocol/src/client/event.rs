@@ -10,9 +10,9 @@ use crate::message::{CompareBegun, LoginAccepted, PushedTx, Verdict};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientEvent {
     /// The server took the login. The engine settles the outbox by `decided_number` and `refusals`. It first compares
-    /// `decided_hash` with its own hash of that number: if they differ, the store is a copy or was restored, and the engine
-    /// closes the session with [`Code::IdentityForked`](crate::Code::IdentityForked). The session itself ends with that code
-    /// if the server has decided on more than this client ever wrote.
+    /// `decided_number` and `decided_hash` with its own: if it has not written as much, or something else, its store is a copy or
+    /// was restored. Then it finds by `chain` up to where both have the same, goes on under another name from there, and closes
+    /// the session with [`Code::IdentityRenewed`](crate::Code::IdentityRenewed).
     LoggedIn(Box<LoginAccepted>),
     /// There is room to upload. The engine answers once with [`handle_txs`](crate::ClientSession::handle_txs): transactions
     /// from number `from` upwards without gaps, at most `txs_max` of them, and none after their bytes passed `bytes_max`; an

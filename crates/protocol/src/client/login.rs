@@ -129,19 +129,13 @@ fn check_compare(accepted: &LoginAccepted, login: &ClientLogin) -> Result<(), Vi
     Ok(())
 }
 
-/// Whether the server speaks of this client's own transactions, as far as the login tells; the engine compares the hash of
-/// a number below the last one, which only its store knows.
+/// Whether the server still has what it decided; whether that is this client's own, the engine finds by the hashes, which only its
+/// store knows.
 fn check_identity(accepted: &LoginAccepted, login: &ClientLogin) -> Result<(), Violation> {
-    let (decided, last) = (accepted.decided_number, login.last_number);
-    if decided > last {
-        return Err(forked(format!(
-            "the server has decided on transaction {decided} of this client, which has written only {last}"
-        )));
-    }
-    if decided == last && accepted.decided_hash != login.last_hash {
-        return Err(forked(format!(
-            "the server has decided on another transaction {decided} of this client than its own"
-        )));
+    let decided = accepted.decided_number;
+    let told = accepted.chain.len() as u64;
+    if told > 0 && told > decided.min(login.last_number).saturating_sub(login.confirmed) {
+        return Err(disorder("the server names hashes of transactions on which it has not decided"));
     }
     if decided < login.confirmed {
         return Err((
@@ -154,11 +148,6 @@ fn check_identity(accepted: &LoginAccepted, login: &ClientLogin) -> Result<(), V
         ));
     }
     Ok(())
-}
-
-fn forked(what: String) -> Violation {
-    let remedy = "its store is a copy or was restored; it keeps its data and needs a new identity";
-    (Code::IdentityForked, format!("{what}: {remedy}"))
 }
 
 fn disorder(what: impl Into<String>) -> Violation {

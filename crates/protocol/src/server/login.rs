@@ -10,6 +10,7 @@ use crate::close::Closed;
 use crate::code::Code;
 use crate::compare::CAPABILITY_COMPARE;
 use crate::heartbeat::Heartbeat;
+use crate::limits::{CHAIN_HASHES_MAX, CHAIN_SHARE_BYTES};
 use crate::login::{CredentialProof, Nonce, Secret, verify_login};
 use crate::message::{Login, LoginAccepted, Message, Verdict};
 use crate::server::compare::Comparing;
@@ -75,6 +76,8 @@ pub struct LoginAnswer {
     /// The epoch of the client's cursor, if that is a former one whose history is the beginning of this one at least up to the
     /// cursor's Seq; else 0.
     pub continues: u64,
+    /// See [`LoginAccepted::chain`]; what does not fit the limits of a message is left out.
+    pub chain: Vec<TxHash>,
 }
 
 impl ServerSession {
@@ -85,6 +88,7 @@ impl ServerSession {
         if answer.compare && !answer.capabilities.iter().any(|name| name == CAPABILITY_COMPARE) {
             answer.capabilities.push(CAPABILITY_COMPARE.into());
         }
+        answer.chain.truncate(CHAIN_HASHES_MAX.min(self.config.limits.message_bytes_max / CHAIN_SHARE_BYTES));
         answer.refusals.retain(|verdict| verdict.number <= answer.decided_number);
         let session = LoggedIn {
             greeted: false,
@@ -114,6 +118,7 @@ impl ServerSession {
             capabilities: answer.capabilities,
             compare: answer.compare,
             continues: answer.continues,
+            chain: answer.chain,
         }));
         self.state = State::LoggedIn(Box::new(session));
         self.enqueue(message.encode());

@@ -54,6 +54,7 @@ fn sessions(login: ClientLogin, compare: bool) -> (ClientSession, ServerSession)
         capabilities: vec![],
         compare,
         continues: 0,
+        chain: Vec::new(),
     };
     server.accept_login(answer, START);
     client.handle_frame(server.poll_message().unwrap(), START);

@@ -135,8 +135,7 @@ fn answers_that_would_lose_something_are_not_believed() {
     check_answer(|answer| answer.refusals = vec![refusal(2), refusal(2)], Code::OrderViolated);
     check_answer(|answer| answer.refusals = vec![refusal(1)], Code::OrderViolated);
     check_answer(|answer| answer.refusals = vec![refusal(4)], Code::OrderViolated);
-    check_answer(|answer| answer.decided_number = 4, Code::IdentityForked);
-    check_answer(|answer| answer.decided_hash = TxHash([2; 16]), Code::IdentityForked);
+    check_answer(|answer| answer.chain = vec![TxHash([2; 16]); 4], Code::OrderViolated);
     check_answer(|answer| (answer.decided_number, answer.refusals) = (0, vec![]), Code::HistoryLost);
     check_answer(|answer| answer.epoch = 0, Code::ContentInvalid);
     check_answer(|answer| answer.limits.upload_window_txs = 0, Code::ContentInvalid);
@@ -161,6 +160,7 @@ fn a_refusal_that_was_decided_while_the_login_was_judged_waits_for_its_upload() 
         capabilities: vec![],
         compare: false,
         continues: 0,
+        chain: Vec::new(),
     };
     server.accept_login(answer, START);
     let Message::LoginAccepted(accepted) = decode(server.poll_message().unwrap()) else {
@@ -193,6 +193,7 @@ fn check_answer(spoil: impl Fn(&mut LoginAccepted), expected: Code) {
             capabilities: vec![],
             compare: false,
             continues: 0,
+            chain: Vec::new(),
         };
         if spoiled {
             spoil(&mut answer);

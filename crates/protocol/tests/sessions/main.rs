@@ -63,6 +63,7 @@ fn connected(config: ServerConfig) -> (ClientSession, ServerSession) {
         capabilities: vec![],
         compare: false,
         continues: 0,
+        chain: Vec::new(),
     };
     server.accept_login(answer, START);
     client.handle_frame(server.poll_message().unwrap(), START);

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
+use reconvene_model::change::OpKind;
 use reconvene_model::evolve::name_uid;
 use reconvene_model::value::value_of_cell;
 use reconvene_model::{GlobalId, PeerId, PropertyType, Value};
 use reconvene_store::{Changes, LoginState, Object, Store};
 
-use super::truth::{Cell, Fate, Key, State, Truth, TxRecord};
+use super::truth::{Cell, Decided, Fate, Key, OpRecord, State, Truth, TxRecord};
 use crate::finding::{Outcome, check, found};
 use crate::schema::{BIRTH, Kind, Property};
 
@@ -19,6 +20,16 @@ pub(crate) type Births = HashMap<i64, Key>;
 /// The uid of a property.
 pub(crate) fn uid_of(kind: Kind, property: &str) -> u64 {
     name_uid(&format!("{}.{property}", kind.name())).0
+}
+
+/// What an op lets an object be born as, if it is an insert.
+pub(crate) fn birth_of(op: &OpRecord) -> Option<i64> {
+    if op.kind != OpKind::Insert {
+        return None;
+    }
+    let uid = uid_of(op.key.kind, BIRTH);
+    let (_, cell) = op.cells.iter().find(|(known, _)| *known == uid)?;
+    Some(i64::from_le_bytes(cell.as_deref()?.try_into().ok()?))
 }
 
 /// The uids of all properties, looked up often.
@@ -44,24 +55,34 @@ pub(crate) struct DeviceAudit {
     /// What it committed, by number less one.
     pub(crate) txs: Vec<Rc<TxRecord>>,
     /// Which of its transactions wrote an object, ascending.
-    writers: HashMap<Key, Vec<u64>>,
+    pub(super) writers: HashMap<Key, Vec<u64>>,
     /// Up to where it is known to have had everything.
     pub(crate) floor: u64,
     /// Up to where a catch-up came to its end, even if another one has begun since.
     pub(crate) caught_up: u64,
     /// Generations that verdicts told.
-    buried: HashMap<Key, u64>,
+    pub(super) buried: HashMap<Key, u64>,
     /// Up to where its verdicts are known to be durable.
     pub(crate) decided: u64,
     /// The highest number that it gave to the network.
     pub(super) sent: u64,
     /// What its observers told: the objects that exist, each with the number it was born as.
     pub(crate) seen: BTreeMap<(Kind, u64), i64>,
-    places: HashMap<Key, u64>,
+    pub(super) places: HashMap<Key, u64>,
     /// Objects whose removal its observers told.
     pub(crate) gone: BTreeMap<(Kind, u64), i64>,
     /// The transactions of which it was told that they came back.
     told: BTreeSet<u64>,
+    /// The objects that it made itself, as its transactions name them.
+    pub(super) own_births: HashMap<i64, Key>,
+    /// Its former names.
+    pub(super) former: BTreeSet<PeerId>,
+    /// How many transactions it issued under them.
+    pub(super) issued: u64,
+    /// What it had in common with the server when it left a name: confirmed, although it may lie beyond its cursor.
+    pub(super) absorbed: HashMap<Key, Vec<Rc<TxRecord>>>,
+    /// What of it came back, by the number among all that it ever issued.
+    pub(super) came_back: Vec<(u64, Decided)>,
 }
 
 /// How far a store has come, by its own account.
@@ -98,7 +119,22 @@ impl DeviceAudit {
             places: HashMap::new(),
             gone: BTreeMap::new(),
             told: BTreeSet::new(),
+            own_births: HashMap::new(),
+            former: BTreeSet::new(),
+            issued: 0,
+            absorbed: HashMap::new(),
+            came_back: Vec::new(),
         }
+    }
+
+    /// Whether this was its name and is not any more.
+    pub(crate) fn left(&self, peer: PeerId) -> bool {
+        self.former.contains(&peer)
+    }
+
+    /// Which object was born as this, as far as this device can know.
+    pub(crate) fn born(&self, births: &Births, birth: i64) -> Option<Key> {
+        self.own_births.get(&birth).or_else(|| births.get(&birth)).copied()
     }
 
     /// Notes a committed transaction: it must continue the chain.
@@ -119,6 +155,9 @@ impl DeviceAudit {
             let writers = self.writers.entry(op.key).or_default();
             if writers.last() != Some(&number) {
                 writers.push(number);
+            }
+            if let Some(birth) = birth_of(op) {
+                self.own_births.insert(birth, op.key);
             }
         }
         self.txs.push(Rc::new(tx));
@@ -196,6 +235,11 @@ impl DeviceAudit {
         {
             state = State::removed(generation);
         }
+        for tx in self.absorbed.get(&key).into_iter().flatten() {
+            for op in tx.ops.iter().filter(|op| op.key == key) {
+                state.merge(op, tx.when());
+            }
+        }
         let decided = truth.decided(self.peer);
         for &number in self.writers.get(&key).into_iter().flatten() {
             let at = (number - 1) as usize;
@@ -230,7 +274,7 @@ impl DeviceAudit {
                     );
                 };
                 // An object that came and went between two looks was never met.
-                let Some(&key) = births.get(&birth) else { continue };
+                let Some(key) = self.born(births, birth) else { continue };
                 self.places.remove(&key);
                 self.gone.insert((kind, id), birth);
                 keys.insert(key);
@@ -260,12 +304,12 @@ impl DeviceAudit {
         let Value::Int(birth) = *object.get(BIRTH) else {
             return found("no object that nobody wrote", format!("{kind:?} {id} was never born: {object:?}"));
         };
-        let Some(&key) = births.get(&birth).filter(|key| key.kind == kind) else {
+        let Some(key) = self.born(births, birth).filter(|key| key.kind == kind) else {
             return found("no object that nobody wrote", format!("nobody wrote {kind:?} {id}: {object:?}"));
         };
         if let Some(former) = self.seen.insert((kind, id), birth).filter(|&former| former != 0) {
-            check(births[&former] == key, "ids keep their meaning", || {
-                format!("{kind:?} {id} was {} and is {}", births[&former].gid, key.gid)
+            check(self.born(births, former) == Some(key), "ids keep their meaning", || {
+                format!("{kind:?} {id} was born as {former} and is {}", key.gid)
             })?;
         }
         if let Some(other) = self.places.insert(key, id) {
@@ -321,7 +365,7 @@ impl DeviceAudit {
             };
             let gid = GlobalId::from_bytes(gid);
             return match self.seen.get(&(Kind::Folder, *id)) {
-                Some(birth) => births.get(birth).is_some_and(|key| key.gid == gid),
+                Some(&birth) => self.born(births, birth).is_some_and(|key| key.gid == gid),
                 // The link waits for its target; where the target is here, it must lead to it.
                 None => *id != 0 && !self.places.contains_key(&Key { kind: Kind::Folder, gid }),
             };
@@ -396,12 +440,14 @@ impl DeviceAudit {
         let numbers: Vec<u64> = back.iter().map(|rejected| rejected.number).collect();
         let decided = &truth.decided(self.peer)[..self.decided as usize];
         let due = decided.iter().filter(|decided| decided.fate.gives_back());
-        let due: Vec<u64> = due.map(|decided| decided.tx.number).collect();
+        let due = due.map(|decided| (self.issued + decided.tx.number, decided));
+        let before = self.came_back.iter().map(|(number, decided)| (*number, decided));
+        let due: BTreeMap<u64, &Decided> = before.chain(due).collect();
+        let (due, of): (Vec<u64>, Vec<&Decided>) = due.into_iter().unzip();
         check(numbers == due, "what was not taken comes back", || {
             format!("{numbers:?} came back, but it should be {due:?}")
         })?;
-        for rejected in back {
-            let Some(decided) = decided.get(rejected.number as usize - 1) else { continue };
+        for (rejected, decided) in back.into_iter().zip(of) {
             let (code, ops) = match &decided.fate {
                 Fate::Refused { code, .. } => (code.number(), decided.tx.ops.len()),
                 Fate::Accepted { lost, .. } | Fate::Superseded { lost } => (0, lost.len()),
@@ -435,7 +481,7 @@ impl DeviceAudit {
             }
         }
         for (place, birth) in before {
-            if !self.seen.contains_key(&place) && births.contains_key(&birth) {
+            if !self.seen.contains_key(&place) && self.born(births, birth).is_some() {
                 self.gone.insert(place, birth);
             }
         }

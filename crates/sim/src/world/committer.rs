@@ -9,6 +9,7 @@ use reconvene_store::{Decision, Verdict};
 
 use super::server::unreadable;
 use super::{ConnId, START_MS, World, tell};
+use crate::audit::device::birth_of;
 use crate::audit::truth::{Fate, TxRecord};
 use crate::finding::{Finding, Outcome, check, found};
 use crate::scenario::ServerPoint;
@@ -92,7 +93,14 @@ impl World {
                     other => found("only what follows is decided", format!("{peer} {number}: {other:?}")),
                 };
             }
-            self.truth.decide(Rc::new(tx), START_MS + self.now)
+            let tx = Rc::new(tx);
+            let fate = self.truth.decide(tx.clone(), START_MS + self.now);
+            if let Fate::Accepted { .. } = fate {
+                // From here on it is called so by everyone, even if its author had another name when he made it.
+                let born = tx.ops.iter().filter_map(|op| Some((birth_of(op)?, op.key)));
+                self.births.extend(born);
+            }
+            fate
         } else {
             known[number as usize - 1].fate.clone()
         };

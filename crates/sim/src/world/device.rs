@@ -38,6 +38,7 @@ impl Place {
         role: Role,
         version: u8,
         secret: u8,
+        openings: u64,
         clock: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Outcome<Store> {
         let builder = match self {
@@ -49,6 +50,7 @@ impl Place {
             .role(role)
             .durability(Durability::Relaxed)
             .identity_secret([secret; 32])
+            .renewal_seed(renewal_seed(secret, openings))
             .time_source(clock);
         schema::describe(builder, version)
             .open()
@@ -61,6 +63,13 @@ impl Place {
             *image = Image::of(&store);
         }
     }
+}
+
+/// What no two openings have in common.
+fn renewal_seed(secret: u8, openings: u64) -> [u8; 32] {
+    let mut seed = [secret; 32];
+    seed[..8].copy_from_slice(&openings.to_be_bytes());
+    seed
 }
 
 /// A connection as the device has it.
@@ -98,8 +107,8 @@ pub(crate) struct Device {
     pub(super) online: bool,
     /// Why it does not try any more.
     pub(crate) gave_up: Option<Code>,
-    /// Whether it was copied or restored, so that it may have to give up.
-    pub(crate) is_forked: bool,
+    /// How often it was opened.
+    openings: u64,
     pub(crate) crash_at: Option<(DevicePoint, u64)>,
     pub(crate) busy_until: u64,
     pub(crate) held: Option<HeldNote>,
@@ -135,7 +144,7 @@ impl Device {
             attempt: 0,
             online: true,
             gave_up: None,
-            is_forked: false,
+            openings: 0,
             crash_at: None,
             busy_until: 0,
             held: None,
@@ -154,9 +163,11 @@ impl Device {
 
     pub(super) fn open(&mut self) -> Outcome<()> {
         let (clock, skew) = (self.clock.clone(), self.skew.clone());
-        let store = self.place.open(Role::Device, self.audit.version, self.secret, move || {
-            clock.load(Ordering::Relaxed).saturating_add_signed(skew.load(Ordering::Relaxed))
-        })?;
+        self.openings += 1;
+        let store =
+            self.place.open(Role::Device, self.audit.version, self.secret, self.openings, move || {
+                clock.load(Ordering::Relaxed).saturating_add_signed(skew.load(Ordering::Relaxed))
+            })?;
         let observed = self.observed.clone();
         self.subscription = Some(store.observe(move |changes| {
             observed.lock().unwrap_or_else(PoisonError::into_inner).push(changes.clone());
@@ -225,7 +236,6 @@ impl Device {
     pub(super) fn become_copy(&mut self, copy: Backup) {
         self.place = copy.place;
         self.audit = copy.audit;
-        self.is_forked = true;
         self.gave_up = None;
     }
 }

@@ -161,6 +161,14 @@ impl World {
                     device.backoff.handle_login(Duration::from_millis(self.now));
                     Some(DevicePoint::AfterLogin)
                 }
+                Progress::Renewed(renewed) => {
+                    self.coverage.fault("device: goes on under another name");
+                    let Some(store) = &device.store else { return Ok(()) };
+                    device.audit.renamed(&self.truth, store, &renewed).map_err(|finding| {
+                        Finding::new(finding.law, format!("device {index}: {}", finding.what))
+                    })?;
+                    Some(DevicePoint::AfterLogin)
+                }
                 Progress::CaughtUp(seq) => {
                     device.audit.caught_up = seq.0;
                     None

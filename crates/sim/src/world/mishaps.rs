@@ -129,11 +129,8 @@ impl World {
         self.coverage.fault("device: directory copied");
         self.backup(index)?;
         let Some(copy) = self.devices[index].backup.take() else { return Ok(()) };
-        let secret = self.devices[index].secret;
         self.crash_device(onto, None, 500);
-        self.devices[index].is_forked = true;
         self.devices[onto].become_copy(copy);
-        self.devices[onto].secret = secret;
         Ok(())
     }
 

@@ -94,7 +94,8 @@ impl Server {
 
     fn open(&mut self) -> Outcome<()> {
         let clock = self.clock.clone();
-        let store = self.place.open(Role::Server, self.version, 1, move || clock.load(Ordering::Relaxed))?;
+        let store =
+            self.place.open(Role::Server, self.version, 1, 0, move || clock.load(Ordering::Relaxed))?;
         let sync = store.sync();
         self.ring = Arc::new(Ring::new(sync.head().map_err(unreadable)?, self.ring_bytes));
         self.committing = Some(Committing::new(sync, self.ring.clone()));
@@ -363,7 +364,8 @@ impl World {
     pub(super) fn chunk(&mut self, conn: ConnId) -> Outcome<()> {
         let Some(session) = self.server.conns.get_mut(&conn) else { return Ok(()) };
         let (Some(start), Some(store)) = (session.chunk.take(), &self.server.store) else { return Ok(()) };
-        session.talk.handle_chunk(store.sync().chunk(start, self.scenario.settings.chunk_bytes));
+        let Some(peer) = session.peer else { return Ok(()) };
+        session.talk.handle_chunk(store.sync().chunk_for(peer, start, self.scenario.settings.chunk_bytes));
         self.pump_server(conn)?;
         if let Some(down) = self.server.crashes_at(ServerPoint::WithinCatchUp) {
             self.coverage.fault(ServerPoint::WithinCatchUp.name());

@@ -212,7 +212,11 @@ impl World {
         let audit = &self.devices[index].audit;
         let known =
             audit.seen.get(&(meant.kind, meant.id)).or_else(|| audit.gone.get(&(meant.kind, meant.id)));
-        let due = match known.and_then(|birth| self.births.get(birth)) {
+        let due = match known.and_then(|&birth| audit.born(&self.births, birth)) {
+            // What was refused under a former name never came to be; its id now stands for another object.
+            Some(known) if audit.left(known.gid.origin) && self.truth.newest(known).is_none() => {
+                GlobalId::new(audit.peer, meant.id)
+            }
             Some(known) => known.gid,
             None if meant.kind.has_shared_ids() => GlobalId::new(PeerId::SHARED, meant.id),
             None => GlobalId::new(audit.peer, meant.id),
@@ -291,7 +295,7 @@ impl World {
     /// Links are made to folders that the user sees, or that the same transaction makes.
     fn leads_to(&self, index: usize, id: u64, gid: GlobalId) -> bool {
         let audit = &self.devices[index].audit;
-        match audit.seen.get(&(Kind::Folder, id)).and_then(|birth| self.births.get(birth)) {
+        match audit.seen.get(&(Kind::Folder, id)).and_then(|&birth| audit.born(&self.births, birth)) {
             Some(key) => key.gid == gid,
             None => gid == GlobalId::new(audit.peer, id),
         }

@@ -1,10 +1,8 @@
 //! When the auditor looks at a device, and at how much of it.
 
-use reconvene_protocol::Code;
-
 use super::{START_MS, World};
 use crate::audit::device::Stand;
-use crate::finding::{Finding, Outcome, check};
+use crate::finding::{Finding, Outcome, found};
 
 impl World {
     /// Holds a device against what it must be, as far as something may have changed.
@@ -46,10 +44,7 @@ impl World {
         let told = |finding: Finding| Finding::new(finding.law, format!("device {index}: {}", finding.what));
         device.audit.check_all(store, &self.truth, &self.births, &self.uids, &stand).map_err(told)?;
         if let Some(code) = device.gave_up {
-            let is_fork = matches!(code, Code::IdentityForked | Code::HistoryLost | Code::Replaced);
-            check(device.is_forked && is_fork, "nobody gives up without need", || {
-                format!("device {index} gave up: {code}")
-            })?;
+            return found("nobody gives up without need", format!("device {index} gave up: {code}"));
         }
         Ok(())
     }

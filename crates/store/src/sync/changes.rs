@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use reconvene_model::planted::{Planted, planted};
 use reconvene_model::state::{StateEntry, StatesWriter};
-use reconvene_model::{EntityId, GlobalId, ObjectId, Seq};
+use reconvene_model::{EntityId, GlobalId, ObjectId, Seq, TxNumber};
 
 use crate::error::{Result, StoreError};
 use crate::keys;
@@ -27,6 +27,8 @@ pub struct Chunk {
     pub last: bool,
     /// Where the next chunk goes on.
     pub next: ChunkStart,
+    /// The highest number of the receiver on which the server had decided at that moment.
+    pub decided: TxNumber,
 }
 
 /// Where a chunk begins: after all rows of a position, or in the middle of a large one.

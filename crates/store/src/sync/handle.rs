@@ -162,8 +162,16 @@ impl SyncHandle {
 
     /// Holds what a server says at a login against what this store knows of its own transactions: the newest on which the server
     /// has decided, with its hash, and the hashes of those after [`LoginState::decided`], as far as they were told.
-    pub fn kinship(&self, decided: TxNumber, decided_hash: TxHash, chain: &[TxHash]) -> Result<Kinship> {
-        self.read(|tx| renew::kinship(tx, decided, decided_hash, chain))
+    ///
+    /// `said` is what the login was made of: more may have been written since.
+    pub fn kinship(
+        &self,
+        said: &LoginState,
+        decided: TxNumber,
+        decided_hash: TxHash,
+        chain: &[TxHash],
+    ) -> Result<Kinship> {
+        self.read(|tx| renew::kinship(tx, said, decided, decided_hash, chain))
     }
 
     /// Applies what a server delivered, in order, in one durable transaction.
@@ -268,6 +276,17 @@ impl SyncHandle {
         self.read(|tx| {
             let head = meta::head(tx)?;
             changes::chunk(tx, tx.engine_tx(), &self.store.inner().sync, head, start, bytes_max)
+        })
+    }
+
+    /// As [`SyncHandle::chunk`], for this peer: it says up to which number the peer's transactions were decided on by then.
+    pub fn chunk_for(&self, peer: PeerId, start: ChunkStart, bytes_max: usize) -> Result<Chunk> {
+        self.server()?;
+        let sync = &self.store.inner().sync;
+        self.read(|tx| {
+            let origin = origins::get(tx.engine_tx(), &sync.tables, peer)?;
+            let chunk = changes::chunk(tx, tx.engine_tx(), sync, meta::head(tx)?, start, bytes_max)?;
+            Ok(Chunk { decided: origin.map_or(0, |origin| origin.decided), ..chunk })
         })
     }
 

@@ -26,6 +26,7 @@ use crate::keys;
 use crate::seam::{Direction, Reader};
 use crate::sync::apply::Verdict;
 use crate::sync::eras::Era;
+use crate::sync::handle::LoginState;
 use crate::sync::id_runs::IdRuns;
 use crate::sync::overlay::{self, Place};
 use crate::sync::{Identity, Role, SyncWriter, apply, global_ids, meta, outbox, random_bytes};
@@ -66,15 +67,16 @@ pub enum Kinship {
 }
 
 /// Holds what a server says of this store's transactions against what the store knows: the newest on which it has decided, with its
-/// hash, and the hashes of those that follow what is decided here.
+/// hash, and the hashes of those that follow what was decided here when the store `said` how far it had come.
 pub(crate) fn kinship(
     tx: &ReadTxn<'_>,
+    said: &LoginState,
     decided: TxNumber,
     decided_hash: TxHash,
     chain: &[TxHash],
 ) -> Result<Kinship> {
-    let (last, _) = meta::last_tx(tx)?;
-    let own = meta::decided(tx)?;
+    // What was written since the server does not know, whatever number it has.
+    let (own, last) = (said.decided, said.last_number);
     if decided == 0 || (decided <= last && hash_of(tx, decided)? == Some(decided_hash)) {
         return Ok(Kinship::Same);
     }

@@ -370,7 +370,8 @@ fn kin_are_told_from_forks_by_what_the_server_says() {
     let sync = world.devices[0].store().sync();
     let hash = |number| sync.hash_of(number).unwrap().unwrap();
     let other = TxHash([9; 16]);
-    let told = |decided, hash, chain: &[TxHash]| sync.kinship(decided, hash, chain).unwrap();
+    let said = sync.login_state().unwrap();
+    let told = |decided, hash, chain: &[TxHash]| sync.kinship(&said, decided, hash, chain).unwrap();
     assert_eq!(told(1, hash(1), &[]), Kinship::Same);
     assert_eq!(told(3, hash(3), &[hash(2), hash(3)]), Kinship::Same);
     assert_eq!(told(1, other, &[]), Kinship::Forked { common: 1 });
@@ -378,6 +379,9 @@ fn kin_are_told_from_forks_by_what_the_server_says() {
     assert_eq!(told(9, other, &[hash(2), hash(3)]), Kinship::Forked { common: 3 });
     assert_eq!(told(9, other, &[hash(2)]), Kinship::Longer { common: 2 });
     assert_eq!(told(9, other, &[]), Kinship::Untold);
+    // What is written between a login and its answer is nothing that the answer could speak of.
+    world.devices[0].shops().put(&mut shop("four")).unwrap();
+    assert_eq!(told(4, other, &[hash(2), hash(3)]), Kinship::Forked { common: 3 });
 }
 
 #[test]

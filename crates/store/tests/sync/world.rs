@@ -297,7 +297,7 @@ impl World {
         let upto = origin.decided.min(state.last_number);
         let chain = server.hashes(peer, state.decided, upto, self.chain_max).unwrap();
         let verdicts = server.unconfirmed(peer, state.decided).unwrap();
-        match sync.kinship(origin.decided, origin.hash, &chain).unwrap() {
+        match sync.kinship(&state, origin.decided, origin.hash, &chain).unwrap() {
             Kinship::Same => {}
             Kinship::Longer { common } => {
                 let mut deliveries: Vec<Delivery<'_>> = Vec::new();

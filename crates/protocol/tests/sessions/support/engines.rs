@@ -18,7 +18,7 @@ impl Pair {
                 ClientEvent::LoggedIn(answer) => {
                     self.backoff.handle_login(self.now);
                     self.backoff.handle_progress();
-                    if answer.decided_hash != device.hashes[&answer.decided_number] {
+                    if device.hashes.get(&answer.decided_number) != Some(&answer.decided_hash) {
                         client.close(
                             Code::IdentityForked,
                             "the hub decided on other writes under this identity",

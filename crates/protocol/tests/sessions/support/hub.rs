@@ -137,6 +137,7 @@ impl Hub {
             capabilities: vec![],
             compare: false,
             continues: 0,
+            chain: Vec::new(),
         })
     }
 
