@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use heed::types::Bytes;
-use heed::{CommitOrAbort, Database, Env, PutFlags, RoTxn, WithoutTls};
+use heed::{CommitOrAbort, Database, Env, PutFlags, RoTxn, RwTxn, WithoutTls};
 use reconvene_model::change::TX_VERSION;
 use reconvene_model::codec::put_varint;
 use reconvene_model::record::{TableLayout, TableWriter};
@@ -44,6 +44,10 @@ impl Floor {
 
     pub(crate) fn read(&self) -> anyhow::Result<RoTxn<'_, WithoutTls>> {
         Ok(self.env.read_txn()?)
+    }
+
+    pub(crate) fn write_txn(&self) -> anyhow::Result<RwTxn<'_>> {
+        Ok(self.env.write_txn()?)
     }
 
     /// Every table with its entries, in order of name.

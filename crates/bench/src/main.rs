@@ -1,6 +1,6 @@
 //! Benchmarks: what Reconvene takes in times of a floor that is measured in the same run.
 //!
-//! `store` and `sync` are the suites, `floor` the minimal program on LMDB that they are compared with, `calibrate` what the floor
+//! `store`, `sync` and `merge` are the suites, `floor` the minimal program on LMDB that they are compared with, `calibrate` what the floor
 //! itself is compared with, `echo` a bare WebSocket, `hot` the work whose instructions are counted,
 //! `parties` the processes of the suite of sync. `measure` runs ours and the floor in interleaved pairs, `report` prints. `docs/performance.md`
 //! says what was found.
@@ -11,6 +11,7 @@ mod echo;
 mod floor;
 mod hot;
 mod measure;
+mod merge;
 mod parties;
 mod report;
 mod store;
@@ -63,6 +64,7 @@ fn main() -> anyhow::Result<ExitCode> {
             rows.extend(store::run(&settings)?);
             rows
         }
+        "merge" => merge::run(&settings)?,
         _ => sync::run(&settings)?,
     };
     let mut output = io::stdout().lock();
@@ -140,6 +142,11 @@ fn command() -> Command {
                 .args(options()),
         )
         .subcommand(Command::new("sync").about("Two devices and a server").args(options()))
+        .subcommand(
+            Command::new("merge")
+                .about("Incoming updates, the room for stamps, the simulator")
+                .args(options()),
+        )
 }
 
 #[cfg(test)]

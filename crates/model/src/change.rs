@@ -39,7 +39,7 @@ pub use block::{BlockTooLarge, PEERS_MAX, SHAPES_MAX};
 pub use cell::check_cell;
 pub use ops_reader::OpsReader;
 pub use ops_writer::{EncodedTx, OpCells, OpsWriter, ShapeIndex};
-pub use table_cell::TableCell;
+pub use table_cell::TableCells;
 pub use tx::{TX_HEAD_BYTES_MAX, TX_VERSION, decode_tx, encode_tx, encode_tx_of};
 
 /// The most ops of one transaction.

@@ -49,6 +49,7 @@ pub const VARINT_BYTES_MAX: usize = 10;
 /// reconvene_model::codec::put_varint(&mut out, 300);
 /// assert_eq!(out, [0xac, 0x02]);
 /// ```
+#[inline]
 pub fn put_varint(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);

@@ -12,7 +12,7 @@ mod table;
 mod writer;
 
 pub use header::{SyncHeader, SyncHeaderBytes, UnknownRegister};
-pub use layout::TableLayout;
+pub use layout::{ScalarPlace, TableLayout};
 pub use strings::StringVector;
 pub use table::Table;
 pub use writer::{TableWriter, ValueError};
@@ -93,6 +93,13 @@ impl<'a> Record<'a> {
     pub fn parse_as(layout: &TableLayout, bytes: &'a [u8]) -> Result<Self, RecordError> {
         let (header, table) = Self::part(bytes)?;
         Ok(Record { header, table: layout.parse(table)? })
+    }
+
+    /// The table of a record that has this layout and no header, as most have; where it is not so, [`Record::parse_as`] tells.
+    #[inline]
+    pub fn plain_table(layout: &TableLayout, bytes: &'a [u8]) -> Option<Table<'a>> {
+        let (LOCAL_HEAD, table) = bytes.split_at_checked(LOCAL_HEAD.len())? else { return None };
+        layout.own(table)
     }
 
     /// The header, and the bytes of the table.

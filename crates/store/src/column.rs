@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use reconvene_model::ObjectId;
-use reconvene_model::record::Table;
+use reconvene_model::record::{Record, Table};
 
 use crate::boxes::EntityBox;
 use crate::entity::Entity;
@@ -14,7 +14,7 @@ use crate::field::FieldReader;
 use crate::keys;
 use crate::property::{Property, Text};
 use crate::property_value::PropertyValue;
-use crate::seam::{Direction, KeyRange, Reader};
+use crate::seam::Reader;
 use crate::store::StructRuntime;
 use crate::structs;
 use crate::txn::ReadTxn;
@@ -94,21 +94,20 @@ impl<T: Entity, V: PropertyValue> Column<T, V> {
     ///
     /// That error, and those of [`Column::get`].
     pub fn each(&self, tx: &ReadTxn<'_>, mut take: impl FnMut(ObjectId, V) -> Result<()>) -> Result<()> {
-        for row in tx.engine_tx().range(self.of.entity.objects, KeyRange::all(), Direction::Forward)? {
-            let (key, record) = row?;
-            take(keys::object_id(key)?, self.value(record)?)?;
-        }
-        Ok(())
+        tx.engine_tx()
+            .each(self.of.entity.objects, |key, record| take(keys::object_id(key)?, self.value(record)?))
     }
 
-    #[inline]
     fn table<'r>(&self, record: &'r [u8]) -> Result<Table<'r>> {
         structs::table_of(&self.of, record)
     }
 
     #[inline]
     fn value(&self, record: &[u8]) -> Result<V> {
-        let table = self.table(record)?;
+        let table = match Record::plain_table(&self.of.entity.layout, record) {
+            Some(table) => table,
+            None => self.table(record)?,
+        };
         let fields = FieldReader::new(table, &self.of.fields);
         V::read(self.ordinal, &fields).map_err(|e| StoreError::damaged("record", e))
     }

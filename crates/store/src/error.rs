@@ -375,22 +375,27 @@ impl StoreError {
         StoreError::Application(error.into())
     }
 
+    #[cold]
     pub(crate) fn internal(what: &'static str) -> Self {
         StoreError::Internal { what }
     }
 
+    #[cold]
     pub(crate) fn damaged(place: &'static str, what: impl std::fmt::Display) -> Self {
         StoreError::Damaged { place, what: what.to_string() }
     }
 
+    #[cold]
     pub(crate) fn bad_record(error: RecordError) -> Self {
         StoreError::BadRecord(error)
     }
 
+    #[cold]
     pub(crate) fn bad_delivery(error: impl std::fmt::Display) -> Self {
         StoreError::BadDelivery { what: error.to_string() }
     }
 
+    #[cold]
     pub(crate) fn not_found(entity: &str, id: ObjectId) -> Self {
         StoreError::NotFound { entity: entity.to_owned(), id }
     }

@@ -1,7 +1,7 @@
 //! Reading and writing an object's properties by ordinal, whatever slots the store's schema gave them.
 
 use reconvene_model::evolve::EntityDescription;
-use reconvene_model::record::{RecordError, StringVector, Table, TableWriter};
+use reconvene_model::record::{RecordError, ScalarPlace, StringVector, Table, TableLayout, TableWriter};
 use reconvene_model::{EntityDef, PropertyFlags, PropertyType};
 
 use crate::property_value::PropertyValue;
@@ -19,6 +19,8 @@ pub struct FieldMap {
 struct Field {
     slot: usize,
     ty: PropertyType,
+    /// Where it stands, if it is a scalar.
+    place: Option<ScalarPlace>,
     /// The width of an integer, date or link; 0 of everything else.
     int_bytes: usize,
 }
@@ -64,6 +66,7 @@ impl FieldMap {
     /// description has neither.
     pub fn new(description: &EntityDescription, def: &EntityDef) -> Result<Self, FieldMapError> {
         let stored = description.properties.iter().filter(|property| !property.flags.has(PropertyFlags::ID));
+        let layout = TableLayout::new(def);
         let fields = stored.map(|wanted| {
             let found = def.stored_properties().find(|property| property.name == wanted.name);
             let found = found.ok_or_else(|| FieldMapError::Missing {
@@ -78,9 +81,10 @@ impl FieldMap {
                     stored: found.ty,
                 });
             }
+            let place = layout.scalar_place(found.slot());
             let is_int = found.ty.is_integer() || found.ty == PropertyType::Relation;
-            let int_bytes = found.ty.scalar_bytes().filter(|_| is_int).unwrap_or(0);
-            Ok(Field { slot: found.slot(), ty: found.ty, int_bytes })
+            let int_bytes = place.filter(|_| is_int).map_or(0, ScalarPlace::bytes);
+            Ok(Field { slot: found.slot(), ty: found.ty, place, int_bytes })
         });
         Ok(FieldMap { fields: fields.collect::<Result<_, _>>()? })
     }
@@ -160,22 +164,40 @@ impl<'w, 'l> FieldWriter<'w, 'l> {
         self.table.set_int(self.map.slot(ordinal), value);
     }
 
-    /// As [`FieldWriter::set_int`], of a Rust type with `N` bytes: cheaper where the property has as many.
+    /// Writes a scalar from a Rust type with `N` bytes that is stored as `ty`, unless the property says otherwise; `widened`
+    /// is what [`FieldWriter::set_int`] takes then.
     #[inline]
-    pub(crate) fn set_int_bytes<const N: usize>(&mut self, ordinal: usize, value: i64) {
-        self.table.set_int_bytes::<N>(self.map.slot(ordinal), value);
+    pub(crate) fn set_scalar<const N: usize>(
+        &mut self,
+        ordinal: usize,
+        ty: PropertyType,
+        bytes: [u8; N],
+        widened: i64,
+    ) {
+        match self.map.fields[ordinal].place {
+            Some(place) if place.ty() == ty && place.bytes() == N => self.table.set_at(place, bytes),
+            _ => self.set_int(ordinal, widened),
+        }
     }
 
     /// Writes a 32-bit float.
     #[inline]
     pub fn set_float(&mut self, ordinal: usize, value: f32) {
-        self.table.set_float(self.map.slot(ordinal), value);
+        match self.map.fields[ordinal].place {
+            Some(place) if place.ty() == PropertyType::Float => self.table.set_at(place, value.to_le_bytes()),
+            _ => self.table.set_float(self.map.slot(ordinal), value),
+        }
     }
 
     /// Writes a 64-bit float.
     #[inline]
     pub fn set_double(&mut self, ordinal: usize, value: f64) {
-        self.table.set_double(self.map.slot(ordinal), value);
+        match self.map.fields[ordinal].place {
+            Some(place) if place.ty() == PropertyType::Double => {
+                self.table.set_at(place, value.to_le_bytes())
+            }
+            _ => self.table.set_double(self.map.slot(ordinal), value),
+        }
     }
 
     /// Writes text, bytes or FlexBuffers bytes.
@@ -242,10 +264,10 @@ impl<'a> FieldReader<'a> {
         self.table.int(field.slot, field.ty)
     }
 
-    /// As [`FieldReader::int`], for a Rust type with `N` bytes, in those bytes: cheaper where the property has as many.
+    /// As [`FieldReader::int`], for a Rust type with `N` bytes, in those bytes; zeros for null.
     #[inline]
     pub(crate) fn int_bytes<const N: usize>(&self, ordinal: usize) -> Result<[u8; N], RecordError> {
-        let field = self.map.fields[ordinal];
+        let field = &self.map.fields[ordinal];
         let value = if field.int_bytes == N {
             self.table.fixed::<N>(field.slot, field.ty)?
         } else {

@@ -65,6 +65,7 @@ pub(crate) fn object_key(id: ObjectId) -> [u8; 8] {
 }
 
 /// The id in an [`object_key`].
+#[inline]
 pub(crate) fn object_id(key: &[u8]) -> Result<ObjectId> {
     key.try_into().map(ObjectId::from_be_bytes).map_err(|_| wrong_length("an object's", key, 8))
 }
@@ -136,6 +137,7 @@ pub(crate) fn change(key: &[u8]) -> Result<(Seq, EntityId, ObjectId)> {
     Ok((Seq(u64::from_be_bytes(*seq)), EntityId(u32::from_be_bytes(*entity)), u64::from_be_bytes(id)))
 }
 
+#[cold]
 fn wrong_length(what: &str, key: &[u8], expected: usize) -> StoreError {
     StoreError::damaged("key", format!("{what} key has {} bytes instead of {expected}", key.len()))
 }

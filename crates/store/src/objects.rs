@@ -42,7 +42,9 @@ impl WriteTxn<'_> {
         id: ObjectId,
         table: &mut TableWriter<'_>,
     ) -> Result<()> {
-        self.check_values(entity, id, table.as_bytes(), None)?;
+        if entity.has_unique || !entity.links.is_empty() {
+            self.check_values(entity, id, table.as_bytes(), None)?;
+        }
         if !entity.def.is_synced() {
             return self.replace_record(entity, id, Some(table.as_record(LOCAL_HEAD)));
         }
@@ -59,7 +61,9 @@ impl WriteTxn<'_> {
         written: &[u16],
     ) -> Result<()> {
         check_precedence(entity, id, old, table)?;
-        self.check_values(entity, id, table, Some(written))?;
+        if entity.has_unique || !entity.links.is_empty() {
+            self.check_values(entity, id, table, Some(written))?;
+        }
         if !entity.def.is_synced() {
             let mut record = self.record_room();
             Record::local(table, &mut record);
@@ -79,9 +83,6 @@ impl WriteTxn<'_> {
         table: &[u8],
         written: Option<&[u16]>,
     ) -> Result<()> {
-        if !entity.has_unique && entity.links.is_empty() {
-            return Ok(());
-        }
         let new = entity.layout.parse(table).map_err(StoreError::bad_record)?;
         let is_written =
             |slot: usize| written.is_none_or(|slots| slots.iter().any(|&other| other as usize == slot));

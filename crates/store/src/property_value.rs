@@ -121,7 +121,7 @@ macro_rules! integers {
             // By way of the signed type of the same width: what is written is what `FieldReader::int` gives back.
             #[inline]
             fn write(&self, ordinal: usize, out: &mut FieldWriter<'_, '_>) {
-                out.set_int_bytes::<{ size_of::<$rust>() }>(ordinal, i64::from(*self as $signed));
+                out.set_scalar(ordinal, PropertyType::$ty, self.to_le_bytes(), i64::from(*self as $signed));
             }
 
             #[inline]
@@ -171,7 +171,9 @@ macro_rules! values {
 
 values! {
     bool => Bool,
-        write |value, ordinal, out| out.set_int(ordinal, i64::from(*value)),
+        write |value, ordinal, out| {
+            out.set_scalar(ordinal, PropertyType::Bool, [u8::from(*value)], i64::from(*value));
+        },
         read |fields| fields.int(ordinal)?.unwrap_or_default() != 0;
     f32 => Float,
         write |value, ordinal, out| out.set_float(ordinal, *value),
@@ -183,10 +185,10 @@ values! {
         write |value, ordinal, out| out.set_bytes(ordinal, value.as_bytes()),
         read |fields| fields.str(ordinal)?.unwrap_or_default().to_owned();
     Date => Date,
-        write |value, ordinal, out| out.set_int_bytes::<8>(ordinal, value.0),
+        write |value, ordinal, out| out.set_scalar(ordinal, PropertyType::Date, value.0.to_le_bytes(), value.0),
         read |fields| Date(i64::from_le_bytes(fields.int_bytes(ordinal)?));
     DateNano => DateNano,
-        write |value, ordinal, out| out.set_int_bytes::<8>(ordinal, value.0),
+        write |value, ordinal, out| out.set_scalar(ordinal, PropertyType::DateNano, value.0.to_le_bytes(), value.0),
         read |fields| DateNano(i64::from_le_bytes(fields.int_bytes(ordinal)?));
     Flex => Flex,
         write |value, ordinal, out| out.set_bytes(ordinal, &value.0),

@@ -49,7 +49,10 @@ pub(crate) mod sealed {
             writer: &mut TableWriter<'_>,
         ) -> Result<ObjectId> {
             let entity = &of.entity;
-            let (id, old) = tx.id_for_put(entity, self.id())?;
+            let (id, old) = match self.id() {
+                0 if !entity.def.has_shared_ids() => (tx.next_id(entity)?, None),
+                id => tx.id_for_put(entity, id)?,
+            };
             self.write(&mut FieldWriter::new(writer, &of.fields));
             if let Some(old) = old.as_deref().filter(|_| !of.is_whole) {
                 carry_over(of, old, writer)?;

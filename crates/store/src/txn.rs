@@ -217,10 +217,10 @@ impl<'s> WriteTxn<'s> {
     ) -> Result<()> {
         let key = keys::object_key(id);
         let fresh = self.fresh(entity, id);
-        let old = match fresh {
-            Some(Fresh { exists: false, .. }) => None,
-            _ => self.engine.get(entity.objects, &key)?,
-        };
+        if let (Some(Fresh { exists: false, .. }), Some(new)) = (fresh, new) {
+            return self.insert_fresh_record(entity, id, new);
+        }
+        let old = self.engine.get(entity.objects, &key)?;
         let kind = match (&old, new) {
             (None, None) => return Ok(()),
             (None, Some(_)) => ChangeKind::Inserted,
@@ -250,6 +250,20 @@ impl<'s> WriteTxn<'s> {
         if kind != ChangeKind::Removed || !planted(Planted::RemovalUnobserved) {
             self.changes.note(entity, id, kind);
         }
+        if self.index_changes.is_full() { self.apply_index_changes() } else { Ok(()) }
+    }
+
+    /// Writes the record of the newest object, under whose id nothing is stored.
+    fn insert_fresh_record(&mut self, entity: &EntityRuntime, id: ObjectId, record: &[u8]) -> Result<()> {
+        if !entity.indexes.is_empty() {
+            let new = Record::parse_as(&entity.layout, record).map_err(StoreError::bad_record)?.table;
+            for index in &entity.indexes {
+                index_change(&mut self.index_changes, &mut self.key, index, id, None, Some(&new))?;
+            }
+        }
+        self.engine.append(entity.objects, &keys::object_key(id), record)?;
+        self.fresh = Some(Fresh { entity: entity.def.id, id, exists: true });
+        self.changes.note(entity, id, ChangeKind::Inserted);
         if self.index_changes.is_full() { self.apply_index_changes() } else { Ok(()) }
     }
 
@@ -327,6 +341,9 @@ impl<'s> WriteTxn<'s> {
 
     fn last_id_mut(&mut self, entity: &EntityRuntime) -> Result<&mut LastId> {
         let of = entity.def.id;
+        if self.last_ids.ids.first().is_some_and(|(known, _)| *known == of) {
+            return Ok(&mut self.last_ids.ids[0].1);
+        }
         match self.last_ids.ids.iter().position(|(known, _)| *known == of) {
             Some(at) => self.last_ids.ids.swap(0, at),
             None => {

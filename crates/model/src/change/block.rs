@@ -315,7 +315,11 @@ pub(crate) fn is_null(bitmap: &[u8], cell: usize) -> bool {
 /// Appends a bitmap without nulls for `cells` cells, and says where it stands.
 pub(crate) fn put_bitmap(out: &mut Vec<u8>, cells: usize) -> usize {
     let at = out.len();
-    out.resize(at + cells.div_ceil(8), 0);
+    match cells {
+        0 => {}
+        1..=8 => out.push(0),
+        _ => out.resize(at + cells.div_ceil(8), 0),
+    }
     at
 }
 

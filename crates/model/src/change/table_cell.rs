@@ -3,15 +3,26 @@
 use crate::change::block::set_null;
 use crate::change::ops_writer::OpCells;
 use crate::codec::put_varint;
-use crate::record::{RecordError, Table};
+use crate::record::{RecordError, Table, TableLayout};
 use crate::types::PropertyType;
 
-/// A property whose cell has the bytes that a record's table has.
+/// Properties whose cells have the bytes that the tables of one layout have.
+#[derive(Clone, Debug)]
+pub struct TableCells {
+    cells: Vec<TableCell>,
+    /// The vtable of a table in which none of them is null, if the layout has no other property.
+    whole: Vec<u8>,
+}
+
 #[derive(Clone, Copy, Debug)]
-pub struct TableCell {
+struct TableCell {
     slot: u16,
     ty: PropertyType,
     form: Form,
+    /// From the start of the table, in the tables of the layout.
+    offset: u16,
+    /// The bytes of the scalars from this one to the next property that is none.
+    run_bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -24,9 +35,33 @@ enum Form {
     Long,
 }
 
+impl TableCells {
+    /// The properties in these slots; `None` if there are links or vectors of strings among them, whose cells are not what
+    /// tables hold, or slots without a property.
+    pub fn new(layout: &TableLayout, slots: impl Iterator<Item = u16>) -> Option<TableCells> {
+        let mut cells: Vec<TableCell> =
+            slots.map(|slot| TableCell::new(layout, slot)).collect::<Option<_>>()?;
+        let mut whole = vec![0; 2 * layout.slots()];
+        for cell in &cells {
+            whole[2 * usize::from(cell.slot)..][..2].copy_from_slice(&cell.offset.to_le_bytes());
+        }
+        let mut run = 0;
+        for cell in cells.iter_mut().rev() {
+            match cell.ty.scalar_bytes() {
+                Some(bytes) => {
+                    run += bytes;
+                    cell.run_bytes = run;
+                }
+                None => run = 0,
+            }
+        }
+        Some(TableCells { cells, whole })
+    }
+}
+
 impl TableCell {
-    /// The property in this slot; `None` for links and vectors of strings, whose cells are not what tables hold.
-    pub fn new(slot: u16, ty: PropertyType) -> Option<TableCell> {
+    fn new(layout: &TableLayout, slot: u16) -> Option<TableCell> {
+        let ty = layout.slot_type(slot.into())?;
         let form = match (ty, ty.scalar_bytes()) {
             (PropertyType::Relation | PropertyType::StringVector, _) => return None,
             (_, Some(1)) => Form::One,
@@ -35,7 +70,7 @@ impl TableCell {
             (_, Some(_)) => Form::Eight,
             (_, None) => Form::Long,
         };
-        Some(TableCell { slot, ty, form })
+        Some(TableCell { slot, ty, form, offset: layout.offset(slot.into())?, run_bytes: 0 })
     }
 }
 
@@ -49,7 +84,8 @@ impl OpCells<'_> {
     /// # Panics
     ///
     /// If the op has fewer cells left.
-    pub fn push_table(&mut self, table: &Table<'_>, cells: &[TableCell]) -> Result<(), RecordError> {
+    pub fn push_table(&mut self, table: &Table<'_>, all: &TableCells) -> Result<(), RecordError> {
+        let cells = &all.cells;
         let types = self.left().iter().map(|&(_, ty)| ty);
         assert!(cells.len() <= types.len(), "an op has as many cells as its shape has properties");
         debug_assert!(
@@ -57,7 +93,11 @@ impl OpCells<'_> {
             "cells have the types of the shape"
         );
         let (ops, bitmap, written) = self.out();
-        for &TableCell { slot, ty, form } in cells {
+        if table.vtable == all.whole {
+            *written += cells.len();
+            return all.push_whole(table, ops);
+        }
+        for &TableCell { slot, ty, form, .. } in cells {
             let slot = slot as usize;
             let is_null = match form {
                 Form::One => put(ops, table.fixed::<1>(slot, ty)?),
@@ -79,6 +119,46 @@ impl OpCells<'_> {
             *written += 1;
         }
         Ok(())
+    }
+}
+
+impl TableCells {
+    /// Appends the cells of a table in which nothing is null and everything stands where this layout has it.
+    fn push_whole(&self, table: &Table<'_>, ops: &mut Vec<u8>) -> Result<(), RecordError> {
+        let inline = table.inline();
+        let mut run = 0..0;
+        for cell in &self.cells {
+            if run.is_empty() {
+                // With room made for a whole run of scalars, each is one load and one store.
+                run = ops.len()..ops.len() + cell.run_bytes;
+                ops.resize(run.end, 0);
+            }
+            let place = &mut ops[run.start..];
+            let width = match cell.form {
+                Form::One => cell.copy::<1>(inline, place),
+                Form::Two => cell.copy::<2>(inline, place),
+                Form::Four => cell.copy::<4>(inline, place),
+                Form::Eight => cell.copy::<8>(inline, place),
+                Form::Long => {
+                    let bytes = table.bytes(cell.slot.into(), cell.ty)?.unwrap_or_default();
+                    put_varint(ops, bytes.len() as u64);
+                    ops.extend_from_slice(bytes);
+                    Some(0)
+                }
+            };
+            let (slot, ty) = (cell.slot.into(), cell.ty);
+            run.start += width.ok_or(RecordError::Slot { slot, ty, what: "it lies outside the table" })?;
+        }
+        Ok(())
+    }
+}
+
+impl TableCell {
+    /// Copies a scalar to the beginning of its place; how wide it is.
+    #[inline]
+    fn copy<const N: usize>(&self, inline: &[u8], place: &mut [u8]) -> Option<usize> {
+        *place.first_chunk_mut::<N>()? = *inline.get(self.offset.into()..)?.first_chunk()?;
+        Some(N)
     }
 }
 

@@ -24,8 +24,32 @@ pub(super) struct Slot {
     pub(super) ty: PropertyType,
     /// From the start of the table.
     pub(super) offset: u16,
-    /// The width of an integer, date or link; 0 of everything else.
-    pub(super) int_bytes: u8,
+}
+
+/// Where a scalar stands in the tables of a layout, found once for many of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScalarPlace {
+    /// Its entry in the vtable, and its bytes, both counted from the root offset.
+    pub(super) entry: u16,
+    pub(super) at: u16,
+    /// What the entry says of a value that is there.
+    pub(super) offset: u16,
+    bytes: u8,
+    ty: PropertyType,
+}
+
+impl ScalarPlace {
+    /// The type of the property.
+    #[inline]
+    pub fn ty(self) -> PropertyType {
+        self.ty
+    }
+
+    /// How many bytes a value has.
+    #[inline]
+    pub fn bytes(self) -> usize {
+        self.bytes.into()
+    }
 }
 
 /// Room that a writer leaves before the table, for the rest of the record: a multiple of the widest field, so that what is
@@ -68,11 +92,7 @@ impl TableLayout {
         for width in [8, 4, 2, 1] {
             for property in entity.stored_properties().filter(|property| inline_bytes(property.ty) == width) {
                 let offset = to_u16(inline);
-                let ty = property.ty;
-                let is_int = ty.is_integer() || ty == PropertyType::Relation;
-                let int_bytes = ty.scalar_bytes().filter(|_| is_int).unwrap_or(0);
-                let int_bytes = u8::try_from(int_bytes).expect("a scalar has 8 bytes at most");
-                slots[property.slot()] = Some(Slot { ty, offset, int_bytes });
+                slots[property.slot()] = Some(Slot { ty: property.ty, offset });
                 inline += width;
             }
         }
@@ -94,12 +114,32 @@ impl TableLayout {
     /// [`RecordError::Table`] if root, vtable or inline part lie outside the bytes.
     #[inline]
     pub fn parse<'a>(&self, bytes: &'a [u8]) -> Result<Table<'a>, RecordError> {
+        match self.own(bytes) {
+            Some(table) => Ok(table),
+            None => Table::parse(bytes),
+        }
+    }
+
+    /// The table, if its frame is that of this layout.
+    #[inline]
+    pub(super) fn own<'a>(&self, bytes: &'a [u8]) -> Option<Table<'a>> {
         let (table, end) = (self.table, self.template.len() - LEAD_BYTES);
-        if bytes.len() < end || bytes[..8] != self.frame || bytes[table..table + 4] != self.back {
-            return Table::parse(bytes);
+        if bytes.len() < end
+            || *bytes.first_chunk()? != self.frame
+            || *bytes.get(table..)?.first_chunk()? != self.back
+        {
+            return None;
         }
         let vtable = &bytes[vtable_entry(0)..vtable_entry(self.slots.len())];
-        Ok(Table { bytes, vtable, start: table, inline: end - table })
+        Some(Table { bytes, vtable, start: table, inline: end - table })
+    }
+
+    /// The place of the property in this slot; `None` if there is none, or it is no scalar.
+    pub fn scalar_place(&self, slot: usize) -> Option<ScalarPlace> {
+        let Slot { ty, offset, .. } = self.slot(slot)?;
+        let bytes = u8::try_from(ty.scalar_bytes()?).expect("a scalar has 8 bytes at most");
+        let entry = to_u16(vtable_entry(slot));
+        Some(ScalarPlace { entry, at: to_u16(self.table + offset as usize), offset, bytes, ty })
     }
 
     /// The number of slots: the largest property id.
@@ -111,6 +151,11 @@ impl TableLayout {
     #[inline]
     pub fn slot_type(&self, slot: usize) -> Option<PropertyType> {
         self.slot(slot).map(|slot| slot.ty)
+    }
+
+    /// Where the property in this slot stands, from the start of the table.
+    pub(crate) fn offset(&self, slot: usize) -> Option<u16> {
+        self.slot(slot).map(|slot| slot.offset)
     }
 
     #[inline]

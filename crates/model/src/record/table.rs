@@ -12,7 +12,7 @@ use crate::value::ValueRef;
 pub struct Table<'a> {
     pub(super) bytes: &'a [u8],
     /// The entries of the vtable.
-    pub(super) vtable: &'a [u8],
+    pub(crate) vtable: &'a [u8],
     /// Where the table begins.
     pub(super) start: usize,
     pub(super) inline: usize,
@@ -218,6 +218,12 @@ impl<'a> Table<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The inline part.
+    #[inline]
+    pub(crate) fn inline(&self) -> &'a [u8] {
+        &self.bytes[self.start..self.start + self.inline]
     }
 
     #[inline]

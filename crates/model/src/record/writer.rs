@@ -1,6 +1,6 @@
 //! Writing a table from its template.
 
-use super::layout::{LEAD_BYTES, Slot, TableLayout, vtable_entry};
+use super::layout::{LEAD_BYTES, ScalarPlace, Slot, TableLayout, vtable_entry};
 use super::{RecordError, Table};
 use crate::types::PropertyType;
 use crate::value::Value;
@@ -81,30 +81,34 @@ impl<'l> TableWriter<'l> {
     /// As all setters: if there is no property in the slot, or it is of another type.
     #[inline]
     pub fn set_int(&mut self, slot: usize, number: i64) {
-        let Slot { ty, offset, int_bytes } = self.slot(slot);
+        let Slot { ty, offset } = self.slot(slot);
         let place = self.present_at(slot, offset);
         let out = &mut self.bytes[place..];
         let bytes = number.to_le_bytes();
-        match int_bytes {
-            8 => out[..8].copy_from_slice(&bytes),
-            4 => out[..4].copy_from_slice(&bytes[..4]),
-            2 => out[..2].copy_from_slice(&bytes[..2]),
-            1 => out[0] = bytes[0],
-            _ if ty == PropertyType::Bool => out[0] = u8::from(number != 0),
+        match ty {
+            PropertyType::Bool => out[0] = u8::from(number != 0),
+            _ if ty.is_integer() || ty == PropertyType::Relation => match ty.scalar_bytes() {
+                Some(8) => out[..8].copy_from_slice(&bytes),
+                Some(4) => out[..4].copy_from_slice(&bytes[..4]),
+                Some(2) => out[..2].copy_from_slice(&bytes[..2]),
+                _ => out[0] = bytes[0],
+            },
             _ => panic!("slot {slot} holds a {ty}, not an integer"),
         }
     }
 
-    /// Sets an integer, date or link from its bytes, where their number is known when this is compiled: as
-    /// [`TableWriter::set_int`], which takes the low ones of what is given, but cheaper.
+    /// Sets the scalar at a place of this layout, which was looked up before.
+    ///
+    /// # Panics
+    ///
+    /// If the property has not as many bytes.
     #[inline]
-    pub fn set_int_bytes<const N: usize>(&mut self, slot: usize, number: i64) {
-        let Slot { offset, int_bytes, .. } = self.slot(slot);
-        if usize::from(int_bytes) != N {
-            return self.set_int(slot, number);
-        }
-        let place = self.present_at(slot, offset);
-        self.bytes[place..place + N].copy_from_slice(&number.to_le_bytes()[..N]);
+    pub fn set_at<const N: usize>(&mut self, place: ScalarPlace, bytes: [u8; N]) {
+        assert!(place.bytes() == N, "a {} is not {N} bytes wide", place.ty());
+        let table = &mut self.bytes[LEAD_BYTES..];
+        let (entry, at) = (usize::from(place.entry), usize::from(place.at));
+        table[entry..entry + 2].copy_from_slice(&place.offset.to_le_bytes());
+        table[at..at + N].copy_from_slice(&bytes);
     }
 
     /// Sets a 32-bit float.
@@ -122,24 +126,22 @@ impl<'l> TableWriter<'l> {
     /// Sets a string, a Flex value, or a vector from its elements in little-endian, one after the other.
     #[inline]
     pub fn set_bytes(&mut self, slot: usize, bytes: &[u8]) {
-        let ty = self.ty(slot);
-        let width = match ty {
-            PropertyType::String | PropertyType::Flex => 1,
-            _ => ty.element_bytes().unwrap_or_else(|| panic!("slot {slot} holds a {ty}, not bytes")),
+        let Slot { ty, offset } = self.slot(slot);
+        let (width, terminator) = match ty {
+            PropertyType::String => (1, 1),
+            PropertyType::Flex => (1, 0),
+            _ => (ty.element_bytes().unwrap_or_else(|| panic!("slot {slot} holds a {ty}, not bytes")), 0),
         };
-        assert!(
-            bytes.len().is_multiple_of(width),
-            "a vector of {width}-byte elements has {} bytes",
-            bytes.len()
-        );
-        let place = self.present(slot);
-        self.align_vector(width);
-        self.point(place);
-        self.put_len(bytes.len() / width);
-        self.bytes.extend_from_slice(bytes);
-        if ty == PropertyType::String {
-            self.bytes.push(0);
-        }
+        // Widths are powers of two, which the compiler cannot know; it would divide.
+        let (whole, elements) = (bytes.len() & (width - 1) == 0, bytes.len() >> width.trailing_zeros());
+        assert!(whole, "a vector of {width}-byte elements has {} bytes", bytes.len());
+        let place = self.present_at(slot, offset);
+        let start = aligned_vector(self.bytes.len(), width);
+        let first = start + VECTOR_LENGTH_BYTES;
+        self.bytes.resize(first + bytes.len() + terminator, 0);
+        self.bytes[place..place + 4].copy_from_slice(&to_u32(start - place).to_le_bytes());
+        self.bytes[start..first].copy_from_slice(&to_u32(elements).to_le_bytes());
+        self.bytes[first..first + bytes.len()].copy_from_slice(bytes);
     }
 
     /// Sets a vector of strings.
@@ -317,26 +319,39 @@ impl<'l> TableWriter<'l> {
         LEAD_BYTES + self.layout.table + offset as usize
     }
 
-    /// Pads so that a vector's length is aligned to 4 and its elements to their width.
+    /// Pads up to where a vector may begin.
     #[inline]
     fn align_vector(&mut self, width: usize) {
-        let end = self.bytes.len();
-        let elements = (end + 4).next_multiple_of(width.max(4));
-        self.bytes.resize(elements - 4, 0);
+        let start = aligned_vector(self.bytes.len(), width);
+        self.bytes.resize(start, 0);
     }
 
     /// Lets the offset at `place` point to the end of what is written.
     #[inline]
     fn point(&mut self, place: usize) {
-        let offset = u32::try_from(self.bytes.len() - place).expect("a record is far shorter than 4 GiB");
+        let offset = to_u32(self.bytes.len() - place);
         self.bytes[place..place + 4].copy_from_slice(&offset.to_le_bytes());
     }
 
     #[inline]
     fn put_len(&mut self, len: usize) {
-        let len = u32::try_from(len).expect("a record is far shorter than 4 GiB");
-        self.bytes.extend_from_slice(&len.to_le_bytes());
+        self.bytes.extend_from_slice(&to_u32(len).to_le_bytes());
     }
+}
+
+/// The length at the start of a vector.
+const VECTOR_LENGTH_BYTES: usize = 4;
+
+/// Where a vector may begin so that its length is aligned to 4 and its elements to their width, a power of two.
+#[inline]
+fn aligned_vector(end: usize, width: usize) -> usize {
+    let mask = width.max(4) - 1;
+    ((end + VECTOR_LENGTH_BYTES + mask) & !mask) - VECTOR_LENGTH_BYTES
+}
+
+#[inline]
+fn to_u32(length: usize) -> u32 {
+    u32::try_from(length).expect("a record is far shorter than 4 GiB")
 }
 
 /// Whether a number fits the type, read as signed or as unsigned.

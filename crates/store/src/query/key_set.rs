@@ -22,6 +22,11 @@ impl Span {
         KeyRange { start: Bound::Included(&self.start), end }
     }
 
+    /// Whether it holds just the keys that begin as it does.
+    pub(crate) fn is_prefix(&self) -> bool {
+        self.is_value && self.end == prefix_end(&self.start)
+    }
+
     fn is_empty(&self) -> bool {
         self.end.as_ref().is_some_and(|end| *end <= self.start)
     }

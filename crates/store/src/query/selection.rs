@@ -170,7 +170,12 @@ impl Selection {
                 Direction::Forward => &spans[at],
                 Direction::Backward => &spans[spans.len() - 1 - at],
             };
-            let entries = view.range(plan.table(&self.entity), span.range(), direction)?;
+            let table = plan.table(&self.entity);
+            let entries = match direction {
+                // All keys of a value begin with the value's, which is cheaper to see than where they end.
+                Direction::Forward if span.is_prefix() => view.prefix(table, &span.start, direction)?,
+                _ => view.range(table, span.range(), direction)?,
+            };
             let flow = match plan.walk {
                 Walk::Objects => self.walk_objects(plan, entries, visit)?,
                 Walk::Index(_) if plan.arrangement == Arrangement::ValuesBackward => {

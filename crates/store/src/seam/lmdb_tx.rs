@@ -1,13 +1,12 @@
 //! Transactions of the LMDB form, and the cursors over their tables.
 
 use std::fmt;
-use std::ops::Bound;
 use std::sync::MutexGuard;
 
 use heed::types::Bytes;
 use heed::{
-    CommitOrAbort, CommitToken, Database, DatabaseOpener, MdbError, OnCommit, PutFlags, RoIter, RoPrefix,
-    RoRange, RoRevRange, RoTxn, RwTxn, WithoutTls,
+    CommitOrAbort, CommitToken, Database, DatabaseOpener, MdbError, OnCommit, PutFlags, RoPrefix, RoRange,
+    RoRevRange, RoTxn, RwTxn, WithoutTls,
 };
 
 use super::gate::Pass;
@@ -293,14 +292,25 @@ impl<'t> LmdbView<'t> {
     ) -> Result<LmdbEntries<'t>> {
         let bounds = (range.start, range.end);
         let cursor = self.look(table, |handle| match direction {
-            // Without bounds there is nothing to compare each key with.
-            Direction::Forward if bounds == (Bound::Unbounded, Bound::Unbounded) => {
-                handle.iter(self.txn).map(LmdbCursor::All)
-            }
             Direction::Forward => handle.range(self.txn, &bounds).map(LmdbCursor::Forward),
             Direction::Backward => handle.rev_range(self.txn, &bounds).map(LmdbCursor::Backward),
         })?;
         Ok(LmdbEntries { cursor, engine: self.engine })
+    }
+
+    #[inline]
+    pub(super) fn each<E: From<SeamError>>(
+        self,
+        table: TableId,
+        mut take: impl FnMut(&[u8], &[u8]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        for entry in self.look(table, |handle| handle.iter(self.txn))? {
+            match entry {
+                Ok((key, value)) => take(key, value)?,
+                Err(error) => return Err(self.engine.describe_read(error).into()),
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn prefix(self, table: TableId, prefix: &[u8]) -> Result<LmdbEntries<'t>> {
@@ -336,7 +346,6 @@ pub(crate) struct LmdbEntries<'t> {
 
 #[derive(Debug)]
 enum LmdbCursor<'t> {
-    All(RoIter<'t, Bytes, Bytes>),
     Forward(RoRange<'t, Bytes, Bytes>),
     Backward(RoRevRange<'t, Bytes, Bytes>),
     Prefix(RoPrefix<'t, Bytes, Bytes>),
@@ -346,7 +355,6 @@ impl<'t> LmdbEntries<'t> {
     #[inline]
     pub(super) fn next(&mut self) -> Option<Result<Entry<'t>>> {
         let next = match &mut self.cursor {
-            LmdbCursor::All(cursor) => cursor.next(),
             LmdbCursor::Forward(cursor) => cursor.next(),
             LmdbCursor::Backward(cursor) => cursor.next(),
             LmdbCursor::Prefix(cursor) => cursor.next(),

@@ -1,6 +1,6 @@
 //! The properties of a synced entity as sync sees them: by uid, with their slots.
 
-use reconvene_model::change::{Op, TableCell};
+use reconvene_model::change::{Op, TableCells};
 use reconvene_model::ranking::{self, Ranking};
 use reconvene_model::record::{RecordError, Table};
 use reconvene_model::{EntityId, PropertyType, Seq, Stamp, Uid};
@@ -25,7 +25,7 @@ pub(crate) struct SyncEntity {
     /// In order of slot: what an insert writes.
     pub(crate) by_slot: Vec<Column>,
     /// Where an insert's cells come from, if all of them stand in the record as they travel.
-    pub(crate) cells: Option<Vec<TableCell>>,
+    pub(crate) cells: Option<TableCells>,
     /// Uid and type in order of slot.
     pub(crate) shape: Vec<(Uid, u8)>,
     /// The number of slots of a record.
@@ -55,7 +55,7 @@ impl SyncEntity {
         let mut columns = by_slot.clone();
         columns.sort_by_key(|column| column.uid);
         SyncEntity {
-            cells: by_slot.iter().map(|column| TableCell::new(column.slot, column.ty)).collect(),
+            cells: TableCells::new(&entity.layout, by_slot.iter().map(|column| column.slot)),
             shape: by_slot.iter().map(|column| (column.uid, column.ty as u8)).collect(),
             slots: entity.layout.slots(),
             ranking: Ranking::of(&entity.def),
