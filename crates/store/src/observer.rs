@@ -32,12 +32,32 @@ pub(crate) enum ChangeKind {
 /// The objects that a transaction touched, as it touched them.
 #[derive(Default)]
 pub(crate) struct ChangeLog {
-    touched: Vec<(EntityId, ObjectId, ChangeKind)>,
+    /// Objects of one kind with ids in a row are one entry: a bulk load costs no memory for each.
+    runs: Vec<ChangeRun>,
+}
+
+struct ChangeRun {
+    entity: EntityId,
+    first: ObjectId,
+    last: ObjectId,
+    kind: ChangeKind,
 }
 
 impl ChangeLog {
+    #[inline]
     pub(crate) fn note(&mut self, entity: &EntityRuntime, id: ObjectId, kind: ChangeKind) {
-        self.touched.push((entity.def.id, id, kind));
+        let entity = entity.def.id;
+        match self.runs.last_mut() {
+            Some(run) if run.entity == entity && run.kind == kind && run.last.checked_add(1) == Some(id) => {
+                run.last = id;
+            }
+            _ => self.runs.push(ChangeRun { entity, first: id, last: id, kind }),
+        }
+    }
+
+    /// The objects one by one, as often and in the order as they were touched.
+    fn touched(&self) -> impl Iterator<Item = (EntityId, ObjectId, ChangeKind)> + '_ {
+        self.runs.iter().flat_map(|run| (run.first..=run.last).map(|id| (run.entity, id, run.kind)))
     }
 }
 
@@ -168,21 +188,21 @@ impl Observers {
     /// Queues what a transaction changed, while its thread still has its turn; whether there is anything to tell.
     pub(crate) fn queue(&self, log: ChangeLog) -> bool {
         let subscribers = lock(&self.subscribers).clone();
-        if subscribers.is_empty() || log.touched.is_empty() {
+        if subscribers.is_empty() || log.runs.is_empty() {
             return false;
         }
         let mut queue = lock(&self.queue);
         if queue.commits.len() >= QUEUED_COMMITS_MAX
             && let Some(last) = queue.commits.back_mut()
         {
-            last.merge(log.touched);
+            last.merge(log.touched());
             let former = std::mem::replace(&mut last.subscribers, subscribers);
             drop(queue);
             // Under no lock, as in the end of a subscription.
             drop(former);
             return true;
         }
-        queue.commits.push_back(Commit { touched: log.touched, compact: 0, subscribers });
+        queue.commits.push_back(Commit { touched: log.touched().collect(), compact: 0, subscribers });
         true
     }
 
@@ -232,7 +252,7 @@ impl Observers {
 impl Commit {
     /// Takes a later commit in, and forgets what does not show in the end, so that a stuck observer costs memory for each
     /// object and not for each write.
-    fn merge(&mut self, later: Vec<(EntityId, ObjectId, ChangeKind)>) {
+    fn merge(&mut self, later: impl IntoIterator<Item = (EntityId, ObjectId, ChangeKind)>) {
         self.touched.extend(later);
         if self.touched.len() < 2 * self.compact + TOUCHED_COMPACT_MIN {
             return;
