@@ -119,6 +119,7 @@ impl Driver {
             accepted.refusals.clear();
             accepted.catch_up_from = if script.flag() { CURSOR.seq } else { Seq(0) };
             (accepted.epoch, accepted.view) = (CURSOR.epoch, CURSOR.view);
+            accepted.chain.truncate((accepted.decided_number - CONFIRMED) as usize);
         }
         self.receive(Message::LoginAccepted(Box::new(accepted)).encode());
     }
@@ -194,9 +195,15 @@ impl Driver {
     fn check_event(&mut self, event: ClientEvent) {
         match event {
             ClientEvent::LoggedIn(accepted) => {
-                assert!(accepted.decided_number <= LAST && accepted.decided_number >= CONFIRMED);
-                assert!(accepted.decided_number < LAST || accepted.decided_hash == LAST_HASH);
+                assert!(accepted.decided_number >= CONFIRMED);
                 assert!(accepted.catch_up_from <= CURSOR.seq);
+                let told = accepted.decided_number.min(LAST) - CONFIRMED;
+                assert!(accepted.chain.len() as u64 <= told);
+                let is_other = accepted.decided_number == LAST && accepted.decided_hash != LAST_HASH;
+                if accepted.decided_number > LAST || is_other {
+                    // The engine has a copy of someone else's store, and goes on under another name.
+                    self.session.close(Code::IdentityRenewed, "a copy");
+                }
                 (self.seq, self.decided) = (accepted.catch_up_from, accepted.decided_number);
                 self.catching_up = true;
             }

@@ -365,6 +365,34 @@ fn a_fork_that_cannot_be_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn a_change_of_name_that_fails_in_the_middle_changes_nothing() {
+    let mut world = copied(1, &["unsent"]);
+    let device = &world.devices[0];
+    let fork = |store: &Store| {
+        let last = store.sync().login_state().unwrap().last_number;
+        store.sync().renew_identity(&Fork { common: last, decided_seq: Seq(1), verdicts: &[] })
+    };
+    // With nothing to issue again only the list of names grows, up to its end.
+    fork(device.store()).unwrap();
+    let error = loop {
+        device.shops().put(&mut shop("unsent")).unwrap();
+        if let Err(error) = fork(device.store()) {
+            break error;
+        }
+    };
+    assert!(matches!(error, StoreError::TooManyNames { max: 4_096 }), "{error}");
+    // What is in common was settled before the end of the list was met: that is undone as well.
+    let sync = device.store().sync();
+    assert_eq!((sync.undecided().unwrap(), sync.login_state().unwrap().last_number), (1, 1));
+    assert_eq!(sync.key().peer(), device.id());
+    assert_eq!(device.store().check().unwrap(), []);
+    let first = device.shops().get(1).unwrap().unwrap();
+    device.shops().put(&mut first.into_inner()).unwrap();
+    world.settle();
+    assert_eq!(world.devices[0].store().sync().undecided().unwrap(), 0);
+}
+
+#[test]
 fn kin_are_told_from_forks_by_what_the_server_says() {
     let world = copied(1, &["two", "three"]);
     let sync = world.devices[0].store().sync();
