@@ -13,6 +13,7 @@ use reconvene_store::{Delivery, Incoming, PushedTx, Role, Store};
 
 use crate::Settings;
 use crate::data::{Indexed, Plain, SevenFields, Synced, Values, objects, shuffled_ids};
+use crate::merge::Parties;
 
 /// A piece of work: its name, and what it does with a new directory and this many objects.
 type Piece = (&'static str, fn(&Path, usize) -> anyhow::Result<()>);
@@ -24,7 +25,7 @@ const MAP_BYTES: u64 = 256 << 20;
 const TXS: usize = 20;
 
 /// All pieces, in the order in which they are reported.
-const PIECES: [Piece; 8] = [
+const PIECES: [Piece; 9] = [
     ("put_many", put_many::<Plain>),
     ("put_many with two indexes", put_many::<Indexed>),
     ("put_many synced", put_many::<Synced>),
@@ -33,6 +34,7 @@ const PIECES: [Piece; 8] = [
     ("indexed query", query),
     ("decide on a server", |directory, count| history(directory, count, true)),
     ("apply on a device", |directory, count| history(directory, count, false)),
+    ("update on a device", update),
 ];
 
 /// The names of all pieces.
@@ -152,6 +154,23 @@ fn history(directory: &Path, count: usize, counts_server: bool) -> anyhow::Resul
         collected_by_callgrind(&mut apply)?
     }
     ensure!(device.boxed::<Synced>()?.count()? == count as u64, "the device has all objects");
+    Ok(())
+}
+
+/// Changes of one property of each object, applied by a device.
+fn update(directory: &Path, count: usize) -> anyhow::Result<()> {
+    let mut parties = Parties::new(directory, Some(MAP_BYTES), count)?;
+    let ids = shuffled_ids(count);
+    // The first change gives each record a stamp more.
+    for long in [-1, 1] {
+        parties.update(&ids, long)?;
+        let pushed = parties.decided()?;
+        if long < 0 {
+            parties.apply(&pushed)?;
+        } else {
+            collected_by_callgrind(&mut || parties.apply(&pushed))?;
+        }
+    }
     Ok(())
 }
 

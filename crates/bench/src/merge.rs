@@ -1,6 +1,6 @@
 //! The suite of merging: what an incoming update costs, what stamps take, and how fast the simulator is.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, ensure};
 use heed::PutFlags;
@@ -8,7 +8,6 @@ use reconvene_model::record::Record;
 use reconvene_model::{Seq, TxNumber};
 use reconvene_sim::{Scenario, runner, workload};
 use reconvene_store::{Delivery, Incoming, PushedTx, Role, Store};
-use tempfile::TempDir;
 
 use crate::Settings;
 use crate::data::{SevenFields, Synced, Values, objects, shuffled_ids};
@@ -43,8 +42,7 @@ fn subject(settings: &Settings, name: &'static str, unit: &'static str, target: 
 }
 
 /// An author, the server that decides on what it writes, and a device that is told.
-struct Parties {
-    _directory: TempDir,
+pub(crate) struct Parties {
     author: Store,
     server: Store,
     device: Store,
@@ -54,17 +52,25 @@ struct Parties {
 
 impl Parties {
     /// With objects that all three have.
-    fn new(settings: &Settings) -> anyhow::Result<Parties> {
-        let directory = settings.directory()?;
+    pub(crate) fn new(
+        directory: &Path,
+        map_bytes_max: Option<u64>,
+        objects_len: usize,
+    ) -> anyhow::Result<Parties> {
         let author = Store::builder("memory:").entity::<Synced>().open()?;
         let server = Store::builder("memory:").entity::<Synced>().role(Role::Server).open()?;
-        let device = Store::builder(device_directory(directory.path())).entity::<Synced>().open()?;
+        let device = Store::builder(directory.join("device")).entity::<Synced>();
+        let device = match map_bytes_max {
+            Some(bytes) => device.map_bytes_max(bytes),
+            None => device,
+        };
+        let device = device.open()?;
         server.sync().register(author.sync().peer(), &author.sync().key().public())?;
         let login =
             Delivery::Login { epoch: server.sync().epoch()?, view: 1, decided: 0, decided_seq: Seq(0) };
         device.sync().apply(&[login, Delivery::CatchUpDone { seq: Seq(0) }])?;
-        let mut parties = Parties { _directory: directory, author, server, device, decided: 0 };
-        for objects in objects::<Synced>(settings.objects).chunks_mut(TX_UPDATES) {
+        let mut parties = Parties { author, server, device, decided: 0 };
+        for objects in objects::<Synced>(objects_len).chunks_mut(TX_UPDATES) {
             parties.author.boxed::<Synced>()?.put_many(objects)?;
         }
         let pushed = parties.decided()?;
@@ -73,7 +79,7 @@ impl Parties {
     }
 
     /// Changes one number of each of these objects.
-    fn update(&mut self, ids: &[u64], long: i64) -> anyhow::Result<()> {
+    pub(crate) fn update(&mut self, ids: &[u64], long: i64) -> anyhow::Result<()> {
         for ids in ids.chunks(TX_UPDATES) {
             self.author
                 .write(|tx| ids.iter().try_for_each(|&id| tx.update(id, |of: &mut Synced| of.long = long)))?;
@@ -82,7 +88,7 @@ impl Parties {
     }
 
     /// What the server makes of what the author has written since.
-    fn decided(&mut self) -> anyhow::Result<Vec<PushedTx>> {
+    pub(crate) fn decided(&mut self) -> anyhow::Result<Vec<PushedTx>> {
         let (author, server) = (self.author.sync(), self.server.sync());
         let peer = author.peer();
         let written = author.outbox(self.decided, usize::MAX, usize::MAX)?;
@@ -99,7 +105,7 @@ impl Parties {
         Ok(pushed)
     }
 
-    fn apply(&self, pushed: &[PushedTx]) -> anyhow::Result<()> {
+    pub(crate) fn apply(&self, pushed: &[PushedTx]) -> anyhow::Result<()> {
         let deliveries: Vec<Delivery<'_>> = pushed
             .iter()
             .map(|tx| Delivery::Push { seq: tx.seq, origin: tx.origin, hlc: tx.hlc, ops: &tx.ops })
@@ -109,13 +115,10 @@ impl Parties {
     }
 }
 
-fn device_directory(within: &Path) -> PathBuf {
-    within.join("device")
-}
-
 /// An incoming change of one number against reading the same record, changing it in place and writing it back.
 fn updates(settings: &Settings) -> anyhow::Result<Row> {
-    let mut parties = Parties::new(settings)?;
+    let directory = settings.directory()?;
+    let mut parties = Parties::new(directory.path(), None, settings.objects)?;
     let ids = shuffled_ids(settings.objects);
     // The first change gives each record a stamp more; from then on its length stays.
     parties.update(&ids, -1)?;
@@ -184,7 +187,7 @@ impl Records {
 /// What stamps take in a record: of an object written once, and of a property that was written later.
 fn stamps(settings: &Settings) -> anyhow::Result<[Row; 2]> {
     let directory = settings.directory()?;
-    let store = Store::builder(device_directory(directory.path())).entity::<Synced>().open()?;
+    let store = Store::builder(directory.path().join("device")).entity::<Synced>().open()?;
     let of = store.boxed::<Synced>()?;
     let id = of.put(&mut Synced::of(Values::at(0)))?;
     let mut copies = 0;

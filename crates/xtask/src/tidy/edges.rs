@@ -91,6 +91,7 @@ const HOUSE: [Room; 15] = [
             "reconvene-socket",
             "reconvene-client",
             "reconvene-server",
+            "reconvene-sim",
         ],
         &[],
     ),
