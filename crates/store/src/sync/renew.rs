@@ -136,6 +136,10 @@ pub(crate) fn renew(tx: &mut WriteTxn<'_>, fork: &Fork<'_>) -> Result<Renewed> {
         return Err(StoreError::internal("a fork lies between what is decided and what was issued"));
     }
     let settled = apply::settle_common(tx, fork)?;
+    if settled.settled > 0 {
+        // What was settled is confirmed beyond the cursor, until the catch-up that follows.
+        meta::put_catching_up(tx, true)?;
+    }
     let former = tx.own_peer();
     let mut inserted = inserted_since(tx)?;
     let era = Era { peer: former, issued: last, upto: borders(tx, &mut inserted)? };

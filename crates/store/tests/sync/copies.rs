@@ -331,6 +331,7 @@ fn what_is_issued_again_names_the_new_peer_only_where_it_must() {
     let former = device.id();
     let fork = Fork { common: 2, decided_seq: Seq(2), verdicts: &[] };
     renew(device.store(), &fork);
+    assert!(device.store().sync().catching_up().unwrap(), "what is common is confirmed beyond the cursor");
     let outbox = device.store().sync().outbox(0, 9, usize::MAX).unwrap();
     assert_eq!(outbox.iter().map(|tx| tx.number).collect::<Vec<_>>(), [1, 2]);
     let mut origins = Vec::new();
