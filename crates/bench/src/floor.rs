@@ -276,6 +276,15 @@ impl FloorBox {
         Ok(txn.commit()?)
     }
 
+    /// Writes records of new objects in one durable transaction, and nothing beside them.
+    pub(crate) fn put_records(&self, records: &[Vec<u8>]) -> anyhow::Result<()> {
+        let mut txn = self.floor.env.write_txn()?;
+        for (record, id) in records.iter().zip(1_u64..) {
+            self.objects.put_with_flags(&mut txn, PutFlags::APPEND, &id.to_be_bytes(), record)?;
+        }
+        Ok(txn.commit()?)
+    }
+
     /// Writes these objects and the outbox row that says so, as the first transaction of `peer`.
     pub(crate) fn put_many_synced(&self, objects: &[Values], hlc: u64, peer: PeerId) -> anyhow::Result<()> {
         let mut txn = self.floor.env.write_txn()?;
