@@ -253,6 +253,21 @@ impl<'s> WriteTxn<'s> {
         if self.index_changes.is_full() { self.apply_index_changes() } else { Ok(()) }
     }
 
+    /// Writes another record of an object that has one.
+    pub(crate) fn update_record(
+        &mut self,
+        entity: &Arc<EntityRuntime>,
+        id: ObjectId,
+        record: &[u8],
+    ) -> Result<()> {
+        if !entity.indexes.is_empty() {
+            return self.replace_record(entity, id, Some(record));
+        }
+        self.engine.put(entity.objects, &keys::object_key(id), record)?;
+        self.changes.note(entity, id, ChangeKind::Updated);
+        Ok(())
+    }
+
     /// Writes the record of the newest object, under whose id nothing is stored.
     fn insert_fresh_record(&mut self, entity: &EntityRuntime, id: ObjectId, record: &[u8]) -> Result<()> {
         if !entity.indexes.is_empty() {

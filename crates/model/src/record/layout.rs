@@ -1,5 +1,7 @@
 //! Where each property stands in the tables of one schema version.
 
+use std::ops::Range;
+
 use super::{RecordError, Table};
 use crate::schema::EntityDef;
 use crate::types::PropertyType;
@@ -49,6 +51,13 @@ impl ScalarPlace {
     #[inline]
     pub fn bytes(self) -> usize {
         self.bytes.into()
+    }
+
+    /// Where a value that is there stands in the bytes of a table whose frame is that of the layout.
+    #[inline]
+    pub fn range(self) -> Range<usize> {
+        let at = usize::from(self.at);
+        at..at + self.bytes()
     }
 }
 
@@ -118,6 +127,17 @@ impl TableLayout {
             Some(table) => Ok(table),
             None => Table::parse(bytes),
         }
+    }
+
+    /// Whether a table was written with this layout, or with one of the same frame, so that what is not null in it stands where
+    /// this layout has it.
+    pub fn is_frame_of(&self, table: &Table<'_>) -> bool {
+        let entries = table.vtable.as_chunks::<2>().0;
+        self.own(table.as_bytes()).is_some()
+            && entries.iter().zip(&self.slots).all(|(entry, slot)| {
+                let offset = u16::from_le_bytes(*entry);
+                offset == 0 || slot.is_some_and(|slot| slot.offset == offset)
+            })
     }
 
     /// The table, if its frame is that of this layout.

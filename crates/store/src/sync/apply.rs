@@ -18,6 +18,7 @@ use crate::sync::inserts::Inserts;
 use crate::sync::overlay::{self, Place};
 use crate::sync::rejected::{self, Cause};
 use crate::sync::renew::Fork;
+use crate::sync::updates::Updates;
 use crate::sync::{convert, meta, outbox};
 use crate::txn::WriteTxn;
 
@@ -168,6 +169,7 @@ struct Applier {
     dirty: BTreeSet<Place>,
     applied: Applied,
     inserts: Inserts,
+    updates: Updates,
     /// The largest clock reading seen among what the server accepted.
     hlc: u64,
 }
@@ -349,6 +351,9 @@ impl Applier {
         };
         let pending = tx.sync_writer()?.pending.contains(entity.def.id, id);
         let columns = tx.sync_entity(entity)?;
+        if !pending && self.updates.merge(tx, entity, columns, id, op, stamp)? {
+            return Ok(());
+        }
         let record = overlay::confirmed_record(tx, entity, id, pending)?;
         let mut state = match &record {
             Some(record) => convert::state_of_record(tx, columns, record)?.0,

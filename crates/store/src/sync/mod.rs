@@ -42,6 +42,7 @@ pub(crate) mod rejected;
 pub(crate) mod renew;
 pub(crate) mod restamp;
 mod touches;
+mod updates;
 
 pub use apply::{Applied, Delivery, LostOp, Verdict};
 pub use changes::{Chunk, ChunkStart};
