@@ -11,5 +11,6 @@ mod histories;
 mod hostile;
 mod named;
 mod policies;
+mod seats;
 mod versions;
 mod world;
