@@ -141,7 +141,14 @@ fn history(directory: &Path, count: usize, counts_server: bool) -> anyhow::Resul
     }
     ensure!(pushed.len() == txs.len(), "the server took {} of {} transactions", pushed.len(), txs.len());
 
-    let login = Delivery::Login { epoch: server.sync().epoch()?, view: 1, decided: 0, decided_seq: Seq(0) };
+    let login = Delivery::Login {
+        epoch: server.sync().epoch()?,
+        view: 1,
+        decided: 0,
+        decided_seq: Seq(0),
+        rebased: None,
+        compare: false,
+    };
     device.sync().apply(&[login, Delivery::CatchUpDone { seq: Seq(0) }])?;
     let deliveries: Vec<Delivery<'_>> = pushed
         .iter()

@@ -1,6 +1,7 @@
 //! From the protocol's words to the store's.
 
 use reconvene_model::TxNumber;
+use reconvene_model::compare::CompareRange;
 use reconvene_protocol as wire;
 use reconvene_protocol::{LoginAccepted, PushedContent};
 use reconvene_store::{Delivery, LostOp, Verdict};
@@ -19,6 +20,9 @@ enum Item {
     States(wire::Bytes, reconvene_model::Seq),
     CatchUpDone(reconvene_model::Seq),
     Pushed(Vec<wire::PushedTx>),
+    Fetched(wire::Bytes),
+    Extra(CompareRange),
+    Compared(reconvene_model::Seq),
 }
 
 impl Inbox {
@@ -48,6 +52,19 @@ impl Inbox {
     pub(crate) fn states(&mut self, states: wire::Bytes, upto: reconvene_model::Seq) {
         self.bytes += states.len();
         self.items.push(Item::States(states, upto));
+    }
+
+    pub(crate) fn fetched(&mut self, states: wire::Bytes) {
+        self.bytes += states.len();
+        self.items.push(Item::Fetched(states));
+    }
+
+    pub(crate) fn extra(&mut self, range: CompareRange) {
+        self.items.push(Item::Extra(range));
+    }
+
+    pub(crate) fn compared(&mut self, seq: reconvene_model::Seq) {
+        self.items.push(Item::Compared(seq));
     }
 
     pub(crate) fn catch_up_done(&mut self, seq: reconvene_model::Seq) {
@@ -82,10 +99,15 @@ impl Inbox {
                         view: accepted.view,
                         decided: accepted.decided_number,
                         decided_seq: accepted.decided_seq,
+                        rebased: accepted.rebased,
+                        compare: accepted.compare,
                     });
                 }
                 Item::Verdicts(verdicts) => deliveries.extend(verdicts.iter().map(verdict_delivery)),
                 Item::States(block, upto) => deliveries.push(Delivery::States { block, upto: *upto }),
+                Item::Fetched(block) => deliveries.push(Delivery::Fetched { block }),
+                Item::Extra(range) => deliveries.push(Delivery::Extra { range: *range }),
+                Item::Compared(seq) => deliveries.push(Delivery::Compared { seq: *seq }),
                 Item::CatchUpDone(seq) => deliveries.push(Delivery::CatchUpDone { seq: *seq }),
                 Item::Pushed(txs) => deliveries.extend(txs.iter().map(pushed)),
             }

@@ -5,12 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use reconvene_model::planted::{Planted, planted};
 use reconvene_model::{Seq, TxHash, TxNumber};
+use reconvene_protocol::compare::{CAPABILITY_COMPARE, CompareMessage, CompareProgress};
 use reconvene_protocol::{
-    ClientConfig, ClientEvent, ClientLogin, ClientSession, Closed, ClosedBy, Code, Credential, Cursor,
-    LoginAccepted, SchemaHashes,
+    ClientConfig, ClientEvent, ClientLogin, ClientSession, Closed, ClosedBy, Code, CompareBegun, Credential,
+    Cursor, LoginAccepted, SchemaHashes,
 };
 use reconvene_store::{Fork, Held, Kinship, LoginState, Renewed, Store, StoreError};
 
+use crate::comparing::{Compare, Step};
 use crate::delivery::{self, Inbox};
 use crate::server_time::ServerTime;
 
@@ -37,6 +39,8 @@ pub enum Progress {
         /// The transactions that the server did not take, or not whole.
         rejected: Vec<TxNumber>,
     },
+    /// A compare goes on.
+    Comparing(CompareProgress),
     /// A catch-up ended here.
     CaughtUp(Seq),
 }
@@ -58,6 +62,8 @@ pub struct Driver {
     server_time: Option<ServerTime>,
     /// Whether transactions wait for verdicts, to be dated anew.
     held: bool,
+    /// Until the compare is complete that the login began.
+    compare: Option<Compare>,
     closed: Option<Closed>,
 }
 
@@ -84,8 +90,10 @@ impl Driver {
             last_number: state.last_number,
             last_hash: state.last_hash,
             confirmed: state.decided,
-            capabilities: Vec::new(),
-            compare: false,
+            confirmed_hash: state.decided_hash,
+            capabilities: vec![CAPABILITY_COMPARE.to_owned()],
+            compare: state.comparing,
+            catching_up: state.catching_up,
         };
         Ok(Driver {
             store: store.clone(),
@@ -95,6 +103,7 @@ impl Driver {
             reached: (state.cursor.seq, state.decided),
             server_time: None,
             held: false,
+            compare: None,
             closed: None,
         })
     }
@@ -150,8 +159,8 @@ impl Driver {
                 ClientEvent::SendTxs { from, txs_max, bytes_max, .. } => {
                     self.send_txs(now, from, txs_max, bytes_max)
                 }
-                // This engine does not offer to compare, so its session lets none of these through.
-                ClientEvent::Compared { .. } | ClientEvent::Fetched { .. } => Ok(()),
+                ClientEvent::Compared { begun, answers } => self.compared(begun, &answers, tell),
+                ClientEvent::Fetched { states, last } => self.fetched(states, last, tell),
                 ClientEvent::Closed(closed) => self.ended(closed, tell),
             };
             let done = done.and_then(|()| match self.inbox.bytes() >= APPLY_BYTES {
@@ -206,9 +215,14 @@ impl Driver {
                 "the server does not know this device's earlier writes any more",
             ));
         }
+        let compares = accepted.compare;
         self.inbox.login(accepted);
         self.apply(tell)?;
         tell(Progress::LoggedIn);
+        if compares {
+            self.compare = Some(Compare::default());
+            self.go_on_comparing(tell)?;
+        }
         Ok(())
     }
 
@@ -268,6 +282,51 @@ impl Driver {
         self.apply(tell)?;
         let reason = "the server is to tell which of the transactions after these it has".to_owned();
         Err(Problem { code: Code::IdentityRenewed, reason })
+    }
+
+    fn compared(
+        &mut self,
+        begun: Option<CompareBegun>,
+        answers: &[u8],
+        tell: &mut dyn FnMut(Progress),
+    ) -> Result<(), Problem> {
+        let Some(compare) = &mut self.compare else { return Err(Problem::failed("no compare is under way")) };
+        compare.handle_answers(&self.store.sync(), begun, answers)?;
+        tell(Progress::Comparing(compare.progress()));
+        self.go_on_comparing(tell)
+    }
+
+    fn fetched(&mut self, states: Bytes, last: bool, tell: &mut dyn FnMut(Progress)) -> Result<(), Problem> {
+        self.inbox.fetched(states);
+        if last {
+            self.apply(tell)?;
+            if let Some(compare) = &mut self.compare {
+                compare.handle_fetched();
+            }
+            self.go_on_comparing(tell)?;
+        }
+        Ok(())
+    }
+
+    /// Carries out what the compare asks for. What it brought is durable before the server hears that it is complete.
+    fn go_on_comparing(&mut self, tell: &mut dyn FnMut(Progress)) -> Result<(), Problem> {
+        while let Some(step) = self.compare.as_mut().and_then(Compare::next) {
+            match step {
+                Step::Extra(range) => self.inbox.extra(range),
+                Step::Send(message) => self.send_compare(message)?,
+                Step::Done { seq, message } => {
+                    self.inbox.compared(seq);
+                    self.apply(tell)?;
+                    self.compare = None;
+                    self.send_compare(message)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn send_compare(&mut self, message: CompareMessage) -> Result<(), Problem> {
+        self.session.send_compare(message).map_err(|error| Problem::failed(error.to_string()))
     }
 
     fn send_txs(
@@ -330,13 +389,13 @@ fn follows_nothing(tx: &reconvene_store::OutboxTx) -> bool {
 }
 
 /// Why the session cannot go on, seen from this side.
-struct Problem {
-    code: Code,
-    reason: String,
+pub(crate) struct Problem {
+    pub(crate) code: Code,
+    pub(crate) reason: String,
 }
 
 impl Problem {
-    fn failed(reason: impl Into<String>) -> Self {
+    pub(crate) fn failed(reason: impl Into<String>) -> Self {
         Problem { code: Code::ClientFailed, reason: reason.into() }
     }
 

@@ -14,6 +14,13 @@ pub enum SyncEvent {
     Connecting,
     /// The server took the login; what happened meanwhile follows.
     LoggedIn,
+    /// What is here is compared with what the server has; only what differs is transferred.
+    Comparing {
+        /// How many objects the server has.
+        objects: u64,
+        /// How many of them, as far as is known, are not here or are otherwise.
+        missing: u64,
+    },
     /// Everything up to this position of the server's history is here; from now on changes come as they happen.
     CaughtUp {
         /// The position.

@@ -7,8 +7,9 @@
 //! - [`status`]: what the client is doing, and waiting for it to have done something
 //! - [`event`]: what listeners are told
 //! - [`driver`]: what a client does on one connection, without socket and clock, for this crate's engine and for others
-//! - `engine`: the thread; `session`: one connection; `server_time`: when stamps are too far ahead; `delivery`: from the protocol's words to the store's
+//! - `engine`: the thread; `session`: one connection; `comparing`: what a compare brings; `server_time`: when stamps are too far ahead; `delivery`: from the protocol's words to the store's
 
+mod comparing;
 mod delivery;
 pub mod driver;
 mod engine;

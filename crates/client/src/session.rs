@@ -169,6 +169,9 @@ impl Connection<'_> {
                 let (former, peer, reissued) = (renewed.former, renewed.peer, renewed.reissued);
                 shared.tell(&SyncEvent::Renamed { former, peer, reissued });
             }
+            Progress::Comparing(progress) => {
+                shared.tell(&SyncEvent::Comparing { objects: progress.objects, missing: progress.missing });
+            }
             Progress::Advanced => backoff.handle_progress(),
             Progress::CaughtUp(seq) => {
                 shared.status.update(|status| status.state = State::Live);

@@ -140,6 +140,8 @@ pub fn login(script: &mut Script<'_>) -> Login {
         confirmed: script.number_in(0, last_number),
         capabilities: capabilities(script),
         compare: false,
+        confirmed_hash: TxHash::NONE,
+        catching_up: false,
     }
 }
 
@@ -171,6 +173,7 @@ fn accepted_without_chain(script: &mut Script<'_>) -> LoginAccepted {
         compare: false,
         continues: 0,
         chain: Vec::new(),
+        rebased: None,
     }
 }
 

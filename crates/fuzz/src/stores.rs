@@ -301,7 +301,8 @@ fn catch_up(server: &Store, device: &Store) {
 }
 
 fn log_in(device: &Store, epoch: u64) {
-    let login = Delivery::Login { epoch, view: 1, decided: 0, decided_seq: Seq(0) };
+    let login =
+        Delivery::Login { epoch, view: 1, decided: 0, decided_seq: Seq(0), rebased: None, compare: false };
     device.sync().apply(&[login]).expect("a new device takes any history");
 }
 
@@ -337,7 +338,14 @@ pub fn delivery(bytes: &[u8]) {
         let number = script.number_in(0, written + 1);
         let seq = Seq(seq);
         let deliveries = [match script.below(8) {
-            0 => Delivery::Login { epoch: 1, view: script.number(), decided: number, decided_seq: seq },
+            0 => Delivery::Login {
+                epoch: 1,
+                view: script.number(),
+                decided: number,
+                decided_seq: seq,
+                rebased: None,
+                compare: false,
+            },
             1 => Delivery::Own { seq, number },
             2 => Delivery::CatchUpDone { seq },
             3 => Delivery::Verdict { number, verdict: verdict(&mut script, seq) },

@@ -72,11 +72,23 @@ pub enum Planted {
     TombstoneUntold,
     /// Verdicts are forgotten before they are confirmed.
     VerdictsForgotten,
+    /// The cursor stays where it was when a compare begins.
+    CompareKeepsCursor,
+    /// A compare is worth more than the moment of the set that was compared with.
+    CompareWorthTooMuch,
+    /// Objects that the server lacks stay.
+    ExtrasStay,
+    /// What a compare fetched is merged into what was confirmed.
+    FetchedMerged,
+    /// Ops that a transaction lost, although the rest of it lives, leave no tombstone.
+    LostOpsUnburied,
+    /// Transactions that a restored server has lost count as accepted.
+    LostDecisionsKept,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 33] = [
+    pub const ALL: [Planted; 39] = [
         Planted::VerdictBeforeCommit,
         Planted::OutboxDroppedAtLogin,
         Planted::GenerationIgnored,
@@ -110,6 +122,12 @@ impl Planted {
         Planted::SettledWithinCatchUp,
         Planted::TombstoneUntold,
         Planted::VerdictsForgotten,
+        Planted::CompareKeepsCursor,
+        Planted::CompareWorthTooMuch,
+        Planted::ExtrasStay,
+        Planted::FetchedMerged,
+        Planted::LostOpsUnburied,
+        Planted::LostDecisionsKept,
     ];
 }
 

@@ -145,6 +145,8 @@ codes! {
     NotPermitted = 606, "tx.not-permitted", false;
     /// A property has another type in the server's schema than in the transaction.
     TxTypeMismatch = 607, "tx.type-mismatch", false;
+    /// The server was restored, and has lost what it had accepted.
+    LostByServer = 608, "tx.lost-by-server", false;
 
     /// The operation depends on a change that the server does not have, as a rule because it was refused.
     ObjectMissing = 700, "op.object-missing", false;

@@ -128,6 +128,11 @@ fn login_to_wire(login: &Login) -> wire::Login {
         confirmed: login.confirmed,
         capabilities: login.capabilities.clone(),
         compare: login.compare,
+        confirmed_hash: match login.confirmed_hash == TxHash::NONE {
+            true => Bytes::new(),
+            false => copy(&login.confirmed_hash.0),
+        },
+        catching_up: login.catching_up,
     }
 }
 
@@ -154,8 +159,13 @@ fn login_from_wire(login: wire::Login) -> Result<Login> {
         last_number,
         last_hash: TxHash(array(&login.last_hash, "last_hash of Login")?),
         confirmed: login.confirmed,
+        confirmed_hash: match login.confirmed_hash.is_empty() {
+            true => TxHash::NONE,
+            false => TxHash(array(&login.confirmed_hash, "confirmed_hash of Login")?),
+        },
         capabilities: capabilities(login.capabilities)?,
         compare: login.compare,
+        catching_up: login.catching_up,
     })
 }
 
@@ -201,6 +211,7 @@ fn accepted_to_wire(accepted: &LoginAccepted) -> wire::LoginAccepted {
         compare: accepted.compare,
         continues: accepted.continues,
         chain: accepted.chain.iter().flat_map(|hash| hash.0).collect(),
+        rebased: accepted.rebased.map(|known| wire::Rebased { known }),
     }
 }
 
@@ -229,6 +240,7 @@ fn accepted_from_wire(accepted: wire::LoginAccepted) -> Result<LoginAccepted> {
         compare: accepted.compare,
         continues: accepted.continues,
         chain: chain_from_wire(&accepted.chain)?,
+        rebased: accepted.rebased.map(|rebased| number(rebased.known, "known of Rebased")).transpose()?,
     })
 }
 

@@ -101,6 +101,12 @@ pub struct Login {
     /// The client holds objects that its cursor does not stand for, as a compare was cut off, and asks for another one.
     #[prost(bool, tag = "12")]
     pub compare: bool,
+    /// 16 bytes: the hash of the transaction `confirmed`; all zero for none.
+    #[prost(bytes = "bytes", tag = "13")]
+    pub confirmed_hash: ::prost::bytes::Bytes,
+    /// A catch-up was cut off: the client may hold objects from above its cursor.
+    #[prost(bool, tag = "14")]
+    pub catching_up: bool,
 }
 /// One proof of who the client is.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -189,9 +195,19 @@ pub struct LoginAccepted {
     /// The epoch of the client's cursor, if that history, up to the cursor's Seq, is also the beginning of this one; else 0.
     #[prost(fixed64, tag = "14")]
     pub continues: u64,
+    /// The server was restored or replaced, and lost decisions that the client holds; present only then.
+    #[prost(message, optional, tag = "15")]
+    pub rebased: ::core::option::Option<Rebased>,
     /// 16 bytes each: the hashes of the client's transactions after its confirmed number, up to its last or the decided one, or fewer.
     #[prost(bytes = "bytes", tag = "16")]
     pub chain: ::prost::bytes::Bytes,
+}
+/// The server has taken over the client's number and hash, instead of what it knew itself.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Rebased {
+    /// The highest number of this client that it knew, 0 for none: it has nothing of those above, up to decided_number.
+    #[prost(uint64, tag = "1")]
+    pub known: u64,
 }
 /// What a client must keep to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

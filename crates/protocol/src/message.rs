@@ -135,10 +135,14 @@ pub struct Login {
     pub last_hash: TxHash,
     /// The highest number whose verdict the client holds durably; at most `last_number`.
     pub confirmed: TxNumber,
+    /// The hash of that transaction; [`TxHash::NONE`] for none.
+    pub confirmed_hash: TxHash,
     /// Optional abilities by name.
     pub capabilities: Vec<String>,
     /// The client holds objects that its cursor does not stand for, and asks for a compare.
     pub compare: bool,
+    /// A catch-up was cut off: the client may hold objects from above its cursor.
+    pub catching_up: bool,
 }
 
 /// The two hashes that name a version of a schema.
@@ -199,6 +203,9 @@ pub struct LoginAccepted {
     /// numbers and remembers, and at most up to the client's last number. By them a client whose directory is a copy finds
     /// out up to where they are its own.
     pub chain: Vec<TxHash>,
+    /// The highest number of this client that the server knew before it took over the client's own, if it was restored or
+    /// replaced and so lost decisions that the client holds: those above, up to `decided_number`, are lost.
+    pub rebased: Option<TxNumber>,
 }
 
 /// What holds for a whole compare.

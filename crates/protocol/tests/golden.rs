@@ -225,6 +225,7 @@ fn conversation() -> Vec<(&'static str, Message)> {
                 compare: false,
                 continues: 0,
                 chain: answer.chain,
+                rebased: None,
             })),
         ),
         ("04-catch-up", catch_up(CHUNKS[0].0, CHUNKS[0].1)),
@@ -360,6 +361,8 @@ fn client() -> ClientSession {
         confirmed: 0,
         capabilities: vec!["example".into()],
         compare: false,
+        confirmed_hash: TxHash::NONE,
+        catching_up: false,
     };
     ClientSession::new(ClientConfig::default(), login, START)
 }
@@ -394,6 +397,7 @@ fn answer() -> LoginAnswer {
         compare: false,
         continues: 0,
         chain: vec![TxHash::of(&txs()[0])],
+        rebased: None,
     }
 }
 

@@ -146,6 +146,8 @@ fn sessions(state: usize) -> (ClientSession, ServerSession) {
         confirmed: 0,
         capabilities: vec![],
         compare: false,
+        confirmed_hash: TxHash::NONE,
+        catching_up: false,
     };
     let mut client = ClientSession::new(ClientConfig::default(), login, START);
     let mut server = ServerSession::new(ServerConfig::default(), [1; 32], 0, START);
@@ -170,6 +172,7 @@ fn sessions(state: usize) -> (ClientSession, ServerSession) {
             compare: false,
             continues: 0,
             chain: Vec::new(),
+            rebased: None,
         };
         server.accept_login(answer, START);
         client.handle_frame(server.poll_message().expect("the login is answered"), START);
@@ -231,6 +234,8 @@ fn login() -> impl Strategy<Value = Login> {
             confirmed: confirmed.index(usize::try_from(last_number).unwrap_or(usize::MAX).max(1)) as u64,
             capabilities,
             compare,
+            confirmed_hash: TxHash::NONE,
+            catching_up: false,
         })
 }
 
@@ -260,6 +265,7 @@ fn accepted() -> impl Strategy<Value = LoginAccepted> {
             compare,
             continues: 0,
             chain: Vec::new(),
+            rebased: None,
         })
 }
 

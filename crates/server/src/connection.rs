@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{FuturesOrdered, SplitStream};
+use reconvene_model::compare::CompareRange;
 use reconvene_model::{PeerId, Seq};
 use reconvene_protocol::{Closed, Code, LoginRequest};
 use reconvene_socket::{FRAMES_OUT_MAX, Meter, Socket};
-use reconvene_store::{Chunk, ChunkStart, StoreError};
+use reconvene_store::{Chunk, ChunkStart, Fetched, StoreError};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
@@ -18,6 +19,7 @@ use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 use crate::accept::SessionName;
 use crate::committer::Job;
 use crate::committing::{Reply, Upload};
+use crate::comparing::SharedSet;
 use crate::conversation::{Conversation, Fed, Wanted};
 use crate::login::{self, Refusal};
 use crate::shared::{Registration, Shared};
@@ -47,6 +49,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, socket: Socket, name: SessionName
         frames: Some(frames),
         replies: FuturesOrdered::new(),
         task: None,
+        set: None,
         head: shared.ring.head(),
         draining: shared.draining.subscribe(),
         registration: None,
@@ -61,11 +64,13 @@ pub(crate) async fn serve(shared: Arc<Shared>, socket: Socket, name: SessionName
 enum Task {
     Login(JoinHandle<Result<(reconvene_protocol::LoginAnswer, PeerId), Refusal>>),
     Chunk(JoinHandle<Result<Chunk, StoreError>>),
+    Fetch(JoinHandle<Result<Fetched, StoreError>>),
 }
 
 enum Done {
     Login(Result<(reconvene_protocol::LoginAnswer, PeerId), Refusal>),
     Chunk(Result<Chunk, StoreError>),
+    Fetch(Result<Fetched, StoreError>),
     Failed,
 }
 
@@ -83,6 +88,8 @@ struct Connection {
     /// What the committer will answer, in the order of the uploads.
     replies: FuturesOrdered<oneshot::Receiver<Reply>>,
     task: Option<Task>,
+    /// The set to compare with that is being found.
+    set: Option<JoinHandle<Result<Arc<SharedSet>, StoreError>>>,
     head: watch::Receiver<Seq>,
     draining: watch::Receiver<bool>,
     registration: Option<Registration>,
@@ -100,6 +107,10 @@ impl Connection {
             let fed = match self.talk.follow(&self.shared.ring) {
                 Fed::Chunk(start) => {
                     self.read_chunk(start);
+                    Fed::Empty
+                }
+                Fed::Fetch(ranges) => {
+                    self.fetch(ranges);
                     Fed::Empty
                 }
                 fed => fed,
@@ -130,6 +141,7 @@ impl Connection {
                 message = self.stream.next(), if !draining => self.receive(message),
                 Some(reply) = self.replies.next(), if !self.replies.is_empty() => self.answer(reply),
                 done = finish(&mut self.task), if self.task.is_some() => self.finished(done),
+                set = found(&mut self.set), if self.set.is_some() => self.take_set(set),
                 _ = self.head.changed(), if live => {}
                 _ = frames.reserve(), if full => {}
                 _ = self.draining.changed(), if !draining => {}
@@ -156,6 +168,7 @@ impl Connection {
             Some(Ok(Message::Binary(frame))) => {
                 self.shared.stats.bytes_received.fetch_add(frame.len() as u64, Ordering::Relaxed);
                 self.talk.session().handle_frame(frame, self.start.elapsed());
+                self.talk.handle_set_age(self.shared.elapsed());
             }
             Some(Ok(Message::Text(_))) => {
                 self.talk.session().close(Code::FrameInvalid, "messages of this protocol are binary");
@@ -180,6 +193,7 @@ impl Connection {
             match wanted {
                 Wanted::Login(request) => self.log_in(*request),
                 Wanted::Decide { peer, txs } => self.decide(peer, txs).await,
+                Wanted::Set { from } => self.set = Some(tokio::spawn(self.shared.clone().set(from))),
                 // To forget verdicts late does no harm, so a full queue may drop this.
                 Wanted::Confirmed { peer, number } => {
                     drop(self.shared.jobs.try_send(Job::Confirmed(peer, number)));
@@ -234,12 +248,30 @@ impl Connection {
         })));
     }
 
+    fn fetch(&mut self, ranges: Vec<CompareRange>) {
+        let shared = self.shared.clone();
+        self.task = Some(Task::Fetch(tokio::spawn(async move {
+            let _permit = shared.catch_ups.acquire().await;
+            let (sync, bytes) = (shared.sync.clone(), shared.limits.chunk_bytes);
+            let read = tokio::task::spawn_blocking(move || sync.fetch(&ranges, bytes));
+            read.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        })));
+    }
+
+    fn take_set(&mut self, set: Option<Result<Arc<SharedSet>, StoreError>>) {
+        self.set = None;
+        match set {
+            Some(set) => self.talk.handle_set(set),
+            None => self.finished(Done::Failed),
+        }
+    }
+
     fn finished(&mut self, done: Done) {
         self.task = None;
         match done {
             Done::Login(Ok((answer, peer))) => {
                 let SessionName { number, address } = self.name;
-                tracing::info!(session = number, %peer, %address, seq = %answer.catch_up_from, "a device logged in");
+                tracing::info!(session = number, %peer, %address, seq = %answer.catch_up_from, compare = answer.compare, "a device logged in");
                 self.meter.lift_limit();
                 self.registration = Some(self.shared.register(peer));
                 self.talk.handle_login(Ok(answer), self.start.elapsed());
@@ -251,6 +283,7 @@ impl Connection {
                 self.talk.handle_login(Err(refusal), self.start.elapsed());
             }
             Done::Chunk(chunk) => self.talk.handle_chunk(chunk),
+            Done::Fetch(fetched) => self.talk.handle_fetched(fetched),
             Done::Failed => self
                 .talk
                 .session()
@@ -286,6 +319,16 @@ async fn finish(task: &mut Option<Task>) -> Done {
     match task {
         Some(Task::Login(handle)) => handle.await.map_or(Done::Failed, Done::Login),
         Some(Task::Chunk(handle)) => handle.await.map_or(Done::Failed, Done::Chunk),
+        Some(Task::Fetch(handle)) => handle.await.map_or(Done::Failed, Done::Fetch),
+        None => std::future::pending().await,
+    }
+}
+
+async fn found(
+    set: &mut Option<JoinHandle<Result<Arc<SharedSet>, StoreError>>>,
+) -> Option<Result<Arc<SharedSet>, StoreError>> {
+    match set {
+        Some(handle) => handle.await.ok(),
         None => std::future::pending().await,
     }
 }

@@ -1,16 +1,20 @@
 //! One session without its socket: what it asks of the server, and how it follows the history.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use reconvene_model::compare::CompareRange;
 use reconvene_model::planted::{Planted, planted};
-use reconvene_model::{PeerId, TxNumber};
+use reconvene_model::{PeerId, Seq, TxNumber};
 use reconvene_protocol::{
-    Closed, Code, LoginAnswer, LoginRequest, Nonce, SendError, ServerConfig, ServerEvent, ServerSession,
+    Closed, Code, Cursor, LoginAnswer, LoginRequest, Nonce, SendError, ServerConfig, ServerEvent,
+    ServerSession,
 };
-use reconvene_store::{Break, Chunk, ChunkStart, Decision, StoreError};
+use reconvene_store::{Break, Chunk, ChunkStart, Decision, Fetched, StoreError};
 
 use crate::committing::Reply;
+use crate::comparing::{Comparing, SharedSet};
 use crate::login::{self, Refusal};
 use crate::ring::{Next, Ring};
 
@@ -27,6 +31,11 @@ pub struct Conversation {
     following: Following,
     /// Whether a chunk of the history is being read for it.
     reading: bool,
+    /// Until the client has completed the compare with which its session began.
+    comparing: Comparing,
+    /// What the client said at its login, and how far in this history it has been.
+    cursor: Cursor,
+    seen: Seq,
     /// Uploads without answer.
     undecided: usize,
     /// A chunk that waits for the answers to uploads.
@@ -50,6 +59,11 @@ pub enum Wanted {
         /// The transactions as they came.
         txs: Vec<Bytes>,
     },
+    /// To find or build the set that the client compares with, and answer with [`Conversation::handle_set`].
+    Set {
+        /// Not one that is older than this.
+        from: Seq,
+    },
     /// To forget verdicts up to this number; that it happens late, or not at all, does no harm.
     Confirmed {
         /// Who holds them.
@@ -64,7 +78,7 @@ pub enum Wanted {
 /// How a session follows the history.
 #[derive(Clone, Copy)]
 enum Following {
-    /// Not logged in.
+    /// Not logged in, or comparing.
     Nothing,
     /// Reading from the store, from here on.
     CatchUp(ChunkStart),
@@ -73,7 +87,7 @@ enum Following {
 }
 
 /// Why no more of the history was fetched for a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fed {
     /// What was fetched before has to leave first.
     Full,
@@ -81,6 +95,8 @@ pub enum Fed {
     Empty,
     /// To read a chunk from here and answer with [`Conversation::handle_chunk`].
     Chunk(ChunkStart),
+    /// To read the objects in these ranges and answer with [`Conversation::handle_fetched`].
+    Fetch(Vec<CompareRange>),
 }
 
 impl Conversation {
@@ -91,6 +107,9 @@ impl Conversation {
             session: ServerSession::new(config, nonce, server_time_ms, now),
             following: Following::Nothing,
             reading: false,
+            comparing: Comparing::default(),
+            cursor: Cursor::default(),
+            seen: Seq(0),
             undecided: 0,
             waiting: None,
             told: 0,
@@ -107,7 +126,10 @@ impl Conversation {
     pub fn poll_wanted(&mut self) -> Option<Wanted> {
         while let Some(event) = self.session.poll_event() {
             match event {
-                ServerEvent::LoginRequested(request) => return Some(Wanted::Login(request)),
+                ServerEvent::LoginRequested(request) => {
+                    self.cursor = request.login.cursor;
+                    return Some(Wanted::Login(request));
+                }
                 ServerEvent::Uploaded(txs) => {
                     let Some(peer) = self.session.peer() else { continue };
                     self.undecided += 1;
@@ -117,8 +139,18 @@ impl Conversation {
                     let Some(peer) = self.session.peer() else { continue };
                     return Some(Wanted::Confirmed { peer, number });
                 }
-                // No login is answered with a compare, so the session lets none of these through.
-                ServerEvent::Compare { .. } | ServerEvent::Fetch(_) | ServerEvent::CompareDone(_) => {}
+                ServerEvent::Compare { ranges, .. } => {
+                    self.comparing.ask(ranges);
+                    if self.comparing.needs_set() {
+                        return Some(Wanted::Set { from: self.seen });
+                    }
+                    self.answer_compare();
+                }
+                ServerEvent::Fetch(ranges) => self.comparing.wish(ranges),
+                ServerEvent::CompareDone(seq) => {
+                    self.comparing = Comparing::default();
+                    self.following = Following::CatchUp(ChunkStart::after(seq));
+                }
                 ServerEvent::Closed(closed) => return Some(Wanted::Closed(closed)),
             }
         }
@@ -154,7 +186,11 @@ impl Conversation {
     pub fn handle_login(&mut self, answer: Result<LoginAnswer, Refusal>, now: Duration) {
         match answer {
             Ok(answer) => {
-                self.following = Following::CatchUp(ChunkStart::after(answer.catch_up_from));
+                self.following = match answer.compare {
+                    true => Following::Nothing,
+                    false => Following::CatchUp(ChunkStart::after(answer.catch_up_from)),
+                };
+                self.seen = if self.cursor.epoch == answer.epoch { self.cursor.seq } else { Seq(0) };
                 self.told = answer.decided_number;
                 self.session.accept_login(answer, now);
             }
@@ -217,6 +253,59 @@ impl Conversation {
         self.session.close(Code::TxChainBroken, reason);
     }
 
+    /// Takes the answer to [`Wanted::Set`].
+    pub fn handle_set(&mut self, set: Result<Arc<SharedSet>, StoreError>) {
+        match set {
+            Ok(set) => {
+                self.comparing.take_set(set);
+                self.answer_compare();
+            }
+            Err(error) => {
+                tracing::error!(%error, "the objects could not be read for a compare");
+                self.session
+                    .close(Code::ServerFailed, "the server could not read its objects; its log says why");
+            }
+        }
+    }
+
+    /// Ends the session if it has compared with one set for so long that its salt may be known to those who write.
+    pub fn handle_set_age(&mut self, now: Duration) {
+        if self.comparing.is_too_old(now) {
+            self.session
+                .close(Code::Slow, "the compare took too long; connect again, only the rest is compared");
+        }
+    }
+
+    fn answer_compare(&mut self) {
+        let max = self.session.message_bytes_max();
+        if let Some((begun, answers)) = self.comparing.answer(max)
+            && let Err(error) = self.session.send_compared(begun, answers)
+        {
+            self.send_failed(error);
+        }
+    }
+
+    /// Takes the answer to [`Fed::Fetch`].
+    pub fn handle_fetched(&mut self, fetched: Result<Fetched, StoreError>) {
+        self.reading = false;
+        let fetched = match fetched {
+            // Read again once there is room.
+            Ok(_) if !self.has_room() => return,
+            Ok(fetched) => fetched,
+            Err(error) => {
+                tracing::error!(%error, "objects could not be read for a compare");
+                self.session
+                    .close(Code::ServerFailed, "the server could not read its objects; its log says why");
+                return;
+            }
+        };
+        let last = fetched.rest.is_empty();
+        self.comparing.fetched(fetched.rest);
+        if let Err(error) = self.session.send_fetched(fetched.block.unwrap_or_default().into(), last) {
+            self.send_failed(error);
+        }
+    }
+
     /// Takes the answer to [`Fed::Chunk`].
     pub fn handle_chunk(&mut self, chunk: Result<Chunk, StoreError>) {
         self.reading = false;
@@ -270,7 +359,12 @@ impl Conversation {
                 return Fed::Full;
             }
             match self.following {
-                Following::Nothing => return Fed::Empty,
+                Following::Nothing if self.reading => return Fed::Empty,
+                Following::Nothing => {
+                    let Some(ranges) = self.comparing.wished() else { return Fed::Empty };
+                    self.reading = true;
+                    return Fed::Fetch(ranges);
+                }
                 Following::CatchUp(_) if self.reading => return Fed::Empty,
                 Following::CatchUp(start) => {
                     self.reading = true;

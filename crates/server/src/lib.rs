@@ -15,13 +15,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What the server does for its sessions is in [`conversation`], [`committing`], [`login`] and [`ring`], without sockets, threads
+//! What the server does for its sessions is in [`conversation`], [`committing`], [`comparing`], [`login`] and [`ring`], without sockets, threads
 //! and clocks. Around it, the engine: one thread accepts and drives all connections (`connection`), a few more do what may block for them, and one writes
 //! (`committer`). What was accepted goes out through the `ring`; who falls behind reads from the store.
 
 mod accept;
 mod committer;
 pub mod committing;
+pub mod comparing;
 mod connection;
 pub mod conversation;
 pub mod login;

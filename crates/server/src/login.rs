@@ -3,8 +3,9 @@
 use reconvene_model::Seq;
 use reconvene_model::digest::Digest;
 use reconvene_protocol as wire;
+use reconvene_protocol::compare::CAPABILITY_COMPARE;
 use reconvene_protocol::{Code, LoginAnswer, LoginRequest, Outcome, SchemaHashes};
-use reconvene_store::{StoreError, SyncHandle, Verdict};
+use reconvene_store::{Claim, StoreError, SyncHandle, Verdict};
 
 use crate::options::Authentication;
 
@@ -52,11 +53,15 @@ pub fn judge(
 ) -> Result<LoginAnswer, Refusal> {
     authenticate(authentication, request)?;
     let login = &request.login;
-    let origin = sync.register(request.peer, &login.public_key)?;
+    let mut origin = sync.register(request.peer, &login.public_key)?;
     let (epoch, head) = (sync.epoch()?, sync.head()?);
     let view = view_key(&login.schema);
-    let known_history = login.cursor.epoch == epoch;
-    if login.confirmed > origin.decided || (known_history && login.cursor.seq > head) {
+    let cursor = &login.cursor;
+    let known_history = cursor.epoch == epoch;
+    let compares = login.capabilities.iter().any(|name| name == CAPABILITY_COMPARE);
+    // Whoever was in another history and can compare is taken as he is; what he says of this one must be true.
+    let is_other = cursor.epoch != 0 && !known_history && compares;
+    if (login.confirmed > origin.decided && !is_other) || (known_history && cursor.seq > head) {
         let message = "the server was restored from a backup that is older than what this device has seen; its operator \
                        must decide how to go on, the device loses nothing meanwhile";
         tracing::error!(peer = %request.peer, "a device has seen more of the history than this server holds");
@@ -68,14 +73,28 @@ pub fn judge(
         tracing::error!(peer = %request.peer, "a device holds verdicts up to a number that is long forgotten");
         return Err(Refusal::new(Code::IdentityForked, message));
     }
-    let cursor = &login.cursor;
+    let mut rebased = None;
+    if is_other {
+        let claim = Claim { epoch: cursor.epoch, confirmed: login.confirmed, hash: login.confirmed_hash };
+        rebased = sync.rebase(request.peer, &claim)?;
+        if rebased.is_some() {
+            origin = sync.register(request.peer, &login.public_key)?;
+            tracing::warn!(peer = %request.peer, known = rebased, now = origin.decided, "a device holds decisions that this server has lost");
+        }
+    }
     let shared = if known_history || cursor.epoch == 0 { None } else { sync.shared_with(cursor.epoch)? };
-    let continues = if shared.is_some_and(|shared| cursor.seq <= shared) { cursor.epoch } else { 0 };
+    // Of what a catch-up or a compare that was cut off has brought, the cursor says nothing; nor of what lost verdicts told.
+    let stands_for_all = !login.catching_up && !login.compare && rebased.is_none();
+    let continues = match shared {
+        Some(shared) if cursor.seq <= shared && stands_for_all => cursor.epoch,
+        _ => 0,
+    };
     let same_view = (known_history || continues != 0) && cursor.view == view;
     // What another store wrote under the name after this one had, is none of its business.
     let common = origin.decided.min(login.last_number);
     let refusals = sync.unconfirmed(request.peer, login.confirmed)?.into_iter();
     let refusals = refusals.filter(|(number, _)| *number <= common);
+    let compare = compares && (login.compare || (cursor.epoch != 0 && !same_view));
     Ok(LoginAnswer {
         session,
         server_time_ms,
@@ -85,11 +104,12 @@ pub fn judge(
         refusals: refusals.map(verdict).collect(),
         epoch,
         view,
-        catch_up_from: if same_view { login.cursor.seq } else { Seq(0) },
-        capabilities: Vec::new(),
-        compare: false,
+        catch_up_from: if same_view && !compare { cursor.seq } else { Seq(0) },
+        capabilities: if compares { vec![CAPABILITY_COMPARE.to_owned()] } else { Vec::new() },
+        compare,
         continues,
         chain: sync.hashes(request.peer, login.confirmed, common, wire::limits::CHAIN_HASHES_MAX)?,
+        rebased,
     })
 }
 

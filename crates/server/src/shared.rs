@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use reconvene_model::PeerId;
+use reconvene_model::{PeerId, Seq};
 use reconvene_protocol::ServerConfig;
-use reconvene_store::{Store, SyncHandle};
+use reconvene_store::{Store, StoreError, SyncHandle};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use crate::committer::Job;
+use crate::comparing::{Sets, SharedSet};
 use crate::options::{Authentication, ServerLimits};
 use crate::ring::Ring;
 
@@ -24,6 +26,9 @@ pub(crate) struct Shared {
     pub(crate) jobs: mpsc::Sender<Job>,
     /// Bounds the snapshots that catch-ups hold open at a time.
     pub(crate) catch_ups: Semaphore,
+    /// What sessions compare with; locked while one is built, so that the others wait for it.
+    pub(crate) sets: tokio::sync::Mutex<Sets>,
+    start: Instant,
     /// Raised once, when the server is to end.
     pub(crate) draining: watch::Sender<bool>,
     pub(crate) stats: Counters,
@@ -53,6 +58,8 @@ impl Shared {
             store,
             authentication,
             catch_ups: Semaphore::new(limits.catch_ups_max.max(1)),
+            sets: tokio::sync::Mutex::default(),
+            start: Instant::now(),
             limits,
             protocol,
             ring,
@@ -66,6 +73,34 @@ impl Shared {
     /// The server's clock, in milliseconds since 1970.
     pub(crate) fn now_ms(&self) -> u64 {
         self.store.now_ms()
+    }
+
+    /// For how long the server has run.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// The set that a session begins to compare with, not older than `from`; built on a thread that may block if there is none that is new enough.
+    pub(crate) async fn set(self: Arc<Self>, from: Seq) -> Result<Arc<SharedSet>, StoreError> {
+        let mut sets = self.sets.lock().await;
+        if let Some(set) = sets.find(self.sync.head()?, from, self.elapsed()) {
+            return Ok(set);
+        }
+        let mut salt = [0; 32];
+        getrandom::fill(&mut salt).map_err(|error| StoreError::Randomness { reason: error.to_string() })?;
+        let _permit = self.catch_ups.acquire().await;
+        let shared = self.clone();
+        let built = tokio::task::spawn_blocking(move || {
+            let now = shared.elapsed();
+            let set = SharedSet::build(&shared.sync, salt, now)?;
+            tracing::info!(objects = set.len(), took = ?(shared.elapsed() - now), "a set to compare with was built");
+            Ok(set)
+        });
+        let built: Result<SharedSet, StoreError> =
+            built.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        let set = Arc::new(built?);
+        sets.keep(set.clone());
+        Ok(set)
     }
 
     /// Makes a session the only one of its peer; an older one is told to end.

@@ -2,7 +2,7 @@
 
 use reconvene_model::{GlobalId, PeerId, PropertyType};
 use reconvene_protocol::Code;
-use reconvene_store::RefusalReason;
+use reconvene_store::{LOST_BY_SERVER, RefusalReason};
 
 #[test]
 fn every_reason_for_a_refusal_is_a_code_that_clients_know() {
@@ -30,4 +30,5 @@ fn every_reason_for_a_refusal_is_a_code_that_clients_know() {
     ] {
         assert_eq!(Code::from_number(reason.code()), code, "{reason}");
     }
+    assert_eq!(Code::from_number(LOST_BY_SERVER), Code::LostByServer);
 }

@@ -168,6 +168,8 @@ async fn log_in(socket: &mut Socket, key: &PeerKey) {
         confirmed: 0,
         capabilities: vec![],
         compare: false,
+        confirmed_hash: TxHash::NONE,
+        catching_up: false,
     }));
     socket.send(Frame::Binary(login.encode())).await.unwrap();
     assert!(matches!(next(socket).await, Some(Message::LoginAccepted(_))));

@@ -151,6 +151,7 @@ impl Coverage {
             Fate::Accepted { .. } => "accepted in part".to_owned(),
             Fate::Refused { code, .. } => format!("refused: {}", code.name()),
             Fate::Superseded { .. } => "superseded".to_owned(),
+            Fate::Lost { .. } => "lost".to_owned(),
         };
         *self.verdicts.entry(name).or_default() += 1;
     }

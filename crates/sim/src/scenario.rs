@@ -155,6 +155,10 @@ pub enum Step {
         /// Which device.
         device: usize,
     },
+    /// A backup of the server is made.
+    BackupServer,
+    /// The server is restored from its last backup; its history goes on as another one.
+    RestoreServer,
     /// A device is restored from its last backup.
     Restore {
         /// Which device.
@@ -303,5 +307,7 @@ points! {
         AfterSend = "server: after verdicts are sent",
         /// With a part of a catch-up on its way.
         WithinCatchUp = "server: within a catch-up",
+        /// With a part of what a compare fetches on its way.
+        WithinCompare = "server: within a compare",
     }
 }

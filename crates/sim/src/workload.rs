@@ -22,8 +22,10 @@ enum Trouble {
     Network,
     /// Crashes everywhere.
     Crashes,
-    /// Everything, among it copies and restored backups.
+    /// Everything, among it copies and restored backups of devices.
     All,
+    /// The server goes back to its backups, with much of the rest.
+    Restores,
 }
 
 /// The scenario of a seed.
@@ -35,6 +37,7 @@ pub fn scenario(seed: u64) -> Scenario {
         (3, Trouble::Network),
         (3, Trouble::Crashes),
         (2, Trouble::All),
+        (2, Trouble::Restores),
     ]);
     let settings = settings(&mut chance, trouble, on_disk);
     let steps = steps(&mut chance, &settings, trouble, if on_disk { TRANSACTIONS / 4 } else { TRANSACTIONS });
@@ -181,6 +184,17 @@ fn trouble_step(chance: &mut Chance, trouble: Trouble, device: usize, devices: u
         Trouble::Calm => Some(network(chance)),
         Trouble::Network => Some(network(chance)),
         Trouble::Crashes => Some(if chance.percent(60) { crash(chance) } else { network(chance) }),
+        Trouble::Restores => Some(match chance.below(10) {
+            0..=2 => network(chance),
+            3..=5 => crash(chance),
+            6..=7 => Step::BackupServer,
+            8 => Step::RestoreServer,
+            _ => match chance.below(3) {
+                0 => Step::Upgrade { device },
+                1 => Step::Clock { device, by: chance.below(40_000).cast_signed() - 20_000 },
+                _ => Step::Look { device },
+            },
+        }),
         Trouble::All => Some(match chance.below(3) {
             0 => network(chance),
             1 => crash(chance),

@@ -6,7 +6,7 @@ use reconvene_model::planted::{Planted, plant};
 use reconvene_sim::{runner, workload};
 
 /// Each mistake with a seed that found it when this was written.
-const FOUND_BY: [(Planted, u64); 33] = [
+const FOUND_BY: [(Planted, u64); 39] = [
     (Planted::VerdictBeforeCommit, 1),
     (Planted::OutboxDroppedAtLogin, 1),
     (Planted::GenerationIgnored, 1),
@@ -40,6 +40,12 @@ const FOUND_BY: [(Planted, u64); 33] = [
     (Planted::SettledWithinCatchUp, 1),
     (Planted::TombstoneUntold, 1),
     (Planted::VerdictsForgotten, 5),
+    (Planted::CompareKeepsCursor, 16),
+    (Planted::CompareWorthTooMuch, 16),
+    (Planted::ExtrasStay, 16),
+    (Planted::FetchedMerged, 16),
+    (Planted::LostOpsUnburied, 16),
+    (Planted::LostDecisionsKept, 16),
 ];
 
 /// How many further seeds are tried, should the first one look elsewhere by now.

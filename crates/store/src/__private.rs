@@ -73,6 +73,15 @@ pub fn bare_environment(directory: &std::path::Path) -> crate::Result<heed::Env<
     Ok(crate::seam::bare_environment(directory)?)
 }
 
+/// Gives the history of a server another identity, as restoring its directory does.
+///
+/// # Errors
+///
+/// If the store is a device's.
+pub fn begin_new_history(store: &crate::Store) -> crate::Result<()> {
+    store.write(|tx| crate::sync::begin_new_history(tx))
+}
+
 /// What a store in memory has committed at one moment; copies are cheap. For tests of crashes, copies and restored backups.
 #[derive(Clone, Debug)]
 pub struct Image(pub(crate) MemoryImage);

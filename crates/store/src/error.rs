@@ -316,6 +316,9 @@ pub enum StoreError {
         /// The history offered.
         offered: u64,
     },
+    /// What only a compare brings came without one.
+    #[error("the server compares although this store does not; the connection is to be made anew")]
+    NotComparing,
     /// Positions came out of order.
     #[error("position {got} came where {at} was reached already; the connection is to be made anew")]
     Disorder {

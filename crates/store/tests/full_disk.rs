@@ -103,7 +103,14 @@ impl Writer {
                 let store = builder.open()?;
                 let epoch = elsewhere.server.sync().epoch()?;
                 let seq = store.sync().cursor()?.seq;
-                let login = Delivery::Login { epoch, view: 1, decided: 0, decided_seq: seq };
+                let login = Delivery::Login {
+                    epoch,
+                    view: 1,
+                    decided: 0,
+                    decided_seq: seq,
+                    rebased: None,
+                    compare: false,
+                };
                 store.sync().apply(&[login, Delivery::CatchUpDone { seq }])?;
                 Ok(store)
             }

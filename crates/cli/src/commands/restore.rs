@@ -29,8 +29,8 @@ pub(crate) fn command() -> Command {
              \".before-restore-1\" behind it, or the next number that is free, and never deleted; no process may have it open.\n\n\
              The backup of a device holds the device's identity. Run one of the two only: a server takes them for one \
              device, and notices the copy as soon as both have written. A server that is restored has forgotten what came \
-             after the backup, so its history goes on as a new one: devices that synced with the former one stop, say so, \
-             and keep everything that they hold.",
+             after the backup, so its history goes on as a new one. Devices that have seen more compare themselves with it, upload what they \
+             had not sent, and keep what the server has lost in their rejected box.",
         )
         .arg(path(FILE, "FILE").help("The backup"))
         .arg(dir().help("The directory to make; it must be missing or empty"))

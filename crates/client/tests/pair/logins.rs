@@ -2,7 +2,7 @@
 
 use reconvene_client::{Code, Secret, State, WaitError};
 use reconvene_server::{Authentication, Server, ServerError};
-use reconvene_store::{Role, Store};
+use reconvene_store::{LOST_BY_SERVER, Role, Store};
 
 use crate::world::{Device, PATIENCE, Shop, World};
 
@@ -83,7 +83,7 @@ fn a_copied_identity_is_left_and_loses_nothing() {
 }
 
 #[test]
-fn a_server_with_another_history_is_refused_by_the_device() {
+fn a_device_that_comes_to_another_server_keeps_what_that_one_does_not_have() {
     let mut world = World::new();
     let mut a = world.device();
     a.online();
@@ -92,8 +92,11 @@ fn a_server_with_another_history_is_refused_by_the_device() {
     a.disconnect();
     let other = World::new();
     a.network.set_target(other.server().local_addr());
-    assert_eq!(refusal(&mut a), Code::HistoryLost);
-    assert_eq!(a.shops.count().unwrap(), 1);
+    a.online();
+    assert_eq!(a.shops.count().unwrap(), 0);
+    let rejected = a.store.sync().rejected().unwrap();
+    assert_eq!(rejected.iter().map(|rejected| rejected.code).collect::<Vec<_>>(), [LOST_BY_SERVER]);
+    other.converge(&[&a]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod faults;
 mod limits;
 mod logins;
 mod pauses;
+mod restores;
 mod servers;
 mod silence;
 mod strangers;

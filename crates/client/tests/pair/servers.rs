@@ -141,5 +141,6 @@ fn answer(epoch: u64) -> LoginAnswer {
         compare: false,
         continues: 0,
         chain: Vec::new(),
+        rebased: None,
     }
 }

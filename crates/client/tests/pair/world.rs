@@ -188,10 +188,20 @@ impl World {
 
     /// A device with this store that is not connected yet.
     pub(crate) fn device_of(&mut self, store: Store) -> Device {
+        let (shops, towns) = (store.boxed().unwrap(), store.boxed().unwrap());
+        self.device_with(store, shops, towns)
+    }
+
+    /// A device whose app has other structs for its entities: those of these tests serve for nothing.
+    pub(crate) fn device_of_any(&mut self, store: Store) -> Device {
+        let other = open(Role::Device);
+        self.device_with(store, other.boxed().unwrap(), other.boxed().unwrap())
+    }
+
+    fn device_with(&mut self, store: Store, shops: EntityBox<Shop>, towns: EntityBox<Town>) -> Device {
         let proxy = Proxy::start(self.server().local_addr()).unwrap();
         let network = proxy.handle().clone();
         self.proxies.push(proxy);
-        let (shops, towns) = (store.boxed().unwrap(), store.boxed().unwrap());
         Device {
             store,
             shops,

@@ -48,6 +48,8 @@ pub fn client(bytes: &[u8]) {
         confirmed: CONFIRMED,
         capabilities: Vec::new(),
         compare: false,
+        confirmed_hash: TxHash::NONE,
+        catching_up: false,
     };
     let config = ClientConfig { message_bytes_max: MESSAGE_BYTES_MIN, ..ClientConfig::default() };
     let now = Duration::from_secs(1);

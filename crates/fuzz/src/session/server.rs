@@ -116,6 +116,7 @@ impl Driver {
             compare: false,
             continues: 0,
             chain: Vec::new(),
+            rebased: None,
         };
         let (decided, from) = (answer.decided_number, answer.catch_up_from);
         self.session.accept_login(answer, self.now);

@@ -48,8 +48,12 @@ pub struct ClientLogin {
     pub last_hash: TxHash,
     /// The highest number whose verdict it holds durably.
     pub confirmed: TxNumber,
+    /// The hash of that transaction; [`TxHash::NONE`] for none.
+    pub confirmed_hash: TxHash,
     /// Optional abilities by name.
     pub capabilities: Vec<String>,
     /// The store holds objects that the cursor does not stand for, since a compare was cut off: it asks for another one.
     pub compare: bool,
+    /// A catch-up was cut off, so that the store may hold objects from above the cursor.
+    pub catching_up: bool,
 }

@@ -50,8 +50,10 @@ impl ClientSession {
             last_number: login.last_number,
             last_hash: login.last_hash,
             confirmed: login.confirmed.min(login.last_number),
+            confirmed_hash: login.confirmed_hash,
             capabilities: login.capabilities.clone(),
             compare: login.compare,
+            catching_up: login.catching_up,
         }));
         self.first_out = Some(message.encode());
         self.state = State::AwaitAnswer;
@@ -100,6 +102,7 @@ fn check_answer(accepted: &LoginAccepted, login: &ClientLogin) -> Result<(), Vio
         )));
     }
     check_compare(accepted, login)?;
+    check_rebased(accepted, login)?;
     let numbers = || accepted.refusals.iter().map(|verdict| verdict.number);
     let news = |number| number > login.confirmed && number <= accepted.decided_number;
     if !numbers().is_sorted_by(|one, next| one < next) || !numbers().all(news) {
@@ -124,6 +127,25 @@ fn check_compare(accepted: &LoginAccepted, login: &ClientLogin) -> Result<(), Vi
     if login.compare && !accepted.compare {
         return Err(disorder(
             "the server does not compare, but this client holds objects that no cursor stands for",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether a server that claims to have lost decisions may say so: it must have another history, and go on from the client's own.
+fn check_rebased(accepted: &LoginAccepted, login: &ClientLogin) -> Result<(), Violation> {
+    let Some(known) = accepted.rebased else { return Ok(()) };
+    let cursor = login.cursor;
+    let is_other = cursor.epoch != 0 && accepted.epoch != cursor.epoch;
+    if !is_other || known >= login.confirmed {
+        return Err(disorder(format!(
+            "the server claims to have lost this client's transactions above {known}, but has no other history than before, or \
+             has them"
+        )));
+    }
+    if !accepted.compare || accepted.continues != 0 {
+        return Err(disorder(
+            "the server has lost decisions that this client holds, and does not compare all that follows from them",
         ));
     }
     Ok(())

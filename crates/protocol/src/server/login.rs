@@ -78,6 +78,9 @@ pub struct LoginAnswer {
     pub continues: u64,
     /// See [`LoginAccepted::chain`]; what does not fit the limits of a message is left out.
     pub chain: Vec<TxHash>,
+    /// The highest number of this client that the server knew before it took over the client's own, if it did; see
+    /// [`LoginAccepted::rebased`].
+    pub rebased: Option<TxNumber>,
 }
 
 impl ServerSession {
@@ -119,6 +122,7 @@ impl ServerSession {
             compare: answer.compare,
             continues: answer.continues,
             chain: answer.chain,
+            rebased: answer.rebased,
         }));
         self.state = State::LoggedIn(Box::new(session));
         self.enqueue(message.encode());

@@ -31,6 +31,8 @@ fn login(capable: bool, compare: bool) -> ClientLogin {
         confirmed: 0,
         capabilities: if capable { vec![CAPABILITY_COMPARE.into()] } else { vec![] },
         compare,
+        confirmed_hash: TxHash::NONE,
+        catching_up: false,
     }
 }
 
@@ -55,6 +57,7 @@ fn sessions(login: ClientLogin, compare: bool) -> (ClientSession, ServerSession)
         compare,
         continues: 0,
         chain: Vec::new(),
+        rebased: None,
     };
     server.accept_login(answer, START);
     client.handle_frame(server.poll_message().unwrap(), START);

@@ -161,6 +161,7 @@ fn a_refusal_that_was_decided_while_the_login_was_judged_waits_for_its_upload() 
         compare: false,
         continues: 0,
         chain: Vec::new(),
+        rebased: None,
     };
     server.accept_login(answer, START);
     let Message::LoginAccepted(accepted) = decode(server.poll_message().unwrap()) else {
@@ -194,6 +195,7 @@ fn check_answer(spoil: impl Fn(&mut LoginAccepted), expected: Code) {
             compare: false,
             continues: 0,
             chain: Vec::new(),
+            rebased: None,
         };
         if spoiled {
             spoil(&mut answer);

@@ -64,6 +64,7 @@ fn connected(config: ServerConfig) -> (ClientSession, ServerSession) {
         compare: false,
         continues: 0,
         chain: Vec::new(),
+        rebased: None,
     };
     server.accept_login(answer, START);
     client.handle_frame(server.poll_message().unwrap(), START);

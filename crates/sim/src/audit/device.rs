@@ -7,8 +7,9 @@ use reconvene_model::change::OpKind;
 use reconvene_model::evolve::name_uid;
 use reconvene_model::value::value_of_cell;
 use reconvene_model::{GlobalId, PeerId, PropertyType, Value};
-use reconvene_store::{Changes, LoginState, Object, Store};
+use reconvene_store::{Changes, LOST_BY_SERVER, LOST_OBJECTS_FROM, LoginState, Object, Store};
 
+use super::lines::{Former, versions_since};
 use super::truth::{Cell, Decided, Fate, Key, OpRecord, State, Truth, TxRecord};
 use crate::finding::{Outcome, check, found};
 use crate::schema::{BIRTH, Kind, Property};
@@ -72,7 +73,7 @@ pub(crate) struct DeviceAudit {
     /// Objects whose removal its observers told.
     pub(crate) gone: BTreeMap<(Kind, u64), i64>,
     /// The transactions of which it was told that they came back.
-    told: BTreeSet<u64>,
+    pub(super) told: BTreeSet<(u64, bool)>,
     /// The objects that it made itself, as its transactions name them.
     pub(super) own_births: HashMap<i64, Key>,
     /// Its former names.
@@ -83,6 +84,18 @@ pub(crate) struct DeviceAudit {
     pub(super) absorbed: HashMap<Key, Vec<Rc<TxRecord>>>,
     /// What of it came back, by the number among all that it ever issued.
     pub(super) came_back: Vec<(u64, Decided)>,
+    /// The epoch of the history in which it is; 0 before its first login.
+    pub(crate) epoch: u64,
+    /// The histories in which it was, while it compares with another one.
+    pub(super) lines: Vec<Former>,
+    pub(super) is_comparing: bool,
+    pub(super) is_catching_up: bool,
+    /// Up to where it may not know how often what is removed was removed, because a compare does not tell.
+    pub(super) forgot: u64,
+    /// Whether it was in a history that was lost.
+    pub(super) has_lost: bool,
+    /// Accepted transactions of its own that were lost before they had come back to it.
+    pub(super) lost: BTreeSet<u64>,
 }
 
 /// How far a store has come, by its own account.
@@ -124,6 +137,13 @@ impl DeviceAudit {
             issued: 0,
             absorbed: HashMap::new(),
             came_back: Vec::new(),
+            epoch: 0,
+            lines: Vec::new(),
+            is_comparing: false,
+            is_catching_up: false,
+            forgot: 0,
+            has_lost: false,
+            lost: BTreeSet::new(),
         }
     }
 
@@ -185,7 +205,7 @@ impl DeviceAudit {
             format!("the cursor is at {}, the history ends at {}", login.cursor.seq, truth.head)
         })?;
         for decided in &decided[self.decided as usize..login.decided as usize] {
-            if let Fate::Superseded { lost } = &decided.fate {
+            if let Fate::Superseded { lost } | Fate::Accepted { lost, .. } = &decided.fate {
                 for &(op, generation) in lost {
                     let key = decided.tx.ops[op as usize].key;
                     let buried = self.buried.entry(key).or_default();
@@ -194,6 +214,7 @@ impl DeviceAudit {
             }
         }
         self.decided = login.decided;
+        self.end_of_compare(stand);
         self.floor = self.floor.max(self.caught_up);
         if !stand.catching_up {
             self.floor = self.floor.max(login.cursor.seq.0);
@@ -202,9 +223,16 @@ impl DeviceAudit {
     }
 
     /// Notes that the application was told of transactions that came back.
-    pub(crate) fn told_rejected(&mut self, numbers: &[u64]) -> Outcome<()> {
+    pub(crate) fn told_rejected(&mut self, store: &Store, numbers: &[u64]) -> Outcome<()> {
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        let failed = |error| crate::finding::Finding::new("store readable", format!("{error}"));
+        let rejected = store.sync().rejected().map_err(failed)?;
         for &number in numbers {
-            check(self.told.insert(number), "rejections told once", || {
+            // What came back in part may come back whole when the server loses it.
+            let is_lost = rejected.iter().any(|row| row.number == number && row.code == LOST_BY_SERVER);
+            check(self.told.insert((number, is_lost)), "rejections told once", || {
                 format!("the application was told twice that transaction {number} came back")
             })?;
         }
@@ -216,21 +244,39 @@ impl DeviceAudit {
         self.told.clear();
     }
 
-    /// What an object may look like at this moment: one state if the device is up to date, any since then while it catches up.
+    /// What an object may look like at this moment: one state if the device is up to date, any since then while it catches up,
+    /// and while it compares with another history what it was in the former one as well.
     pub(crate) fn possible(&self, truth: &Truth, key: Key, stand: &Stand) -> Vec<State> {
-        let versions = truth.versions(key);
-        let first = truth.version_at(key, self.floor);
-        let last = if stand.catching_up { versions.len() } else { first };
-        let confirmed = (first..=last).map(|version| match version {
-            0 => State::default(),
-            version => (*versions[version - 1].1).clone(),
-        });
-        confirmed.map(|state| self.with_own(truth, key, state)).collect()
+        let mut possible = Vec::new();
+        for former in &self.lines {
+            for (state, _) in versions_since(&former.truth, key, former.floor, former.is_catching_up) {
+                possible.push(self.with_own(truth, key, state, &former.buried, 0));
+            }
+        }
+        for (state, from) in versions_since(truth, key, self.floor, stand.catching_up) {
+            if !state.exists && (from <= self.forgot || stand.login.comparing) {
+                let forgot = if stand.login.comparing { u64::MAX } else { self.forgot };
+                for (buried, forgot) in [(&HashMap::new(), forgot), (&self.buried, forgot), (&self.buried, 0)]
+                {
+                    possible.push(self.with_own(truth, key, State::default(), buried, forgot));
+                }
+            }
+            possible.push(self.with_own(truth, key, state, &self.buried, 0));
+        }
+        possible
     }
 
-    /// A confirmed state with what verdicts told of it and the device's own writes on top.
-    fn with_own(&self, truth: &Truth, key: Key, mut state: State) -> State {
-        if let Some(&generation) = self.buried.get(&key)
+    /// A confirmed state with what verdicts told of it and the device's own writes on top, without those that were accepted up to a
+    /// position of which nothing is known any more.
+    fn with_own(
+        &self,
+        truth: &Truth,
+        key: Key,
+        mut state: State,
+        buried: &HashMap<Key, u64>,
+        forgot: u64,
+    ) -> State {
+        if let Some(&generation) = buried.get(&key)
             && generation > state.generation
         {
             state = State::removed(generation);
@@ -244,8 +290,13 @@ impl DeviceAudit {
         for &number in self.writers.get(&key).into_iter().flatten() {
             let at = (number - 1) as usize;
             let is_back = number <= self.decided
-                && matches!(decided[at].fate, Fate::Refused { .. } | Fate::Superseded { .. });
-            if is_back {
+                && matches!(
+                    decided[at].fate,
+                    Fate::Refused { .. } | Fate::Superseded { .. } | Fate::Lost { .. }
+                );
+            let is_forgotten = number <= self.decided
+                && matches!(decided[at].fate, Fate::Accepted { seq, .. } if seq <= forgot);
+            if is_back || is_forgotten {
                 continue;
             }
             let tx = &self.txs[at];
@@ -398,7 +449,8 @@ impl DeviceAudit {
                 format!("{kind:?}: the store has {shown:?}, its observers know {seen:?}")
             })?;
         }
-        for key in truth.keys().chain(self.writers.keys().copied()).collect::<BTreeSet<_>>() {
+        let keys = truth.keys().chain(self.writers.keys().copied()).chain(self.places.keys().copied());
+        for key in keys.collect::<BTreeSet<_>>() {
             self.check_object(store, truth, births, uids, key, stand)?;
         }
         self.check_outbox(store, truth)?;
@@ -411,9 +463,11 @@ impl DeviceAudit {
         let outbox = store.sync().outbox(0, usize::MAX, usize::MAX).map_err(failed)?;
         let rows: HashMap<u64, &[u8]> = outbox.iter().map(|tx| (tx.number, &tx.bytes[..])).collect();
         let decided = truth.decided(self.peer);
+        // What had come back in a former history has left the outbox.
+        let floor = self.lines.iter().map(|former| former.floor).fold(self.floor, u64::max);
         for tx in &self.txs {
             let must = tx.number > self.decided
-                || matches!(decided[tx.number as usize - 1].fate, Fate::Accepted { seq, .. } if seq > self.floor);
+                || matches!(decided[tx.number as usize - 1].fate, Fate::Accepted { seq, .. } if seq > floor);
             match rows.get(&tx.number) {
                 Some(bytes) => {
                     check(reconvene_model::TxHash::of(bytes) == tx.hash, "the outbox is frozen", || {
@@ -439,25 +493,45 @@ impl DeviceAudit {
         let back = store.sync().rejected().map_err(failed)?;
         let numbers: Vec<u64> = back.iter().map(|rejected| rejected.number).collect();
         let decided = &truth.decided(self.peer)[..self.decided as usize];
-        let due = decided.iter().filter(|decided| decided.fate.gives_back());
-        let due = due.map(|decided| (self.issued + decided.tx.number, decided));
+        let now = decided.iter().map(|decided| (self.issued + decided.tx.number, decided));
         let before = self.came_back.iter().map(|(number, decided)| (*number, decided));
-        let due: BTreeMap<u64, &Decided> = before.chain(due).collect();
-        let (due, of): (Vec<u64>, Vec<&Decided>) = due.into_iter().unzip();
-        check(numbers == due, "what was not taken comes back", || {
+        let all: BTreeMap<u64, &Decided> = before.chain(now).collect();
+        let is_due = |number: &u64, decided: &Decided| match &decided.fate {
+            Fate::Lost { before } => before.gives_back() || self.lost.contains(number),
+            fate => fate.gives_back(),
+        };
+        let may = |number: &u64| match all.get(number) {
+            Some(decided) => is_due(number, decided) || matches!(decided.fate, Fate::Lost { .. }),
+            None => *number >= LOST_OBJECTS_FROM && self.has_lost,
+        };
+        let due: Vec<u64> = all
+            .iter()
+            .filter(|(number, decided)| is_due(number, decided))
+            .map(|(number, _)| *number)
+            .collect();
+        let is_complete = due.iter().all(|number| numbers.contains(number));
+        check(is_complete && numbers.iter().all(may), "what was not taken comes back", || {
             format!("{numbers:?} came back, but it should be {due:?}")
         })?;
-        for (rejected, decided) in back.into_iter().zip(of) {
-            let (code, ops) = match &decided.fate {
+        for rejected in back {
+            let Some(decided) = all.get(&rejected.number) else { continue };
+            let said = |fate: &Fate| match fate {
                 Fate::Refused { code, .. } => (code.number(), decided.tx.ops.len()),
                 Fate::Accepted { lost, .. } | Fate::Superseded { lost } => (0, lost.len()),
+                Fate::Lost { .. } => (LOST_BY_SERVER, decided.tx.ops.len()),
             };
-            check((rejected.code, rejected.ops.len()) == (code, ops), "what comes back says why", || {
-                format!(
-                    "transaction {} came back as {rejected:?}, not with code {code} and {ops} ops",
-                    rejected.number
-                )
-            })?;
+            let (code, ops) = said(&decided.fate);
+            let is_former = matches!(&decided.fate, Fate::Lost { before } if said(before) == (rejected.code, rejected.ops.len()));
+            check(
+                is_former || (rejected.code, rejected.ops.len()) == (code, ops),
+                "what comes back says why",
+                || {
+                    format!(
+                        "transaction {} came back as {rejected:?}, not with code {code} and {ops} ops",
+                        rejected.number
+                    )
+                },
+            )?;
         }
         Ok(())
     }

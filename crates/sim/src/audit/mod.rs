@@ -5,6 +5,7 @@
 //! transactions it may date anew; `names`, what becomes of them when it parts from a copy of it.
 
 pub(crate) mod device;
+mod lines;
 mod names;
 mod restamps;
 pub(crate) mod truth;

@@ -62,19 +62,16 @@ impl DeviceAudit {
             txs.push(tx);
         }
         for known in &decided[..common] {
-            match &known.fate {
-                Fate::Accepted { .. } => {
-                    for op in &known.tx.ops {
-                        self.absorbed.entry(op.key).or_default().push(known.tx.clone());
-                    }
+            if let Fate::Accepted { .. } = &known.fate {
+                for op in &known.tx.ops {
+                    self.absorbed.entry(op.key).or_default().push(known.tx.clone());
                 }
-                Fate::Superseded { lost } => {
-                    for &(op, generation) in lost {
-                        let buried = self.buried.entry(known.tx.ops[op as usize].key).or_default();
-                        *buried = generation.max(*buried);
-                    }
+            }
+            if let Fate::Accepted { lost, .. } | Fate::Superseded { lost } = &known.fate {
+                for &(op, generation) in lost {
+                    let buried = self.buried.entry(known.tx.ops[op as usize].key).or_default();
+                    *buried = generation.max(*buried);
                 }
-                Fate::Refused { .. } => {}
             }
             if known.fate.gives_back() {
                 self.came_back.push((self.issued + known.tx.number, known.clone()));

@@ -93,7 +93,7 @@ impl TxRecord {
 pub(crate) struct State {
     pub(crate) generation: u64,
     pub(crate) exists: bool,
-    registers: Vec<(u64, When, Cell)>,
+    pub(super) registers: Vec<(u64, When, Cell)>,
 }
 
 impl State {
@@ -186,6 +186,8 @@ pub(crate) enum Fate {
     Refused { code: Code, op: Option<u32> },
     /// Every op came too late.
     Superseded { lost: Vec<(u32, u64)> },
+    /// A server that was restored has lost what became of it.
+    Lost { before: Box<Fate> },
 }
 
 impl Fate {
@@ -203,7 +205,7 @@ pub(crate) struct Decided {
 }
 
 /// The history as it must be.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Truth {
     pub(crate) head: u64,
     origins: HashMap<PeerId, Vec<Decided>>,
@@ -248,6 +250,33 @@ impl Truth {
     /// Which version of an object holds at a position; 0 is none, 1 the first.
     pub(crate) fn version_at(&self, key: Key, seq: u64) -> usize {
         self.versions(key).partition_point(|&(from, _)| from <= seq)
+    }
+
+    /// How many of a peer's transactions, which another history has decided up to `confirmed`, this one has decided as well, if not all.
+    pub(crate) fn known(&self, peer: PeerId, confirmed: u64, other: &Truth) -> Option<u64> {
+        let is_lost = |at: u64| {
+            self.decided(peer).get(at as usize).map(|decided| matches!(decided.fate, Fate::Lost { .. }))
+        };
+        let was_lost = |at: u64| {
+            other
+                .decided(peer)
+                .get(at as usize)
+                .is_some_and(|decided| matches!(decided.fate, Fate::Lost { .. }))
+        };
+        (0..confirmed).find(|&at| is_lost(at).is_none_or(|is_lost| is_lost && !was_lost(at)))
+    }
+
+    /// Takes over a peer's own transactions up to `base`, which the history before this one had decided.
+    pub(crate) fn rebase(&mut self, peer: PeerId, base: u64, txs: &[Rc<TxRecord>], before: &Truth) {
+        let decided = self.origins.entry(peer).or_default();
+        for (at, tx) in txs.iter().enumerate().take(base as usize).skip(decided.len()) {
+            let before = match before.decided(peer).get(at).map(|decided| decided.fate.clone()) {
+                Some(Fate::Lost { before }) => before,
+                Some(fate) => Box::new(fate),
+                None => Box::new(Fate::Superseded { lost: Vec::new() }),
+            };
+            decided.push(Decided { tx: tx.clone(), fate: Fate::Lost { before } });
+        }
     }
 
     /// What must be decided on the next transaction of its author, and decides it.

@@ -200,13 +200,14 @@ impl Device {
         Some(down)
     }
 
-    pub(crate) fn is_settled(&self, head: u64) -> Outcome<bool> {
+    pub(crate) fn is_settled(&self, epoch: u64, head: u64) -> Outcome<bool> {
         if self.gave_up.is_some() {
             return Ok(true);
         }
         let (Some(store), Some(_)) = (&self.store, &self.conn) else { return Ok(false) };
         let stand = Stand::of(store)?;
         Ok(!stand.catching_up
+            && stand.login.cursor.epoch == epoch
             && stand.login.cursor.seq.0 == head
             && stand.login.decided == self.audit.txs.len() as u64)
     }

@@ -159,6 +159,7 @@ impl World {
             let point = match step {
                 Progress::LoggedIn => {
                     device.backoff.handle_login(Duration::from_millis(self.now));
+                    device.audit.caught_up = 0;
                     Some(DevicePoint::AfterLogin)
                 }
                 Progress::Renewed(renewed) => {
@@ -178,7 +179,9 @@ impl World {
                     None
                 }
                 Progress::Applied { rejected, .. } => {
-                    device.audit.told_rejected(&rejected)?;
+                    if let Some(store) = &device.store {
+                        device.audit.told_rejected(store, &rejected)?;
+                    }
                     Some(DevicePoint::AfterApply)
                 }
                 _ => None,

@@ -6,14 +6,16 @@ mod device;
 mod engine;
 mod link;
 mod mishaps;
+mod restores;
 mod server;
 mod stranger;
 mod user;
 mod watch;
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use std::fmt::Write as _;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -93,6 +95,10 @@ pub(crate) enum Event {
     Chunk {
         conn: ConnId,
     },
+    Set {
+        conn: ConnId,
+        from: u64,
+    },
     Commit {
         boot: u64,
     },
@@ -139,6 +145,8 @@ pub(crate) struct World {
     pub(crate) server: Server,
     pub(crate) devices: Vec<Device>,
     pub(crate) truth: Truth,
+    /// The histories that were lost when the server was restored, by their epochs, as they were then.
+    pub(crate) former: HashMap<u64, Rc<Truth>>,
     pub(crate) births: Births,
     uids: Uids,
     /// The last number that a user wrote: every one of them is new.
@@ -184,6 +192,7 @@ impl World {
             server,
             devices,
             truth: Truth::new(uid_of(Kind::Note, "code")),
+            former: HashMap::new(),
             births: Births::new(),
             uids: Uids::new(),
             last_value: 0,
@@ -292,6 +301,7 @@ impl World {
             Event::ServerTimer { conn } => self.server_timer(conn),
             Event::Judge { conn } => self.judge(conn),
             Event::Chunk { conn } => self.chunk(conn),
+            Event::Set { conn, from } => self.find_set(conn, from),
             Event::Commit { boot } => self.commit(boot),
             Event::DeviceUp { device } => self.device_up(device),
             Event::ServerUp => self.server_up(),
@@ -366,6 +376,8 @@ impl World {
                 Ok(())
             }
             Step::Backup { device } => self.backup(device),
+            Step::BackupServer => self.backup_server(),
+            Step::RestoreServer => self.restore_server(),
             Step::Restore { device } => self.restore(device),
             Step::Copy { device, onto } => self.copy(device, onto),
             Step::Clock { device, by } => {
@@ -400,8 +412,9 @@ impl World {
         if !self.server.is_up() || self.server.has_work() {
             return Ok(false);
         }
+        let epoch = self.server.store()?.sync().epoch().map_err(server::unreadable)?;
         for device in &self.devices {
-            if !device.is_settled(self.truth.head)? {
+            if !device.is_settled(epoch, self.truth.head)? {
                 return Ok(false);
             }
         }

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reconvene_model::PeerId;
+use reconvene_model::compare::CompareRange;
 use reconvene_protocol::{Code, Limits, LoginRequest, ServerConfig};
 use reconvene_server::Authentication;
 use reconvene_server::committing::{Committing, Upload};
+use reconvene_server::comparing::{Sets, SharedSet};
 use reconvene_server::conversation::{Conversation, Fed, Wanted};
 use reconvene_server::login;
 use reconvene_server::ring::Ring;
@@ -32,20 +34,30 @@ const CHUNK_MS: u64 = 1;
 
 /// A session as the server has it.
 pub(super) struct Conn {
-    device: usize,
+    pub(super) device: usize,
     pub(super) talk: Conversation,
     peer: Option<PeerId>,
     login: Option<Box<LoginRequest>>,
-    chunk: Option<ChunkStart>,
+    chunk: Option<Reading>,
     timer_at: Option<u64>,
     moved: u64,
     /// Whether what is sent still goes anywhere.
     is_broken: bool,
 }
 
+/// What a session has the server read for it.
+enum Reading {
+    Chunk(ChunkStart),
+    Fetch(Vec<CompareRange>),
+}
+
 pub(crate) struct Server {
-    place: Place,
-    store: Option<Store>,
+    pub(super) place: Place,
+    pub(super) store: Option<Store>,
+    /// The last backup, with what the auditor knew then.
+    pub(super) backup: Option<(Place, crate::audit::truth::Truth)>,
+    pub(super) root: Option<std::path::PathBuf>,
+    pub(super) backups: u64,
     pub(crate) version: u8,
     config: ServerConfig,
     ring_bytes: usize,
@@ -56,6 +68,7 @@ pub(crate) struct Server {
     pub(super) boot: u64,
     pub(super) commit_planned: bool,
     pub(super) conns: BTreeMap<ConnId, Conn>,
+    sets: Sets,
     registered: HashMap<PeerId, ConnId>,
     clock: Arc<AtomicU64>,
     pub(crate) crash_at: Option<(ServerPoint, u64)>,
@@ -75,6 +88,9 @@ impl Server {
         let mut server = Server {
             place: Place::new(root, "server"),
             store: None,
+            backup: None,
+            root: root.map(Path::to_owned),
+            backups: 0,
             version: settings.server_version,
             config,
             ring_bytes: settings.ring_bytes,
@@ -84,6 +100,7 @@ impl Server {
             boot: 0,
             commit_planned: false,
             conns: BTreeMap::new(),
+            sets: Sets::default(),
             registered: HashMap::new(),
             clock,
             crash_at: None,
@@ -92,7 +109,7 @@ impl Server {
         Ok(server)
     }
 
-    fn open(&mut self) -> Outcome<()> {
+    pub(super) fn open(&mut self) -> Outcome<()> {
         let clock = self.clock.clone();
         let store =
             self.place.open(Role::Server, self.version, 1, 0, move || clock.load(Ordering::Relaxed))?;
@@ -216,8 +233,13 @@ impl World {
             }
             let Some(session) = self.server.conns.get_mut(&conn) else { return Ok(()) };
             let fed = session.talk.follow(&self.server.ring);
-            if let Fed::Chunk(start) = fed {
-                session.chunk = Some(start);
+            let reading = match &fed {
+                Fed::Chunk(start) => Some(Reading::Chunk(*start)),
+                Fed::Fetch(ranges) => Some(Reading::Fetch(ranges.clone())),
+                Fed::Full | Fed::Empty => None,
+            };
+            if reading.is_some() {
+                session.chunk = reading;
                 self.after(CHUNK_MS, Event::Chunk { conn });
             }
             let sent = self.send_down(conn)?;
@@ -242,6 +264,7 @@ impl World {
                 }
                 self.after(JUDGE_MS, Event::Judge { conn });
             }
+            Wanted::Set { from } => self.after(CHUNK_MS, Event::Set { conn, from: from.0 }),
             Wanted::Decide { peer, txs } => {
                 self.server.uploads.push(Upload { peer, txs, reply: conn });
                 self.plan_commit();
@@ -334,6 +357,10 @@ impl World {
         let (Some(request), Some(store)) = (session.login.take(), &self.server.store) else { return Ok(()) };
         let answer = login::judge(&store.sync(), &Authentication::None, &request, conn, now_ms);
         let is_in = answer.is_ok();
+        if let Ok(answer) = &answer {
+            let epoch = store.sync().epoch().map_err(unreadable)?;
+            self.check_rebased(conn, &request, answer, epoch)?;
+        }
         if let Some(down) = self.server.crashes_at(ServerPoint::AfterLogin) {
             self.coverage.fault(ServerPoint::AfterLogin.name());
             self.crash_server(down);
@@ -365,13 +392,49 @@ impl World {
         let Some(session) = self.server.conns.get_mut(&conn) else { return Ok(()) };
         let (Some(start), Some(store)) = (session.chunk.take(), &self.server.store) else { return Ok(()) };
         let Some(peer) = session.peer else { return Ok(()) };
-        session.talk.handle_chunk(store.sync().chunk_for(peer, start, self.scenario.settings.chunk_bytes));
+        let bytes_max = self.scenario.settings.chunk_bytes;
+        let point = match start {
+            Reading::Chunk(start) => {
+                session.talk.handle_chunk(store.sync().chunk_for(peer, start, bytes_max));
+                ServerPoint::WithinCatchUp
+            }
+            Reading::Fetch(ranges) => {
+                session.talk.handle_fetched(store.sync().fetch(&ranges, bytes_max));
+                ServerPoint::WithinCompare
+            }
+        };
         self.pump_server(conn)?;
-        if let Some(down) = self.server.crashes_at(ServerPoint::WithinCatchUp) {
-            self.coverage.fault(ServerPoint::WithinCatchUp.name());
+        if let Some(down) = self.server.crashes_at(point) {
+            self.coverage.fault(point.name());
             self.crash_server(down);
         }
         Ok(())
+    }
+
+    /// Finds what a session compares with, or makes it.
+    pub(super) fn find_set(&mut self, conn: ConnId, from: u64) -> Outcome<()> {
+        let now = self.elapsed();
+        let Some(session) = self.server.conns.get_mut(&conn) else { return Ok(()) };
+        let Some(store) = &self.server.store else { return Ok(()) };
+        let sync = store.sync();
+        let head = sync.head().map_err(unreadable)?;
+        let found = match self.server.sets.find(head, reconvene_model::Seq(from), now) {
+            Some(set) => {
+                self.coverage.fault("server: compares with a set of before");
+                set
+            }
+            None => {
+                let mut salt = [0; 32];
+                for (at, byte) in salt.chunks_mut(8).enumerate() {
+                    byte.copy_from_slice(&mix(&[self.scenario.seed, conn, at as u64, 9]).to_le_bytes());
+                }
+                let set = Arc::new(SharedSet::build(&sync, salt, now).map_err(unreadable)?);
+                self.server.sets.keep(set.clone());
+                set
+            }
+        };
+        session.talk.handle_set(Ok(found));
+        self.pump_server(conn)
     }
 
     /// Ends the server at once; what it has committed stays.
@@ -386,6 +449,7 @@ impl World {
         }
         self.server.uploads.clear();
         self.server.registered.clear();
+        self.server.sets = Sets::default();
         self.server.committing = None;
         self.server.crash_at = None;
         if let Some(store) = self.server.store.take() {

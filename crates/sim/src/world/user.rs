@@ -189,9 +189,10 @@ impl World {
     /// What a user overwrites he has seen, so his write must be the newer one.
     fn check_newer(&self, index: usize, tx: &TxRecord) -> Outcome<()> {
         let audit = &self.devices[index].audit;
+        let truth = self.former.get(&audit.epoch).map_or(&self.truth, |former| former);
         for op in &tx.ops {
-            let at = self.truth.version_at(op.key, audit.floor);
-            let Some((_, seen)) = at.checked_sub(1).map(|at| &self.truth.versions(op.key)[at]) else {
+            let at = truth.version_at(op.key, audit.floor);
+            let Some((_, seen)) = at.checked_sub(1).map(|at| &truth.versions(op.key)[at]) else {
                 continue;
             };
             for (uid, _) in &op.cells {

@@ -17,20 +17,28 @@ impl World {
         if !restamped.is_empty() {
             self.coverage.fault("clock: unsent writes are dated anew");
         }
-        device.audit.advanced(&self.truth, &stand).map_err(told)?;
-        if changes.is_empty() && restamped.is_empty() && before == device.audit.floor {
+        let from = self.former.get(&device.audit.epoch);
+        let to = self.former.get(&stand.login.cursor.epoch).map_or(&self.truth, |former| former);
+        let mut elsewhere = device.audit.follows(from, to, &stand);
+        device.audit.advanced(to, &stand).map_err(told)?;
+        let before = before.min(device.audit.floor);
+        if device.audit.check_lost(store, to).map_err(told)? {
+            self.coverage.fault("device: has compared with a restored server");
+            elsewhere = true;
+        }
+        if !elsewhere && changes.is_empty() && restamped.is_empty() && before == device.audit.floor {
             return Ok(());
         }
         let mut keys = device.audit.observed(store, &self.births, &changes).map_err(told)?;
         keys.extend(restamped);
         if !stand.catching_up {
-            keys.extend(self.truth.touched(before, device.audit.floor));
+            keys.extend(to.touched(before, device.audit.floor));
+        }
+        if elsewhere {
+            keys.extend(to.keys());
         }
         for key in keys {
-            device
-                .audit
-                .check_object(store, &self.truth, &self.births, &self.uids, key, &stand)
-                .map_err(told)?;
+            device.audit.check_object(store, to, &self.births, &self.uids, key, &stand).map_err(told)?;
         }
         Ok(())
     }
@@ -42,7 +50,8 @@ impl World {
         let Some(store) = &device.store else { return Ok(()) };
         let stand = Stand::of(store)?;
         let told = |finding: Finding| Finding::new(finding.law, format!("device {index}: {}", finding.what));
-        device.audit.check_all(store, &self.truth, &self.births, &self.uids, &stand).map_err(told)?;
+        let truth = self.former.get(&device.audit.epoch).map_or(&self.truth, |former| former);
+        device.audit.check_all(store, truth, &self.births, &self.uids, &stand).map_err(told)?;
         if let Some(code) = device.gave_up {
             return found("nobody gives up without need", format!("device {index} gave up: {code}"));
         }

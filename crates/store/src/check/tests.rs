@@ -48,7 +48,8 @@ fn shared() -> (Store, Store) {
     let (author, server, other) = (filled(), open(Role::Server, 2), open(Role::Device, 3));
     let peer = author.sync().peer();
     server.sync().register(peer, &author.sync().key().public()).unwrap();
-    let login = Delivery::Login { epoch: 1, view: 1, decided: 0, decided_seq: Seq(0) };
+    let login =
+        Delivery::Login { epoch: 1, view: 1, decided: 0, decided_seq: Seq(0), rebased: None, compare: false };
     other.sync().apply(&[login]).unwrap();
     for tx in author.sync().outbox(0, 100, usize::MAX).unwrap() {
         let decided = server.sync().decide(&[Incoming { peer, bytes: &tx.bytes }], &[]).unwrap();

@@ -74,7 +74,14 @@ impl Story {
         for device in [&story.ada, &story.ben] {
             let sync = device.sync();
             story.server.sync().register(sync.peer(), &sync.key().public()).unwrap();
-            let login = Delivery::Login { epoch: EPOCH, view: 1, decided: 0, decided_seq: Seq(0) };
+            let login = Delivery::Login {
+                epoch: EPOCH,
+                view: 1,
+                decided: 0,
+                decided_seq: Seq(0),
+                rebased: None,
+                compare: false,
+            };
             sync.apply(&[login]).unwrap();
         }
         story

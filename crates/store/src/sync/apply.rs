@@ -8,7 +8,7 @@ use reconvene_model::codec::DecodeError;
 use reconvene_model::merge::merge_op;
 use reconvene_model::planted::{Planted, planted};
 use reconvene_model::state::{ObjectState, Register, StateEntry, StatesReader};
-use reconvene_model::{Generation, ObjectId, PeerId, Seq, Stamp, TxNumber};
+use reconvene_model::{ObjectId, PeerId, Seq, Stamp, TxNumber};
 
 use crate::catalog::EntityRuntime;
 use crate::error::{Result, StoreError};
@@ -22,118 +22,12 @@ use crate::sync::updates::Updates;
 use crate::sync::{convert, meta, outbox};
 use crate::txn::WriteTxn;
 
-/// One thing that a server said, in the order in which it said it.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Delivery<'a> {
-    /// The answer to a login: which history this is, and what it has decided of this store's transactions.
-    Login {
-        /// The random identity of the server's history.
-        epoch: u64,
-        /// The hash of this store's view.
-        view: u64,
-        /// The highest number of this store that the server has decided on.
-        decided: TxNumber,
-        /// The position up to which those decisions lie.
-        decided_seq: Seq,
-    },
-    /// The server was restored since, and what this store has of its former history is the beginning of the present one.
-    /// Comes before the login.
-    Continued {
-        /// The epoch of the former history.
-        former: u64,
-        /// That of the present one.
-        epoch: u64,
-    },
-    /// Another store's transaction.
-    Push {
-        /// Its position.
-        seq: Seq,
-        /// Its author.
-        origin: PeerId,
-        /// Its clock reading.
-        hlc: u64,
-        /// Its ops block.
-        ops: &'a [u8],
-    },
-    /// The position of a transaction of this store.
-    Own {
-        /// Its position.
-        seq: Seq,
-        /// Its number.
-        number: TxNumber,
-    },
-    /// Whole objects of a catch-up.
-    States {
-        /// The states block.
-        block: &'a [u8],
-        /// Up to where every object has been delivered now.
-        upto: Seq,
-    },
-    /// The end of a catch-up.
-    CatchUpDone {
-        /// The position at which pushes go on.
-        seq: Seq,
-    },
-    /// The decision on one of this store's transactions.
-    Verdict {
-        /// Its number.
-        number: TxNumber,
-        /// The decision.
-        verdict: Verdict,
-    },
-}
+mod compared;
+mod delivery;
 
-/// A server's durable decision on a transaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It has a position; some of its ops may have been lost.
-    Accepted {
-        /// The position.
-        seq: Seq,
-        /// The ops that a later generation of their object swallowed.
-        lost: Vec<LostOp>,
-    },
-    /// Nothing of it took effect.
-    Refused {
-        /// The stable code of the reason.
-        code: u32,
-        /// The op that is to blame, counted from 0.
-        op: Option<u32>,
-        /// The reason in words.
-        message: String,
-    },
-    /// Every op came too late for its object.
-    Superseded {
-        /// The ops with the generations that their objects have by now.
-        lost: Vec<LostOp>,
-    },
-}
+pub use delivery::{Applied, Delivery, LostOp, Verdict};
 
-/// An op that a later generation of its object swallowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LostOp {
-    /// The op, counted from 0 within its transaction.
-    pub op: u32,
-    /// The object's generation on the server.
-    pub generation: Generation,
-}
-
-/// What applying deliveries did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Applied {
-    /// Ops and states that were merged.
-    pub objects: u64,
-    /// Ops and states of entities that this store's schema does not know: they come when it does.
-    pub skipped: u64,
-    /// The store's transactions that were refused or superseded, or lost ops, as [`crate::SyncHandle::rejected`] numbers them.
-    pub rejected: Vec<TxNumber>,
-    /// How many of the store's transactions left the outbox.
-    pub settled: u64,
-    /// The highest number whose verdict, and that of all before it, is durable here.
-    pub decided: TxNumber,
-}
+use compared::{Login, Lost};
 
 /// Applies deliveries in order.
 pub(crate) fn apply(tx: &mut WriteTxn<'_>, deliveries: &[Delivery<'_>]) -> Result<Applied> {
@@ -172,12 +66,17 @@ struct Applier {
     updates: Updates,
     /// The largest clock reading seen among what the server accepted.
     hlc: u64,
+    /// Whether these deliveries took the cursor into another history.
+    elsewhere: bool,
+    /// What a restored server has lost, to be kept for the application.
+    lost: Lost,
 }
 
 impl Applier {
     /// What remains to be done after the last delivery.
     fn finish(mut self, tx: &mut WriteTxn<'_>) -> Result<Applied> {
         self.flush(tx)?;
+        self.keep_lost(tx)?;
         if self.hlc > 0 {
             let hlc = self.hlc;
             let last = tx.sync_writer_mut(|writer| {
@@ -197,10 +96,13 @@ impl Applier {
 
     fn deliver(&mut self, tx: &mut WriteTxn<'_>, delivery: &Delivery<'_>) -> Result<()> {
         match delivery {
-            Delivery::Login { epoch, view, decided, decided_seq } => {
-                self.login(tx, *epoch, *view, *decided, *decided_seq)
+            &Delivery::Login { epoch, view, decided, decided_seq, rebased, compare } => {
+                self.login(tx, &Login { epoch, view, decided, decided_seq, rebased, compare })
             }
-            Delivery::Continued { former, epoch } => continued(tx, *former, *epoch),
+            Delivery::Continued { former, epoch } => {
+                self.elsewhere = true;
+                continued(tx, *former, *epoch)
+            }
             Delivery::Push { seq, origin, hlc, ops } => {
                 self.push(tx, *seq, *origin, *hlc, ops)?;
                 self.advance(tx, *seq)
@@ -222,8 +124,14 @@ impl Applier {
             Delivery::CatchUpDone { seq } => {
                 self.reach(tx, *seq)?;
                 self.settle(tx, *seq)?;
+                if meta::keeps_after_compare(tx)? {
+                    meta::end_compare(tx, false)?;
+                }
                 meta::put_catching_up(tx, false)
             }
+            Delivery::Fetched { block } => self.fetched(tx, block),
+            Delivery::Extra { range } => self.extra(tx, range),
+            Delivery::Compared { seq } => self.compared(tx, *seq),
             Delivery::Verdict { number, verdict } => {
                 self.flush(tx)?;
                 self.verdict(tx, *number, verdict)
@@ -231,36 +139,26 @@ impl Applier {
         }
     }
 
-    fn login(
-        &mut self,
-        tx: &mut WriteTxn<'_>,
-        epoch: u64,
-        view: u64,
-        decided: TxNumber,
-        decided_seq: Seq,
-    ) -> Result<()> {
-        let mut cursor = meta::cursor(tx)?;
-        if cursor.epoch != 0 && cursor.epoch != epoch {
-            return Err(StoreError::OtherHistory { known: cursor.epoch, offered: epoch });
-        }
-        if (cursor.epoch, cursor.view) != (epoch, view) {
-            cursor = meta::Cursor { epoch, view, seq: Seq(0) };
-            meta::put_cursor(tx, cursor)?;
+    fn login(&mut self, tx: &mut WriteTxn<'_>, login: &Login) -> Result<()> {
+        self.enter_history(tx, login)?;
+        if let Some(known) = login.rebased.filter(|_| !planted(Planted::LostDecisionsKept)) {
+            self.lose_decided(tx, known, login.decided)?;
         }
         let undecided: Vec<TxNumber> = outbox::rows(tx, 0)?
             .map(|row| row.map(|row| row.number))
             .take_while(|number| {
-                number.as_ref().map_or(true, |&number| number <= decided)
+                number.as_ref().map_or(true, |&number| number <= login.decided)
                     || planted(Planted::OutboxDroppedAtLogin)
             })
             .collect::<Result<_>>()?;
         for number in undecided {
-            if !tx.is_decided(number) {
-                tx.note_decided(number, Some(decided_seq));
+            // A place in a history that is lost says nothing of this one.
+            if self.elsewhere || !tx.is_decided(number) {
+                tx.note_decided(number, Some(login.decided_seq));
             }
         }
-        if decided > meta::decided(tx)? {
-            meta::put_decided(tx, decided)?;
+        if login.decided > meta::decided(tx)? {
+            meta::put_decided(tx, login.decided)?;
         }
         Ok(())
     }
@@ -381,6 +279,7 @@ impl Applier {
     }
 
     fn states(&mut self, tx: &mut WriteTxn<'_>, block: &[u8]) -> Result<()> {
+        let is_kept = meta::keeps_after_compare(tx)?;
         let mut entries = StatesReader::new(block).map_err(StoreError::bad_delivery)?;
         let mut entry = StateEntry::default();
         while entries.read_into(&mut entry).map_err(StoreError::bad_delivery)? {
@@ -397,6 +296,10 @@ impl Applier {
                 None => continue,
             };
             let pending = tx.sync_writer()?.pending.contains(entity.def.id, id);
+            if is_kept {
+                let before = overlay::confirmed_record(tx, &entity, id, pending)?;
+                self.keep_undone(tx, &entity, before.as_deref(), &entry)?;
+            }
             self.put(tx, &entity, id, entry.gid, pending, &entry.state)?;
             self.applied.objects += 1;
         }
@@ -480,6 +383,11 @@ impl Applier {
                     if !lost.is_empty() {
                         rejected::put(tx, number, Cause::Lost(lost), &bytes)?;
                         self.applied.rejected.push(rejected::handle(tx, number));
+                        // A compare takes objects away and says nothing of their generations.
+                        if !planted(Planted::LostOpsUnburied) {
+                            self.bury(tx, &bytes, lost)?;
+                            self.flush(tx)?;
+                        }
                     }
                     if planted(Planted::CursorMovedByVerdict) && *seq > meta::cursor(tx)?.seq {
                         self.reach(tx, *seq)?;
@@ -537,6 +445,7 @@ impl Applier {
             if generation < lost.generation {
                 let tombstone = ObjectState { generation: lost.generation, ..ObjectState::default() };
                 overlay::put_confirmed(tx, &entity, id, op.gid, &tombstone)?;
+                self.dirty.insert((entity.def.id, id));
             }
         }
         Ok(())

@@ -72,6 +72,11 @@ impl Naming {
         self.origin(entity, gid.counter) == gid.origin
     }
 
+    /// The present name and all former ones.
+    pub(crate) fn names(&self) -> impl Iterator<Item = PeerId> + '_ {
+        std::iter::once(self.peer).chain(self.eras.iter().map(|era| era.peer))
+    }
+
     /// Whether the store is or was this peer.
     #[inline]
     pub(crate) fn was(&self, peer: PeerId) -> bool {

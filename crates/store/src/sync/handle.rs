@@ -14,7 +14,7 @@ use crate::sync::changes::{self, Chunk, ChunkStart};
 use crate::sync::compare::{self, Fetched};
 use crate::sync::global_ids::Lookup;
 use crate::sync::ledger::{self, Decided, Incoming};
-use crate::sync::origins::{self, Origin};
+use crate::sync::origins::{self, Claim, Origin};
 use crate::sync::outbox::{self, OutboxTx};
 use crate::sync::renew::{self, Fork, Kinship, Renewed};
 use crate::sync::restamp::{self, Uploads};
@@ -42,6 +42,12 @@ pub struct LoginState {
     pub decided: TxNumber,
     /// How many transactions it issued under former names; where it numbers those that were rejected, it counts on from there.
     pub issued_before: TxNumber,
+    /// The hash of that transaction.
+    pub decided_hash: TxHash,
+    /// Whether a compare was cut off, so that no cursor stands for what is confirmed.
+    pub comparing: bool,
+    /// Whether a catch-up was cut off, so that more may be confirmed than the cursor stands for.
+    pub catching_up: bool,
 }
 
 impl SyncHandle {
@@ -145,12 +151,20 @@ impl SyncHandle {
         self.read(|tx| {
             let (last_number, last_hash) = meta::last_tx(tx)?;
             let issued_before = tx.naming()?.issued_before();
+            let decided = meta::decided(tx)?;
+            let decided_hash = match decided {
+                0 => TxHash::NONE,
+                _ => renew::hash_of(tx, decided)?.unwrap_or(TxHash::NONE),
+            };
             Ok(LoginState {
                 cursor: meta::cursor(tx)?,
                 last_number,
                 last_hash,
-                decided: meta::decided(tx)?,
+                decided,
                 issued_before,
+                decided_hash,
+                comparing: meta::compare(tx)?.is_some() && !planted(Planted::CompareKeepsCursor),
+                catching_up: meta::catching_up(tx)?,
             })
         })
     }
@@ -236,6 +250,18 @@ impl SyncHandle {
         match known {
             Some(origin) if origin.public_key == *public_key => Ok(origin),
             _ => self.store.write(|tx| origins::register(tx, peer, public_key)),
+        }
+    }
+
+    /// On a server: takes over what a peer of another history says of its own chain, if it is ahead of what was decided here. Then it
+    /// returns the highest number that was: the peer's transactions above it are lost. One durable transaction, and none if
+    /// nothing is to be taken over.
+    pub fn rebase(&self, peer: PeerId, claim: &Claim) -> Result<Option<TxNumber>> {
+        self.server()?;
+        let known = self.read(|tx| origins::get(tx.engine_tx(), &self.store.inner().sync.tables, peer))?;
+        match known {
+            Some(origin) if claim.confirmed <= origin.decided => Ok(origins::told(&origin, claim)),
+            _ => self.store.write(|tx| origins::rebase(tx, peer, claim)),
         }
     }
 

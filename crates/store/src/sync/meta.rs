@@ -19,6 +19,7 @@ const EPOCH: &[u8] = b"sync/epoch";
 const HEAD: &[u8] = b"sync/head";
 const FORMER: &[u8] = b"sync/former";
 const ERAS: &[u8] = b"sync/eras";
+const COMPARE: &[u8] = b"sync/compare";
 
 /// How many former histories are remembered.
 const FORMER_MAX: usize = 64;
@@ -167,6 +168,46 @@ pub(crate) fn catching_up(tx: &impl MetaTable) -> Result<bool> {
 
 pub(crate) fn put_catching_up(tx: &mut impl MetaTable, on: bool) -> Result<()> {
     tx.meta_put(CATCHING_UP, &[u8::from(on)])
+}
+
+/// What becomes of objects that a compare finds the server to lack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extras {
+    /// They leave: they are not in the view, or were removed.
+    Leave,
+    /// They are kept for the application: the server may have lost them.
+    AreKept,
+}
+
+/// The compare that is under way, durably: until it is complete no cursor stands for what is confirmed.
+pub(crate) fn compare(tx: &impl MetaTable) -> Result<Option<Extras>> {
+    match tx.meta_get(COMPARE)? {
+        None | Some([0 | AFTER_COMPARE]) => Ok(None),
+        Some([1]) => Ok(Some(Extras::Leave)),
+        Some([2]) => Ok(Some(Extras::AreKept)),
+        Some(_) => Err(StoreError::damaged("meta", "sync/compare is none of 0 to 3")),
+    }
+}
+
+pub(crate) fn put_compare(tx: &mut impl MetaTable, extras: Extras) -> Result<()> {
+    let byte = match extras {
+        Extras::Leave => 1,
+        Extras::AreKept => 2,
+    };
+    tx.meta_put(COMPARE, &[byte])
+}
+
+/// In place of a compare: it is complete, but what the catch-up after it undoes may be lost as well.
+const AFTER_COMPARE: u8 = 3;
+
+/// Whether what a catch-up undoes is to be kept, since it follows on a compare of which that holds.
+pub(crate) fn keeps_after_compare(tx: &impl MetaTable) -> Result<bool> {
+    Ok(tx.meta_get(COMPARE)? == Some(&[AFTER_COMPARE]))
+}
+
+/// Ends a compare; `keeps` says whether what the catch-up undoes is to be kept.
+pub(crate) fn end_compare(tx: &mut impl MetaTable, keeps: bool) -> Result<()> {
+    tx.meta_put(COMPARE, &[if keeps { AFTER_COMPARE } else { 0 }])
 }
 
 /// The random identity of a server's history.

@@ -50,9 +50,9 @@ pub use compare::Fetched;
 pub use handle::{LoginState, SyncHandle};
 pub use ledger::{Break, Decided, Decision, Incoming, PushedTx, RefusalReason};
 pub use meta::Cursor;
-pub use origins::{Origin, VERDICTS_KEPT};
+pub use origins::{Claim, Origin, Rebased, VERDICTS_KEPT};
 pub use outbox::OutboxTx;
-pub use rejected::{Rejected, RejectedOp};
+pub use rejected::{LOST_BY_SERVER, LOST_OBJECTS_FROM, Rejected, RejectedOp};
 pub use renew::{Fork, Kinship, Renewed};
 pub use restamp::{Held, Uploads};
 

@@ -27,6 +27,28 @@ pub struct Origin {
     pub hash: TxHash,
     /// Up to which number the peer holds its verdicts durably.
     pub confirmed: TxNumber,
+    /// If decisions of this server were lost and the peer's own number was taken over: since when.
+    pub rebased: Option<Rebased>,
+}
+
+/// How a server came to a number that it did not decide up to itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rebased {
+    /// The history to which the peer's cursor belonged.
+    pub epoch: u64,
+    /// The highest number that this server had decided on.
+    pub known: TxNumber,
+}
+
+/// What a peer says of its own chain at a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The history to which its cursor belongs.
+    pub epoch: u64,
+    /// The highest number whose verdict it holds.
+    pub confirmed: TxNumber,
+    /// The hash of that transaction.
+    pub hash: TxHash,
 }
 
 impl Origin {
@@ -43,13 +65,14 @@ impl Origin {
 pub const VERDICTS_KEPT: u64 = 65_536;
 
 const ORIGIN_BYTES: usize = 32 + 8 + 16 + 8;
+const REBASED_BYTES: usize = 8 + 8;
 const ACCEPTED: u8 = 0;
 const REFUSED: u8 = 1;
 const SUPERSEDED: u8 = 2;
 
 pub(crate) fn get<R: Reader>(reader: &R, tables: &SyncTables, peer: PeerId) -> Result<Option<Origin>> {
     let Some(row) = reader.get(tables.origins, &keys::number_key(peer.0))? else { return Ok(None) };
-    if row.len() != ORIGIN_BYTES {
+    if row.len() != ORIGIN_BYTES && row.len() != ORIGIN_BYTES + REBASED_BYTES {
         return Err(StoreError::damaged("origins", format!("a row of {} bytes", row.len())));
     }
     let number =
@@ -59,15 +82,20 @@ pub(crate) fn get<R: Reader>(reader: &R, tables: &SyncTables, peer: PeerId) -> R
         decided: number(32),
         hash: TxHash(row[40..56].try_into().expect("16 bytes of a checked row")),
         confirmed: number(56),
+        rebased: (row.len() > ORIGIN_BYTES).then(|| Rebased { epoch: number(64), known: number(72) }),
     }))
 }
 
 pub(crate) fn put(tx: &mut WriteTxn<'_>, peer: PeerId, origin: &Origin) -> Result<()> {
-    let mut row = Vec::with_capacity(ORIGIN_BYTES);
+    let mut row = Vec::with_capacity(ORIGIN_BYTES + REBASED_BYTES);
     row.extend_from_slice(&origin.public_key);
     row.extend_from_slice(&origin.decided.to_be_bytes());
     row.extend_from_slice(&origin.hash.0);
     row.extend_from_slice(&origin.confirmed.to_be_bytes());
+    if let Some(rebased) = &origin.rebased {
+        row.extend_from_slice(&rebased.epoch.to_be_bytes());
+        row.extend_from_slice(&rebased.known.to_be_bytes());
+    }
     let table = tx.inner().sync.tables.origins;
     tx.put_raw(table, &keys::number_key(peer.0), &row)
 }
@@ -78,11 +106,50 @@ pub(crate) fn register(tx: &mut WriteTxn<'_>, peer: PeerId, public_key: &[u8; 32
         Some(origin) if origin.public_key == *public_key => Ok(origin),
         Some(_) => Err(StoreError::KeyMismatch { peer }),
         None => {
-            let origin = Origin { public_key: *public_key, decided: 0, hash: TxHash::NONE, confirmed: 0 };
+            let public_key = *public_key;
+            let origin = Origin { public_key, decided: 0, hash: TxHash::NONE, confirmed: 0, rebased: None };
             put(tx, peer, &origin)?;
             Ok(origin)
         }
     }
+}
+
+/// What a peer of another history is to be told of a claim, if that needs no write: the number up to which this server decided itself.
+///
+/// Told until the peer has taken its cursor into this history: the answer to an earlier login may have been lost.
+pub(crate) fn told(origin: &Origin, claim: &Claim) -> Option<TxNumber> {
+    let rebased = origin.rebased.filter(|rebased| rebased.epoch == claim.epoch)?;
+    (claim.confirmed <= origin.decided && rebased.known < claim.confirmed).then_some(rebased.known)
+}
+
+/// Takes over a peer's own number and hash, where they are ahead of what this server has decided on.
+///
+/// The peer speaks of its own chain only, and of transactions that this server does not have. A number that is too high is one
+/// that the peer itself can never use.
+pub(crate) fn rebase(tx: &mut WriteTxn<'_>, peer: PeerId, claim: &Claim) -> Result<Option<TxNumber>> {
+    let Some(mut origin) = get(tx.engine_tx(), &tx.inner().sync.tables, peer)? else {
+        return Err(StoreError::UnknownPeer { peer });
+    };
+    if claim.confirmed <= origin.decided {
+        return Ok(told(&origin, claim));
+    }
+    let again = origin.rebased.filter(|rebased| rebased.epoch == claim.epoch);
+    let rebased = again.unwrap_or(Rebased { epoch: claim.epoch, known: origin.decided });
+    // The peer holds verdicts up to its number, so it needs none of those before.
+    let table = tx.inner().sync.tables.decisions;
+    let (start, end) = (keys::peer_number_key(peer, 0), keys::peer_number_key(peer, TxNumber::MAX));
+    let range = (Bound::Included(&start[..]), Bound::Included(&end[..]));
+    let mut rows = Vec::new();
+    for row in tx.engine_tx().range(table, range, Direction::Forward)? {
+        rows.push(row?.0.to_vec());
+    }
+    for row in rows {
+        tx.delete_raw(table, &row)?;
+    }
+    (origin.decided, origin.hash, origin.confirmed) = (claim.confirmed, claim.hash, claim.confirmed);
+    origin.rebased = Some(rebased);
+    put(tx, peer, &origin)?;
+    Ok(Some(rebased.known))
 }
 
 /// Forgets the verdicts up to `number`: the peer holds them.
@@ -264,7 +331,7 @@ mod tests {
     #[test]
     fn verdicts_are_forgotten_only_when_they_are_confirmed_and_old() {
         let forgotten = |decided, confirmed| {
-            Origin { public_key: [0; 32], decided, hash: TxHash::NONE, confirmed }.forgotten()
+            Origin { public_key: [0; 32], decided, hash: TxHash::NONE, confirmed, rebased: None }.forgotten()
         };
         assert_eq!(forgotten(VERDICTS_KEPT, VERDICTS_KEPT), 0);
         assert_eq!(forgotten(VERDICTS_KEPT + 5, VERDICTS_KEPT), 5);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use reconvene_model::change::{OpsReader, decode_tx};
 use reconvene_model::merge::merge_op;
+use reconvene_model::record::{EMPTY_TABLE, SyncHeader};
 use reconvene_model::state::ObjectState;
 use reconvene_model::{EntityId, GlobalId, ObjectId, Seq, Stamp};
 
@@ -101,6 +102,24 @@ pub(crate) fn put_visible(
     }
 }
 
+/// Lets an id that stands for an object which was confirmed once stand for it ever after, although nothing is known of it any more.
+///
+/// An id of this store's own that leaves no trace would be taken for one that it never gave out.
+pub(crate) fn keep_trace(
+    tx: &mut WriteTxn<'_>,
+    entity: &Arc<EntityRuntime>,
+    id: ObjectId,
+    gid: GlobalId,
+) -> Result<()> {
+    if entity.def.has_shared_ids() || tx.absent_record(entity, id)?.is_some() {
+        return Ok(());
+    }
+    let header = SyncHeader { gid: global_ids::to_be_named(tx, entity, id, gid)?, ..SyncHeader::default() };
+    let mut record = Vec::new();
+    header.write_record(EMPTY_TABLE, &mut record);
+    tx.put_absent(entity, id, Some(&record))
+}
+
 /// Computes the visible state of these objects anew; confirmed rows that no undecided transaction needs any more are dropped.
 pub(crate) fn recompute(tx: &mut WriteTxn<'_>, dirty: &BTreeSet<Place>) -> Result<()> {
     if dirty.is_empty() {
@@ -165,6 +184,9 @@ pub(crate) fn recompute(tx: &mut WriteTxn<'_>, dirty: &BTreeSet<Place>) -> Resul
             None => global_ids::global(tx, &entity, place.1)?,
         };
         put_visible(tx, &entity, place.1, gid, None, &states[place])?;
+        if row.is_some() && !states[place].exists {
+            keep_trace(tx, &entity, place.1, gid)?;
+        }
         if !pending && row.is_some() {
             delete_confirmed(tx, *place)?;
         }

@@ -4,8 +4,10 @@ use std::ops::Bound;
 
 use reconvene_model::change::OpKind;
 use reconvene_model::codec::{Reader as Bytes, put_varint};
-use reconvene_model::{ObjectId, PropertyType, TxNumber, Value};
+use reconvene_model::state::StatesReader;
+use reconvene_model::{GlobalId, ObjectId, PropertyType, TxNumber, Uid, Value};
 
+use crate::catalog::EntityRuntime;
 use crate::error::{Result, StoreError};
 use crate::keys;
 use crate::seam::{Direction, Reader};
@@ -17,14 +19,23 @@ use crate::txn::WriteTxn;
 const LOST: u8 = 0;
 const REFUSED: u8 = 1;
 const SUPERSEDED: u8 = 2;
+const LOST_TX: u8 = 3;
+const LOST_STATES: u8 = 4;
 
-/// A transaction of this store that a server did not take, or not whole.
+/// The code of what a restored server has lost after it had accepted it.
+pub const LOST_BY_SERVER: u32 = 608;
+
+/// Where the numbers begin that are those of no transaction: of objects of anybody's that a restored server has lost.
+pub const LOST_OBJECTS_FROM: TxNumber = 1 << 63;
+
+/// A transaction of this store that a server did not take, or not whole; or what a restored server had and has lost.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Rejected {
-    /// Its number among all that this store ever issued; also the handle to dismiss it by.
+    /// Its number among all that this store ever issued; also the handle to dismiss it by. From [`LOST_OBJECTS_FROM`] on it names no
+    /// transaction of this store.
     pub number: TxNumber,
-    /// The stable code of a refusal; 0 where later removes swallowed ops.
+    /// The stable code of a refusal, [`LOST_BY_SERVER`]; 0 where later removes swallowed ops.
     pub code: u32,
     /// Why, in words.
     pub message: String,
@@ -51,8 +62,16 @@ pub struct RejectedOp {
 /// Why a transaction is put here.
 pub(crate) enum Cause<'a> {
     Lost(&'a [LostOp]),
-    Refused { code: u32, op: Option<u32>, message: &'a str },
+    Refused {
+        code: u32,
+        op: Option<u32>,
+        message: &'a str,
+    },
     Superseded(&'a [LostOp]),
+    /// It had been accepted, but the server was restored and has it no more.
+    LostByServer,
+    /// Not a transaction, but a block of states that the server had and has no more.
+    LostStates,
 }
 
 /// What tells a transaction of this store from all others that it ever issued, under former names as well.
@@ -63,6 +82,10 @@ pub(crate) fn handle(tx: &WriteTxn<'_>, number: TxNumber) -> TxNumber {
 /// Keeps a transaction with its reason.
 pub(crate) fn put(tx: &mut WriteTxn<'_>, number: TxNumber, cause: Cause<'_>, bytes: &[u8]) -> Result<()> {
     let mut row = Vec::with_capacity(bytes.len() + 64);
+    let key = match &cause {
+        Cause::LostStates => number,
+        _ => handle(tx, number),
+    };
     let lost_ops = |row: &mut Vec<u8>, lost: &[LostOp]| {
         put_varint(row, lost.len() as u64);
         for lost in lost {
@@ -71,6 +94,8 @@ pub(crate) fn put(tx: &mut WriteTxn<'_>, number: TxNumber, cause: Cause<'_>, byt
         }
     };
     match cause {
+        Cause::LostByServer => row.push(LOST_TX),
+        Cause::LostStates => row.push(LOST_STATES),
         Cause::Lost(lost) => {
             row.push(LOST);
             lost_ops(&mut row, lost);
@@ -90,7 +115,16 @@ pub(crate) fn put(tx: &mut WriteTxn<'_>, number: TxNumber, cause: Cause<'_>, byt
     }
     row.extend_from_slice(bytes);
     let table = tx.inner().sync.tables.rejected;
-    tx.put_raw(table, &keys::number_key(handle(tx, number)), &row)
+    tx.put_raw(table, &keys::number_key(key), &row)
+}
+
+/// The number for the next block of states that a server has lost.
+pub(crate) fn next_lost(tx: &WriteTxn<'_>) -> Result<TxNumber> {
+    let table = tx.inner().sync.tables.rejected;
+    let everything = (Bound::Unbounded, Bound::Unbounded);
+    let last = tx.engine_tx().range(table, everything, Direction::Backward)?.next().transpose()?;
+    let last = last.map(|(key, _)| keys::number(key)).transpose()?;
+    Ok(last.filter(|&last| last >= LOST_OBJECTS_FROM).map_or(LOST_OBJECTS_FROM, |last| last + 1))
 }
 
 /// Forgets a rejected transaction; whether it was there.
@@ -139,6 +173,8 @@ pub(crate) fn read(tx: &impl CatalogLookup, number: TxNumber, row: &[u8]) -> Res
                 "the object was removed on another device before this write arrived; the remove stands";
             (0, message.to_owned(), Some(lost), None)
         }
+        LOST_TX => (LOST_BY_SERVER, lost_message(), None, None),
+        LOST_STATES => return read_states(tx, number, bytes.rest()),
         other => return Err(StoreError::damaged("rejected", format!("unknown kind {other}"))),
     };
     let mut ops = Vec::new();
@@ -148,29 +184,8 @@ pub(crate) fn read(tx: &impl CatalogLookup, number: TxNumber, row: &[u8]) -> Res
         }
         let Some(entity) = tx.catalog().by_uid(op.entity) else { continue };
         let id = global_ids::local(tx, entity, op.gid)?.unwrap_or(0);
-        let mut values = Vec::with_capacity(op.cells.len());
-        for cell in &op.cells {
-            let Some(property) = entity.def.property_by_uid(cell.uid) else { continue };
-            let value = match &cell.bytes {
-                None => Value::Null,
-                Some(bytes) if property.ty == PropertyType::Relation => {
-                    let target =
-                        property.relation_target.as_deref().and_then(|name| tx.catalog().by_name(name));
-                    let gid =
-                        <[u8; 16]>::try_from(&bytes[..]).map_err(|e| StoreError::damaged("rejected", e))?;
-                    let gid = reconvene_model::GlobalId::from_bytes(gid);
-                    match target {
-                        Some(target) if target.def.is_synced() => {
-                            Value::Relation(global_ids::local(tx, target, gid)?.unwrap_or(0))
-                        }
-                        _ => Value::Relation(gid.counter),
-                    }
-                }
-                Some(bytes) => reconvene_model::value::value_of_cell(property.ty, bytes)
-                    .map_err(|e| StoreError::damaged("rejected", e))?,
-            };
-            values.push((property.name.clone(), value));
-        }
+        let cells = op.cells.iter().map(|cell| (cell.uid, cell.bytes.as_deref()));
+        let values = values(tx, entity, cells)?;
         ops.push(RejectedOp {
             entity: entity.def.name.clone(),
             id,
@@ -180,4 +195,60 @@ pub(crate) fn read(tx: &impl CatalogLookup, number: TxNumber, row: &[u8]) -> Res
         });
     }
     Ok(Rejected { number, code, message, ops })
+}
+
+fn lost_message() -> String {
+    "the server was restored and has lost this, which it had accepted; write it again if it is still wanted"
+        .to_owned()
+}
+
+/// What a server had and has lost, object by object.
+fn read_states(tx: &impl CatalogLookup, number: TxNumber, block: &[u8]) -> Result<Rejected> {
+    let damaged = |e| StoreError::damaged("rejected", e);
+    let mut ops = Vec::new();
+    for entry in StatesReader::new(block).map_err(damaged)? {
+        let entry = entry.map_err(damaged)?;
+        let Some(entity) = tx.catalog().by_uid(entry.entity) else { continue };
+        let state = &entry.state;
+        let kind = match (state.exists, state.registers.is_empty()) {
+            (true, _) => OpKind::Insert,
+            (false, false) => OpKind::Update,
+            (false, true) => OpKind::Remove,
+        };
+        let cells = state.registers.iter().map(|register| (register.uid, register.cell.as_deref()));
+        let values = values(tx, entity, cells)?;
+        let id = global_ids::named_by_peer(tx, entity, entry.gid)?.unwrap_or(0);
+        ops.push(RejectedOp { entity: entity.def.name.clone(), id, kind, to_blame: false, values });
+    }
+    Ok(Rejected { number, code: LOST_BY_SERVER, message: lost_message(), ops })
+}
+
+/// Values by property name, links as local ids.
+fn values<'c>(
+    tx: &impl CatalogLookup,
+    entity: &EntityRuntime,
+    cells: impl Iterator<Item = (Uid, Option<&'c [u8]>)>,
+) -> Result<Vec<(String, Value)>> {
+    let mut values = Vec::new();
+    for (uid, bytes) in cells {
+        let Some(property) = entity.def.property_by_uid(uid) else { continue };
+        let value = match bytes {
+            None => Value::Null,
+            Some(bytes) if property.ty == PropertyType::Relation => {
+                let target = property.relation_target.as_deref().and_then(|name| tx.catalog().by_name(name));
+                let gid = <[u8; 16]>::try_from(bytes).map_err(|e| StoreError::damaged("rejected", e))?;
+                let gid = GlobalId::from_bytes(gid);
+                match target {
+                    Some(target) if target.def.is_synced() => {
+                        Value::Relation(global_ids::local(tx, target, gid)?.unwrap_or(0))
+                    }
+                    _ => Value::Relation(gid.counter),
+                }
+            }
+            Some(bytes) => reconvene_model::value::value_of_cell(property.ty, bytes)
+                .map_err(|e| StoreError::damaged("rejected", e))?,
+        };
+        values.push((property.name.clone(), value));
+    }
+    Ok(values)
 }

@@ -137,7 +137,14 @@ impl Peers {
             .into_iter()
             .map(|(number, verdict)| Delivery::Verdict { number, verdict })
             .collect();
-        deliveries.push(Delivery::Login { epoch, view: 1, decided: origin.decided, decided_seq: head });
+        deliveries.push(Delivery::Login {
+            epoch,
+            view: 1,
+            decided: origin.decided,
+            decided_seq: head,
+            rebased: None,
+            compare: false,
+        });
         self.step(device, false, |_| sync.apply(&deliveries))?;
         let known = state.cursor.epoch == epoch;
         assert!(!known || state.cursor.seq <= head, "the device knows a change that the server has lost");

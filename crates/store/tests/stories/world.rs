@@ -200,7 +200,14 @@ impl World {
         }
         let refusals = server.unconfirmed(sync.peer(), state.decided).unwrap();
         let refusals = refusals.into_iter().map(|(number, verdict)| Delivery::Verdict { number, verdict });
-        let login = Delivery::Login { epoch, view: 1, decided: origin.decided, decided_seq: head };
+        let login = Delivery::Login {
+            epoch,
+            view: 1,
+            decided: origin.decided,
+            decided_seq: head,
+            rebased: None,
+            compare: false,
+        };
         sync.apply(&refusals.chain([login]).collect::<Vec<_>>()).unwrap();
         let following = Following::CatchUp(ChunkStart::after(from));
         device.session = Some(Session { sent: origin.decided, following, verdicts: Vec::new() });

@@ -394,7 +394,8 @@ fn a_link_to_an_object_that_the_server_never_made_uses_up_no_ids() {
 fn what_a_device_never_made_takes_nothing_from_it() {
     let device =
         Store::builder("memory:").entity::<Shop>().entity::<Town>().time_source(|| NOW_MS).open().unwrap();
-    let login = Delivery::Login { epoch: 1, view: 1, decided: 0, decided_seq: Seq(0) };
+    let login =
+        Delivery::Login { epoch: 1, view: 1, decided: 0, decided_seq: Seq(0), rebased: None, compare: false };
     device.sync().apply(&[login]).unwrap();
     let other = PeerKey::from_secret([9; 32]).peer();
     let schema = device.schema();

@@ -38,7 +38,14 @@ pub(crate) fn exchange(server: &Store, devices: &[&Store]) {
         let origin = server.register(device.peer(), &device.key().public()).unwrap();
         let (epoch, head) = (server.epoch().unwrap(), server.head().unwrap());
         device
-            .apply(&[Delivery::Login { epoch, view: 1, decided: origin.decided, decided_seq: head }])
+            .apply(&[Delivery::Login {
+                epoch,
+                view: 1,
+                decided: origin.decided,
+                decided_seq: head,
+                rebased: None,
+                compare: false,
+            }])
             .unwrap();
         for tx in device.outbox(origin.decided, 100, 1 << 20).unwrap() {
             let decided =

@@ -304,7 +304,14 @@ impl World {
                 for (number, verdict) in verdicts.into_iter().filter(|(number, _)| *number <= common) {
                     deliveries.push(Delivery::Verdict { number, verdict });
                 }
-                deliveries.push(Delivery::Login { epoch, view: 1, decided: common, decided_seq: head });
+                deliveries.push(Delivery::Login {
+                    epoch,
+                    view: 1,
+                    decided: common,
+                    decided_seq: head,
+                    rebased: None,
+                    compare: false,
+                });
                 sync.apply(&deliveries).unwrap();
                 return true;
             }
@@ -318,7 +325,14 @@ impl World {
         }
         let mut deliveries: Vec<Delivery<'_>> =
             verdicts.into_iter().map(|(number, verdict)| Delivery::Verdict { number, verdict }).collect();
-        deliveries.push(Delivery::Login { epoch, view: 1, decided: origin.decided, decided_seq: head });
+        deliveries.push(Delivery::Login {
+            epoch,
+            view: 1,
+            decided: origin.decided,
+            decided_seq: head,
+            rebased: None,
+            compare: false,
+        });
         sync.apply(&deliveries).unwrap();
         device.session = Some(Session {
             sent: origin.decided,

@@ -84,6 +84,8 @@ impl Device {
             confirmed: self.durable,
             capabilities: vec![],
             compare: false,
+            confirmed_hash: self.hashes[&self.durable],
+            catching_up: false,
         }
     }
 

@@ -138,6 +138,7 @@ impl Hub {
             compare: false,
             continues: 0,
             chain: Vec::new(),
+            rebased: None,
         })
     }
 
