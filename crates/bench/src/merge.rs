@@ -66,8 +66,14 @@ impl Parties {
         };
         let device = device.open()?;
         server.sync().register(author.sync().peer(), &author.sync().key().public())?;
-        let login =
-            Delivery::Login { epoch: server.sync().epoch()?, view: 1, decided: 0, decided_seq: Seq(0), rebased: None, compare: false };
+        let login = Delivery::Login {
+            epoch: server.sync().epoch()?,
+            view: 1,
+            decided: 0,
+            decided_seq: Seq(0),
+            rebased: None,
+            compare: false,
+        };
         device.sync().apply(&[login, Delivery::CatchUpDone { seq: Seq(0) }])?;
         let mut parties = Parties { author, server, device, decided: 0 };
         for objects in objects::<Synced>(objects_len).chunks_mut(TX_UPDATES) {

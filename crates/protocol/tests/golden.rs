@@ -272,7 +272,41 @@ fn conversation() -> Vec<(&'static str, Message)> {
             Message::Fetched { states: states(&[(20, 20, "mulch"), (50, 6, "prune")]), last: true },
         ),
         ("23-compare-done", Message::CompareDone),
+        ("24-login-to-a-restored-server", login_to_a_restored_server()),
+        ("25-login-accepted-after-a-restore", accepted_after_a_restore()),
     ]
+}
+
+/// Ada holds the verdict on her first transaction, and was in the middle of a catch-up.
+fn login_to_a_restored_server() -> Message {
+    let Message::Login(mut login) = login() else { panic!("a login") };
+    (login.confirmed, login.confirmed_hash) = (1, TxHash::of(&txs()[0]));
+    login.capabilities = vec!["compare".into()];
+    login.catching_up = true;
+    Message::Login(login)
+}
+
+/// The server knows none of Ada's transactions any more, and goes on from her number.
+fn accepted_after_a_restore() -> Message {
+    let answer = answer();
+    Message::LoginAccepted(Box::new(LoginAccepted {
+        session: 18,
+        server_time_ms: answer.server_time_ms,
+        decided_number: 1,
+        decided_hash: TxHash::of(&txs()[0]),
+        decided_seq: Seq(30),
+        refusals: vec![],
+        epoch: EPOCH + 1,
+        view: answer.view,
+        catch_up_from: Seq(0),
+        limits: Limits::default(),
+        heartbeat_ms: 30_000,
+        capabilities: vec!["compare".into()],
+        compare: true,
+        continues: 0,
+        rebased: Some(0),
+        chain: vec![],
+    }))
 }
 
 const BEGUN: CompareBegun = CompareBegun { seq: Seq(60), salt: [0x5a; SALT_BYTES] };

@@ -11,6 +11,7 @@ mod histories;
 mod hostile;
 mod named;
 mod policies;
+mod restores;
 mod seats;
 mod versions;
 mod world;
