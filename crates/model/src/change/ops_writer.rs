@@ -7,7 +7,7 @@ use crate::change::block::{
 };
 use crate::change::cell::put_cell;
 use crate::change::{GENERATION_MAX, OPS_MAX, Op, OpKind};
-use crate::codec::put_varint;
+use crate::codec::{put_varint, zigzag};
 use crate::ids::{Generation, GlobalId, PeerId, Uid};
 
 /// Bits 0 and 1 of an op's tag: what it does.
@@ -233,7 +233,15 @@ impl OpsWriter {
             _ => ORIGIN_PEER,
         };
         let with_generation = if generation == 0 { 0 } else { GENERATION };
-        self.ops.push(kind | with_generation | origin);
+        let tag = kind | with_generation | origin;
+        let counter = zigzag(gid.counter.wrapping_sub(self.last_counter).cast_signed());
+        if tag == KIND_INSERT | ORIGIN_OF_TX && shape_index < 0x80 && counter < 0x80 {
+            // New objects in a row, which bulk loads consist of: each number is one byte.
+            self.ops.extend_from_slice(&[tag, shape_index as u8, counter as u8]);
+            self.last_counter = gid.counter;
+            return;
+        }
+        self.ops.push(tag);
         put_varint(&mut self.ops, shape_index);
         if origin == ORIGIN_PEER {
             let index = self.tables.peer(gid.origin) - self.tables.known_peers();

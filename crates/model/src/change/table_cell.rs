@@ -21,8 +21,10 @@ struct TableCell {
     form: Form,
     /// From the start of the table, in the tables of the layout.
     offset: u16,
-    /// The bytes of the scalars from this one to the next property that is none.
-    run_bytes: usize,
+    /// Where it stands in its run of scalars.
+    at: u8,
+    /// The bytes of that run, if it is the last of it.
+    run_bytes: u8,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +37,9 @@ enum Form {
     Long,
 }
 
+/// How many bytes of scalars are put together before they are appended.
+const RUN_BYTES_MAX: usize = 64;
+
 impl TableCells {
     /// The properties in these slots; `None` if there are links or vectors of strings among them, whose cells are not what
     /// tables hold, or slots without a property.
@@ -42,17 +47,16 @@ impl TableCells {
         let mut cells: Vec<TableCell> =
             slots.map(|slot| TableCell::new(layout, slot)).collect::<Option<_>>()?;
         let mut whole = vec![0; 2 * layout.slots()];
-        for cell in &cells {
-            whole[2 * usize::from(cell.slot)..][..2].copy_from_slice(&cell.offset.to_le_bytes());
-        }
         let mut run = 0;
-        for cell in cells.iter_mut().rev() {
-            match cell.ty.scalar_bytes() {
-                Some(bytes) => {
-                    run += bytes;
-                    cell.run_bytes = run;
-                }
-                None => run = 0,
+        for at in 0..cells.len() {
+            let cell = cells[at];
+            whole[2 * usize::from(cell.slot)..][..2].copy_from_slice(&cell.offset.to_le_bytes());
+            let Some(bytes) = cell.ty.scalar_bytes() else { continue };
+            cells[at].at = run;
+            run += u8::try_from(bytes).ok()?;
+            let next = cells.get(at + 1).and_then(|next| next.ty.scalar_bytes());
+            if next.is_none_or(|next| usize::from(run) + next > RUN_BYTES_MAX) {
+                cells[at].run_bytes = std::mem::take(&mut run);
             }
         }
         Some(TableCells { cells, whole })
@@ -70,7 +74,7 @@ impl TableCell {
             (_, Some(_)) => Form::Eight,
             (_, None) => Form::Long,
         };
-        Some(TableCell { slot, ty, form, offset: layout.offset(slot.into())?, run_bytes: 0 })
+        Some(TableCell { slot, ty, form, offset: layout.offset(slot.into())?, at: 0, run_bytes: 0 })
     }
 }
 
@@ -126,39 +130,40 @@ impl TableCells {
     /// Appends the cells of a table in which nothing is null and everything stands where this layout has it.
     fn push_whole(&self, table: &Table<'_>, ops: &mut Vec<u8>) -> Result<(), RecordError> {
         let inline = table.inline();
-        let mut run = 0..0;
+        // Put together here, a scalar is one load and one store, without a look at how much room there is.
+        let mut run = [0; RUN_BYTES_MAX];
         for cell in &self.cells {
-            if run.is_empty() {
-                // With room made for a whole run of scalars, each is one load and one store.
-                run = ops.len()..ops.len() + cell.run_bytes;
-                ops.resize(run.end, 0);
-            }
-            let place = &mut ops[run.start..];
-            let width = match cell.form {
-                Form::One => cell.copy::<1>(inline, place),
-                Form::Two => cell.copy::<2>(inline, place),
-                Form::Four => cell.copy::<4>(inline, place),
-                Form::Eight => cell.copy::<8>(inline, place),
+            let copied = match cell.form {
+                Form::One => cell.copy::<1>(inline, &mut run),
+                Form::Two => cell.copy::<2>(inline, &mut run),
+                Form::Four => cell.copy::<4>(inline, &mut run),
+                Form::Eight => cell.copy::<8>(inline, &mut run),
                 Form::Long => {
                     let bytes = table.bytes(cell.slot.into(), cell.ty)?.unwrap_or_default();
                     put_varint(ops, bytes.len() as u64);
                     ops.extend_from_slice(bytes);
-                    Some(0)
+                    continue;
                 }
             };
-            let (slot, ty) = (cell.slot.into(), cell.ty);
-            run.start += width.ok_or(RecordError::Slot { slot, ty, what: "it lies outside the table" })?;
+            if copied.is_none() {
+                let (slot, ty) = (cell.slot.into(), cell.ty);
+                return Err(RecordError::Slot { slot, ty, what: "it lies outside the table" });
+            }
+            if cell.run_bytes > 0 {
+                ops.extend_from_slice(&run[..usize::from(cell.run_bytes)]);
+            }
         }
         Ok(())
     }
 }
 
 impl TableCell {
-    /// Copies a scalar to the beginning of its place; how wide it is.
+    /// Copies a scalar to its place in the run.
     #[inline]
-    fn copy<const N: usize>(&self, inline: &[u8], place: &mut [u8]) -> Option<usize> {
-        *place.first_chunk_mut::<N>()? = *inline.get(self.offset.into()..)?.first_chunk()?;
-        Some(N)
+    fn copy<const N: usize>(&self, inline: &[u8], run: &mut [u8; RUN_BYTES_MAX]) -> Option<()> {
+        let scalar = inline.get(self.offset.into()..)?.first_chunk::<N>()?;
+        *run.get_mut(self.at.into()..)?.first_chunk_mut()? = *scalar;
+        Some(())
     }
 }
 

@@ -252,6 +252,12 @@ impl<'l> TableWriter<'l> {
         &self.bytes[LEAD_BYTES..]
     }
 
+    /// The table, to be read as it is.
+    #[inline]
+    pub fn table(&self) -> Table<'_> {
+        self.layout.own(self.as_bytes()).expect("a writer writes tables of its layout")
+    }
+
     /// The record of this table: `head`, and the table after it.
     ///
     /// # Panics

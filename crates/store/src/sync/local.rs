@@ -13,7 +13,7 @@ use crate::keys;
 use crate::objects::copy_slot;
 use crate::sync::columns::{Column, SyncEntity};
 use crate::sync::global_ids;
-use crate::sync::touches::{Touch, TouchWritten, Touches};
+use crate::sync::touches::{RecordHead, Touch, TouchWritten, Touches};
 use crate::sync::{Role, TX_BYTES_MAX, TX_OPS_MAX, TX_VALUES_MAX, convert, meta};
 use crate::txn::WriteTxn;
 
@@ -39,8 +39,7 @@ pub(crate) fn insert(
         None => (global_ids::name_new(tx, entity, id)?, 0),
     };
     save_confirmed(tx, entity, id, absent.as_deref())?;
-    let parsed = entity.layout.parse(table.as_bytes()).map_err(StoreError::bad_record)?;
-    let stamp = columns.stamp_of_table(stamp, &parsed).map_err(StoreError::bad_record)?;
+    let stamp = columns.stamp_of_table(stamp, &table.table()).map_err(StoreError::bad_record)?;
     let mut head = Vec::new();
     global_ids::fresh_header(gid, generation, stamp).write_record(&[], &mut head);
     tx.replace_record(entity, id, Some(table.as_record(&head)))?;
@@ -48,8 +47,7 @@ pub(crate) fn insert(
         tx.put_absent(entity, id, None)?;
     }
     let object = Noted { entity, columns, id, gid: own_gid(tx, entity, id, gid), generation };
-    let table = entity.layout.parse(table.as_bytes()).map_err(StoreError::bad_record)?;
-    note_put(tx, &object, &table, TouchWritten::Insert)
+    note_put(tx, &object, &table.table(), TouchWritten::Insert)
 }
 
 /// Writes these slots of an object of a synced entity; `old` is the record that it replaces.
@@ -105,20 +103,18 @@ fn insert_fresh(
     table: &mut TableWriter<'_>,
     stamp: Stamp,
 ) -> Result<()> {
-    let mut head = std::mem::take(&mut tx.sync.touches.insert_head);
-    if head.is_empty() || !columns.has_plain_stamps() {
-        let table = entity.layout.parse(table.as_bytes()).map_err(StoreError::bad_record)?;
-        let stamp = columns.stamp_of_table(stamp, &table).map_err(StoreError::bad_record)?;
-        head.clear();
-        global_ids::fresh_header(None, 0, stamp).write_record(&[], &mut head);
-    }
-    let replaced = tx.replace_record(entity, id, Some(table.as_record(&head)));
-    if columns.has_plain_stamps() {
-        tx.sync.touches.insert_head = head;
-    }
-    replaced?;
+    let head = match tx.sync.touches.insert_head {
+        Some(head) if columns.has_plain_stamps() => head,
+        _ => {
+            let stamp = columns.stamp_of_table(stamp, &table.table()).map_err(StoreError::bad_record)?;
+            let head = RecordHead::new(&global_ids::fresh_header(None, 0, stamp));
+            tx.sync.touches.insert_head = columns.has_plain_stamps().then_some(head);
+            head
+        }
+    };
+    tx.replace_record(entity, id, Some(table.as_record(head.as_bytes())))?;
     let gid = GlobalId::new(tx.own_peer(), id);
-    let table = entity.layout.parse(table.as_bytes()).map_err(StoreError::bad_record)?;
+    let table = table.table();
     match &columns.cells {
         Some(cells) if !tx.sync.touches.again => {
             let touches = &mut tx.sync.touches;

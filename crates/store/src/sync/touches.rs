@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use reconvene_model::change::{OpsWriter, ShapeIndex};
+use reconvene_model::record::{SyncHeader, TableWriter};
 use reconvene_model::{EntityId, Generation, ObjectId, PeerId, Stamp};
 
 use crate::catalog::EntityRuntime;
@@ -21,10 +22,32 @@ pub(crate) struct Touches {
     /// The ops as they were written; void once an object was touched again, when the final records are read instead.
     pub(super) ops: Option<Box<OpsWriter>>,
     /// How the records of its new objects begin, if nothing ranks them: nothing in it differs from one to the next.
-    pub(super) insert_head: Vec<u8>,
+    pub(super) insert_head: Option<RecordHead>,
     /// The entity of the last of them, and what its ops write.
     pub(super) insert_shape: Option<(EntityId, ShapeIndex)>,
     pub(super) again: bool,
+}
+
+/// What stands before the table in a record, in no memory of its own.
+#[derive(Clone, Copy)]
+pub(super) struct RecordHead {
+    bytes: [u8; TableWriter::HEAD_BYTES_MAX],
+    len: usize,
+}
+
+impl RecordHead {
+    /// Of the header of a new object, which is short.
+    pub(super) fn new(header: &SyncHeader) -> RecordHead {
+        let mut head = Vec::new();
+        header.write_record(&[], &mut head);
+        let mut bytes = [0; TableWriter::HEAD_BYTES_MAX];
+        bytes[..head.len()].copy_from_slice(&head);
+        RecordHead { bytes, len: head.len() }
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
 }
 
 /// One touched object.
