@@ -330,14 +330,19 @@ impl<'s> WriteTxn<'s> {
 
     /// Hands out an id that no object of the entity ever had.
     pub(crate) fn next_id(&mut self, entity: &EntityRuntime) -> Result<ObjectId> {
-        let id = self.last_id_mut(entity)?;
-        let next = id
-            .last
-            .checked_add(1)
-            .ok_or_else(|| StoreError::IdsExhausted { entity: entity.def.name.clone() })?;
-        *id = LastId { last: next, changed: true, handed_out: next };
-        self.fresh = Some(Fresh { entity: entity.def.id, id: next, exists: false });
-        Ok(next)
+        loop {
+            let id = self.last_id_mut(entity)?;
+            let next = id
+                .last
+                .checked_add(1)
+                .ok_or_else(|| StoreError::IdsExhausted { entity: entity.def.name.clone() })?;
+            *id = LastId { last: next, changed: true, handed_out: next };
+            self.fresh = Some(Fresh { entity: entity.def.id, id: next, exists: false });
+            // An object under that id would be taken for the one of which a peer has spoken before.
+            if !global_ids::is_pretended(self, entity, next)? {
+                return Ok(next);
+            }
+        }
     }
 
     /// Keeps all ids up to this one from being handed out.

@@ -11,6 +11,7 @@
 //! handed out. Under a former name others may have objects, too, which come like any foreign ones.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use reconvene_model::record::{Record, SyncHeader};
 use reconvene_model::{GlobalId, ObjectId, PeerId, Stamp};
@@ -21,6 +22,11 @@ use crate::keys;
 use crate::seam::{Direction, Reader, TableId};
 use crate::sync::eras::Naming;
 use crate::txn::WriteTxn;
+
+/// What is known of whether any peer has spoken of objects of this store's own that it never made.
+pub(crate) const UNKNOWN: u8 = 0;
+const NOBODY_PRETENDS: u8 = 1;
+const SOMEBODY_PRETENDS: u8 = 2;
 
 /// The bytes of an origin, with which the keys of its objects begin.
 const ORIGIN_BYTES: usize = 8;
@@ -110,11 +116,46 @@ pub(crate) fn local_or_reserve(
     Ok(id)
 }
 
+/// Whether a peer has spoken of an object of this store's own that would have this id, before there was one.
+///
+/// Almost never has anybody; that is found out once, and remembered.
+#[inline]
+pub(crate) fn is_pretended(tx: &WriteTxn<'_>, entity: &EntityRuntime, id: ObjectId) -> Result<bool> {
+    let Some(table) = entity.global_ids else { return Ok(false) };
+    let pretended = &tx.inner().sync.pretended;
+    match pretended.load(Ordering::Relaxed) {
+        NOBODY_PRETENDS => return Ok(false),
+        UNKNOWN => {
+            let found = somebody_pretends(tx)?;
+            pretended.store(if found { SOMEBODY_PRETENDS } else { NOBODY_PRETENDS }, Ordering::Relaxed);
+            if !found {
+                return Ok(false);
+            }
+        }
+        _ => {}
+    }
+    Ok(tx.get_raw(table, &GlobalId::new(tx.own_peer(), id).to_bytes())?.is_some())
+}
+
+fn somebody_pretends(tx: &WriteTxn<'_>) -> Result<bool> {
+    let origin = GlobalId::new(tx.own_peer(), 0).to_bytes();
+    for table in tx.inner().catalog.entities().filter_map(|entity| entity.global_ids) {
+        let mut rows = tx.engine_tx().prefix(table, &origin[..ORIGIN_BYTES], Direction::Forward)?;
+        if rows.next().transpose()?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Gives a foreign object its local id.
 pub(crate) fn assign(tx: &mut WriteTxn<'_>, entity: &Arc<EntityRuntime>, gid: GlobalId) -> Result<ObjectId> {
     let id = tx.next_id(entity)?;
     if to_be_named(tx, entity, id, gid)?.is_some() {
         tx.append_raw(global_table(entity)?, &gid.to_bytes(), &keys::object_key(id))?;
+        if gid.origin == tx.own_peer() {
+            tx.inner().sync.pretended.store(SOMEBODY_PRETENDS, Ordering::Relaxed);
+        }
     }
     tx.sync.heard.get_mut().assigned(entity.def.id, gid);
     Ok(id)

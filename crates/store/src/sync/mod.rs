@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use reconvene_model::clock::{Clock, DRIFT_MAX, is_ahead};
@@ -110,6 +110,8 @@ pub(crate) struct SyncState {
     decided: Mutex<BTreeMap<TxNumber, Seq>>,
     /// Server time when an engine last said it, in milliseconds since 1970; 0 before. It lags behind and is never ahead.
     server_ms: AtomicU64,
+    /// Whether a peer has spoken of objects of this store's own that it never made, as far as that is known.
+    pretended: AtomicU8,
     listeners: Mutex<Vec<Arc<OutboxCallback>>>,
 }
 
@@ -222,6 +224,7 @@ impl SyncState {
             }),
             decided: Mutex::default(),
             server_ms: AtomicU64::new(0),
+            pretended: AtomicU8::new(global_ids::UNKNOWN),
             listeners: Mutex::default(),
         })
     }
@@ -380,6 +383,7 @@ pub(crate) fn before_commit(tx: &mut WriteTxn<'_>) -> Result<()> {
 pub(crate) fn committed(inner: &Inner, tx: &SyncTx) {
     if let Some(identity) = &tx.renewed {
         *inner.sync.identity.write().unwrap_or_else(PoisonError::into_inner) = identity.clone();
+        inner.sync.pretended.store(global_ids::UNKNOWN, Ordering::Relaxed);
     }
     if tx.writes {
         inner.sync.writer.lock().unwrap_or_else(PoisonError::into_inner).stale = false;

@@ -476,3 +476,34 @@ fn a_clock_that_a_stranger_shows_and_a_precedence_that_it_leaves_out_count_for_n
     }
     assert_eq!(device.sync().content_hash().unwrap(), attack.store.sync().content_hash().unwrap());
 }
+
+#[test]
+fn an_id_of_which_a_peer_spoke_before_it_was_handed_out_is_left_out() {
+    let device =
+        Store::builder("memory:").entity::<Shop>().entity::<Town>().time_source(|| NOW_MS).open().unwrap();
+    let login =
+        Delivery::Login { epoch: 1, view: 1, decided: 0, decided_seq: Seq(0), rebased: None, compare: false };
+    device.sync().apply(&[login]).unwrap();
+    let other = PeerKey::from_secret([9; 32]).peer();
+    let schema = device.schema();
+    let shop = schema.entity_by_name("Shop").unwrap();
+    let town = shop.property("town").unwrap().uid;
+    let early = GlobalId::new(device.sync().peer(), 3).to_bytes();
+    let mut op = Op::new(shop.uid, GlobalId::new(other, 1), 0, OpKind::Insert);
+    op.cells.push(Cell::new(town, PropertyType::Relation, Some(&early)));
+    let mut writer = OpsWriter::new(other);
+    writer.push(&op);
+    let ops = writer.finish();
+    device
+        .sync()
+        .apply(&[Delivery::Push { seq: Seq(1), origin: other, hlc: NOW_MS << 16, ops: &ops }])
+        .unwrap();
+    let towns: EntityBox<Town> = device.boxed().unwrap();
+    let ids: Vec<u64> = (0..3).map(|_| towns.put(&mut Town::default()).unwrap()).collect();
+    // The link holds the id 1 until there is such a town; there never is one of the number 3.
+    assert_eq!(ids, [2, 4, 5]);
+    let shops: EntityBox<Shop> = device.boxed().unwrap();
+    let linked = shops.all().unwrap()[0].town.id();
+    assert_eq!((linked, towns.get(linked).unwrap().is_none()), (1, true));
+    assert_eq!(device.check().unwrap(), []);
+}
