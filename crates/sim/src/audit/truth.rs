@@ -257,13 +257,13 @@ impl Truth {
         let is_lost = |at: u64| {
             self.decided(peer).get(at as usize).map(|decided| matches!(decided.fate, Fate::Lost { .. }))
         };
-        let was_lost = |at: u64| {
-            other
-                .decided(peer)
-                .get(at as usize)
-                .is_some_and(|decided| matches!(decided.fate, Fate::Lost { .. }))
-        };
-        (0..confirmed).find(|&at| is_lost(at).is_none_or(|is_lost| is_lost && !was_lost(at)))
+        (0..confirmed).find(|&at| is_lost(at).is_none_or(|is_lost| is_lost && !other.has_lost(peer, at + 1)))
+    }
+
+    /// Whether a transaction was lost when this history began.
+    pub(crate) fn has_lost(&self, peer: PeerId, number: u64) -> bool {
+        let decided = self.decided(peer).get(number as usize - 1);
+        decided.is_some_and(|decided| matches!(decided.fate, Fate::Lost { .. }))
     }
 
     /// Takes over a peer's own transactions up to `base`, which the history before this one had decided.

@@ -82,12 +82,18 @@ impl World {
             };
         };
         let number = tx.number;
+        if tx.peer != peer {
+            return match decision {
+                Decision::Broken { .. } => Ok(()),
+                other => found("only what follows is decided", format!("{peer} for {}: {other:?}", tx.peer)),
+            };
+        }
         let known = self.truth.decided(peer);
         let is_news = number > known.len() as u64;
         let expected = if is_news {
             let previous = known.last().map_or(reconvene_model::TxHash::NONE, |last| last.tx.hash);
             let follows = number == known.len() as u64 + 1 && tx.previous == previous;
-            if !follows || tx.peer != peer || tx.ops.is_empty() {
+            if !follows || tx.ops.is_empty() {
                 return match decision {
                     Decision::Broken { .. } => Ok(()),
                     other => found("only what follows is decided", format!("{peer} {number}: {other:?}")),
