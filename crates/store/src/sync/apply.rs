@@ -234,6 +234,15 @@ impl Applier {
         op: &Op<'_>,
         stamp: Stamp,
     ) -> Result<()> {
+        if op.kind == OpKind::Update
+            && let Some(id) = self.updates.guess(entity, op.gid)
+            && !tx.sync_writer()?.pending.contains(entity.def.id, id)
+        {
+            let columns = tx.sync_entity(entity)?;
+            if self.updates.merge(tx, entity, columns, id, op, stamp, true)? {
+                return Ok(());
+            }
+        }
         let Some(id) = global_ids::named_by_peer(tx, entity, op.gid)? else {
             let columns = tx.sync_entity(entity)?;
             if self.inserts.takes(tx, entity, columns, op) {
@@ -247,9 +256,12 @@ impl Applier {
             }
             return Ok(());
         };
+        if !entity.def.has_shared_ids() && !tx.naming().is_own(entity.def.id, op.gid) {
+            self.updates.found(entity, op.gid, id);
+        }
         let pending = tx.sync_writer()?.pending.contains(entity.def.id, id);
         let columns = tx.sync_entity(entity)?;
-        if !pending && self.updates.merge(tx, entity, columns, id, op, stamp)? {
+        if !pending && self.updates.merge(tx, entity, columns, id, op, stamp, false)? {
             return Ok(());
         }
         let record = overlay::confirmed_record(tx, entity, id, pending)?;

@@ -7,6 +7,7 @@ use reconvene_model::planted::{Planted, planted};
 use reconvene_model::record::{EMPTY_TABLE, Record, SyncHeader, TableWriter, UnknownRegister};
 use reconvene_model::state::{ObjectState, Register};
 use reconvene_model::{GlobalId, PropertyType, Seq, Stamp};
+use smallvec::SmallVec;
 
 use crate::catalog::EntityRuntime;
 use crate::error::{Result, StoreError};
@@ -157,7 +158,7 @@ pub(crate) fn local_link(tx: &mut WriteTxn<'_>, column: &Column, cell: &[u8]) ->
 
 /// Chooses the base stamp, the one that most properties share, and lists the others.
 pub(crate) fn set_stamps(header: &mut SyncHeader, columns: &SyncEntity, stamps: &[Stamp]) {
-    let mut counts: Vec<(Stamp, usize)> = Vec::with_capacity(4);
+    let mut counts: SmallVec<[(Stamp, usize); 4]> = SmallVec::new();
     for column in &columns.by_slot {
         let stamp = stamps[column.slot as usize];
         match counts.iter_mut().find(|(other, _)| *other == stamp) {
