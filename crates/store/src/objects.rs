@@ -5,7 +5,7 @@ use std::sync::Arc;
 use reconvene_model::planted::{Planted, planted};
 use reconvene_model::ranking::{precedence, precedence_rank};
 use reconvene_model::record::{LOCAL_HEAD, Record, Table, TableWriter};
-use reconvene_model::{ObjectId, PropertyFlags, PropertyType};
+use reconvene_model::{ConflictPolicy, ObjectId, PropertyFlags, PropertyType};
 
 use crate::catalog::EntityRuntime;
 use crate::error::{Result, StoreError};
@@ -42,6 +42,12 @@ impl WriteTxn<'_> {
         id: ObjectId,
         table: &mut TableWriter<'_>,
     ) -> Result<()> {
+        if entity.def.conflict == ConflictPolicy::Precedence
+            && let Some(hidden) = self.absent_record(entity, id)?
+        {
+            // Edits of an object whose insert was refused are hidden until they are decided, and keep their precedence.
+            check_precedence(entity, id, hidden, table.as_bytes())?;
+        }
         if entity.has_unique || !entity.links.is_empty() {
             self.check_values(entity, id, table.as_bytes(), None)?;
         }

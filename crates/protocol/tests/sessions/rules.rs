@@ -106,6 +106,9 @@ fn a_server_is_held_to_its_order() {
     check_server_fault(&[done(2), Message::Push(vec![own(2, 1)])], Code::OrderViolated);
     check_server_fault(&[done(2), Message::Push(vec![own(4, 1), own(3, 1)])], Code::OrderViolated);
     check_server_fault(&[done(2), Message::Push(vec![own(3, 2)])], Code::OrderViolated);
+    // A chunk that comes again begins another catch-up, which must have its end like any other.
+    check_server_fault(&[chunk(2), done(2), chunk(2), Message::Push(vec![own(3, 1)])], Code::KindUnexpected);
+    check_server_fault(&[chunk(2), done(3), chunk(2)], Code::OrderViolated);
     check_server_fault(&[accepted(2)], Code::OrderViolated);
     check_server_fault(&[accepted(1), accepted(2)], Code::OrderViolated);
     check_server_fault(&[Message::Upload(vec![tx(1, 7)])], Code::KindUnexpected);

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use reconvene_model::change::{Op, OpsReader, OpsWriter, decode_tx};
 use reconvene_model::clock::DRIFT_MAX;
+use reconvene_model::codec::DecodeError;
 use reconvene_model::planted::{Planted, planted};
 use reconvene_model::{PeerId, Seq, Stamp, TxHash, TxNumber};
 
 use crate::error::{Result, StoreError};
 use crate::sync::apply::{LostOp, Verdict};
-use crate::sync::meta;
 use crate::sync::origins::{self, Origin};
+use crate::sync::{TX_OPS_MAX, TX_VALUES_MAX, meta};
 use crate::txn::WriteTxn;
 
 mod plan;
@@ -155,6 +156,10 @@ pub(crate) fn decide(tx: &mut WriteTxn<'_>, incoming: Incoming<'_>) -> Result<De
             (Verdict::Accepted { seq, lost }, Some(push))
         }
         Err(Fault::Refused(op, reason)) => {
+            // What it is refused for may stand before bytes that cannot be read; no verdict depends on how far a server had read.
+            if let Some(reason) = unreadable(peer, block) {
+                return broken(Break::Content, reason);
+            }
             (Verdict::Refused { code: reason.code(), op, message: reason.to_string() }, None)
         }
         Err(Fault::NamedTwice) => {
@@ -183,6 +188,24 @@ fn duplicate(tx: &WriteTxn<'_>, peer: PeerId, origin: &Origin, number: TxNumber)
         verdict => verdict,
     };
     Ok(Decision::Verdict { number, verdict })
+}
+
+/// What keeps a block of ops from being read to its end. One that is beyond the limits is not read further than these.
+fn unreadable(peer: PeerId, block: &[u8]) -> Option<String> {
+    let read = || -> std::result::Result<bool, DecodeError> {
+        let mut ops = OpsReader::new(peer, block)?;
+        let (mut op, mut values) = (Op::default(), 0);
+        let is_empty = ops.is_empty();
+        while ops.len() <= TX_OPS_MAX && values <= TX_VALUES_MAX && ops.read_into(&mut op)? {
+            values += op.cells.len();
+        }
+        Ok(is_empty)
+    };
+    match read() {
+        Ok(false) => None,
+        Ok(true) => Some(plan::NO_OPS.to_owned()),
+        Err(error) => Some(plan::undecodable(error)),
+    }
 }
 
 /// The ops block without the ops that took no effect.

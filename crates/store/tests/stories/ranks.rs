@@ -152,6 +152,28 @@ stories! {
         when ann1 before bob
             bob gets back sale s stage=9: removed"
 
+    /// The insert was refused and the edit is not yet: what is put anew meanwhile may not lie below it.
+    what_is_hidden_while_it_is_undecided_keeps_its_stage "
+        given
+            ann new note n code=c1
+        apart
+            ann set note n code=c2
+            ann syncs
+            bob new sale s stage=1 goods=two + new note m code=c2
+            bob uploads
+            bob set sale s stage=2
+            bob receives
+            bob sees no sale s
+            bob cannot again sale s stage=0 goods=three because PrecedenceTooLow
+            bob again sale s stage=2 goods=three
+            bob sees sale s stage=2 goods=three
+            ann set note n title=tea
+        then
+            note n code=c2 title=tea
+            sale s stage=2 goods=three
+            bob gets back sale s stage=1 goods=two + note m code=c2: not-unique
+            bob gets back sale s stage=2 goods=two: object-missing"
+
     an_alarm_made_by_two_has_the_higher_level "
         given
             ann new folder f

@@ -428,6 +428,32 @@ fn what_a_device_never_made_takes_nothing_from_it() {
     assert_eq!(device.check().unwrap(), []);
 }
 
+/// Whatever would be refused stands before the end: no verdict depends on how far a server had read.
+#[test]
+fn what_cannot_be_read_to_its_end_gets_no_verdict() {
+    let mut attack = Attack::new();
+    let foreign =
+        attack.op("Town", GlobalId::new(PeerKey::from_secret([3; 32]).peer(), 1), 0, OpKind::Insert, vec![]);
+    let own = attack.op("Town", attack.own(1), 0, OpKind::Insert, vec![]);
+    let refused = attack.bytes(&[foreign, own.clone()]);
+    for cut in 0..refused.len() {
+        assert_eq!(attack.broken(&refused[..cut]), Break::Content, "cut at {cut}");
+    }
+    attack.hlc = (NOW_MS + 3_600_000) << 16;
+    let ahead = attack.bytes(&[own]);
+    for cut in 0..ahead.len() {
+        assert_eq!(attack.broken(&ahead[..cut]), Break::Content, "cut at {cut}");
+    }
+    assert_eq!(attack.broken(&attack.bytes(&[])), Break::Content);
+    for whole in [ahead, refused] {
+        let incoming = Incoming { peer: attack.key.peer(), bytes: &whole };
+        let decided = attack.store.sync().decide(&[incoming], &[]).unwrap().remove(0);
+        let is_due =
+            matches!(decided.decision, Decision::Verdict { number: 1, verdict: Verdict::Refused { .. } });
+        assert!(is_due, "{decided:?}");
+    }
+}
+
 #[test]
 fn a_peer_is_bound_to_its_first_key() {
     let attack = Attack::new();

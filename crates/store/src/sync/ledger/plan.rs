@@ -122,7 +122,7 @@ impl<'a> Plan<'a> {
             at += 1;
         }
         if at == 0 {
-            return Err(Fault::Malformed("the transaction has no ops".to_owned()));
+            return Err(Fault::Malformed(NO_OPS.to_owned()));
         }
         if planted(Planted::UniqueUnjudged) {
             return Ok(());
@@ -318,8 +318,16 @@ impl<'a> Plan<'a> {
     }
 }
 
+/// What is wrong with a transaction that does nothing.
+pub(super) const NO_OPS: &str = "the transaction has no ops";
+
+/// What is wrong with a block that cannot be read.
+pub(super) fn undecodable(error: DecodeError) -> String {
+    format!("the ops do not decode: {error}")
+}
+
 fn malformed(error: DecodeError) -> Fault {
-    Fault::Malformed(format!("the ops do not decode: {error}"))
+    Fault::Malformed(undecodable(error))
 }
 
 impl Planned<'_> {
