@@ -30,6 +30,8 @@ pub(crate) struct ServeSettings {
     pub(crate) db_directory: PathBuf,
     /// Who may log in.
     pub(crate) authentication: AuthenticationChoice,
+    /// Whether devices may come from a history that the server knows nothing of.
+    pub(crate) takes_over: bool,
     /// The longest message that a device may send, in bytes.
     pub(crate) message_bytes_max: usize,
     /// The most connections at a time.
@@ -232,6 +234,10 @@ impl Options {
             bind,
             db_directory,
             authentication,
+            takes_over: self
+                .0
+                .get(options::TAKE_OVER_DEVICES.environment)
+                .is_some_and(|(value, _)| *value == Value::Switch(true)),
             message_bytes_max: self.number(&options::MESSAGE_BYTES_MAX),
             sessions_max: self.number(&options::SESSIONS_MAX),
             log: LogSettings {

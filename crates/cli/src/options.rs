@@ -38,13 +38,14 @@ pub(crate) const CONFIG_FILE: &str = "reconvene.json";
 pub(crate) const ENVIRONMENT_PREFIX: &str = "RECONVENE_";
 
 /// Every option of `reconvene serve`, in the order in which people read them.
-pub(crate) static SERVE: [&OptionSpec; 11] = [
+pub(crate) static SERVE: [&OptionSpec; 12] = [
     &MODEL,
     &BIND,
     &DB_DIRECTORY,
     &SHARED_SECRET_FILE,
     &SHARED_SECRET,
     &UNSECURED_NO_AUTHENTICATION,
+    &TAKE_OVER_DEVICES,
     &MESSAGE_BYTES_MAX,
     &SESSIONS_MAX,
     &LOG_LEVEL,
@@ -127,6 +128,19 @@ pub(crate) static UNSECURED_NO_AUTHENTICATION: OptionSpec = OptionSpec {
     help: "Lets every device in that reaches the server",
     long_help: "Everyone who can connect may then read, change and remove all data. This is for tests and closed networks \
                 only; the log warns at every start.",
+};
+
+pub(crate) static TAKE_OVER_DEVICES: OptionSpec = OptionSpec {
+    environment: "RECONVENE_TAKE_OVER_DEVICES",
+    long: Some("take-over-devices"),
+    key: Some("takeOverDevices"),
+    key_aliases: &[],
+    kind: Kind::Switch,
+    default: Some("false"),
+    help: "Takes devices from a history that the server knows nothing of",
+    long_help: "Such a device was at another server, or this one was replaced, or restored more than once. With this option it \
+                is brought to the server's state: what it had not sent is sent, and what it had otherwise is kept in its \
+                rejected box. Without it such a device is not let in, and keeps everything as it is.",
 };
 
 pub(crate) static MESSAGE_BYTES_MAX: OptionSpec = OptionSpec {

@@ -33,6 +33,7 @@ pub(crate) fn run(settings: &ServeSettings) -> anyhow::Result<Exit> {
     let server = Server::builder(&store)
         .bind(settings.bind)
         .authentication(authentication(&settings.authentication))
+        .take_over_devices(settings.takes_over)
         .limits(limits(settings))
         .protocol(protocol(settings))
         .start()?;

@@ -207,7 +207,7 @@ impl Connection {
         let (shared, number) = (self.shared.clone(), self.name.number);
         self.task = Some(Task::Login(tokio::task::spawn_blocking(move || {
             let now_ms = shared.now_ms();
-            let answer = login::judge(&shared.sync, &shared.authentication, &request, number, now_ms)?;
+            let answer = login::judge(&shared.sync, &shared.admission, &request, number, now_ms)?;
             // Should the last confirmation have been lost, this makes up for it; a full queue may drop it once more.
             drop(shared.jobs.try_send(Job::Confirmed(request.peer, request.login.confirmed)));
             Ok((answer, request.peer))

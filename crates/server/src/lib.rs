@@ -42,6 +42,7 @@ pub use options::{Authentication, ServerBuilder, ServerError, ServerLimits};
 pub use reconvene_protocol::{Secret, ServerConfig};
 
 use accept::Listening;
+use login::Admission;
 use shared::Shared;
 
 /// A running sync server; dropping it drains it.
@@ -82,12 +83,13 @@ impl Server {
     }
 
     fn start(builder: ServerBuilder) -> Result<Server, ServerError> {
-        let ServerBuilder { store, bind, authentication, limits, protocol } = builder;
+        let ServerBuilder { store, bind, authentication, takes_over, limits, protocol } = builder;
         let authentication = authentication.ok_or(ServerError::NoAuthentication)?;
+        let admission = Admission { authentication, takes_over };
         let sync = store.sync();
         let ring = Arc::new(ring::Ring::new(sync.head()?, limits.ring_bytes_max));
         let committer = committer::start(sync, ring.clone()).map_err(ServerError::Threads)?;
-        let shared = Arc::new(Shared::new(store, authentication, limits, protocol, ring, committer.jobs));
+        let shared = Arc::new(Shared::new(store, admission, limits, protocol, ring, committer.jobs));
         let (listening, address) = accept::start(shared.clone(), bind)?;
         let threads = Some(Threads { listening, committer: committer.thread });
         Ok(Server { shared, address, threads })

@@ -9,6 +9,15 @@ use reconvene_store::{Claim, StoreError, SyncHandle, Verdict};
 
 use crate::options::Authentication;
 
+/// Who is let in.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    /// What devices have to prove.
+    pub authentication: Authentication,
+    /// Whether devices may come from a history that the server knows nothing of, to be brought to its state.
+    pub takes_over: bool,
+}
+
 /// Why someone was not let in.
 #[derive(Debug)]
 pub struct Refusal {
@@ -46,12 +55,12 @@ impl From<StoreError> for Refusal {
 /// The reason why the peer may not come in.
 pub fn judge(
     sync: &SyncHandle,
-    authentication: &Authentication,
+    admission: &Admission,
     request: &LoginRequest,
     session: u64,
     server_time_ms: u64,
 ) -> Result<LoginAnswer, Refusal> {
-    authenticate(authentication, request)?;
+    authenticate(&admission.authentication, request)?;
     let login = &request.login;
     let mut origin = sync.register(request.peer, &login.public_key)?;
     let (epoch, head) = (sync.epoch()?, sync.head()?);
@@ -61,6 +70,15 @@ pub fn judge(
     let compares = login.capabilities.iter().any(|name| name == CAPABILITY_COMPARE);
     // Whoever was in another history and can compare is taken as he is; what he says of this one must be true.
     let is_other = cursor.epoch != 0 && !known_history && compares;
+    let shared = if known_history || cursor.epoch == 0 { None } else { sync.shared_with(cursor.epoch)? };
+    // Most likely the device has the address of another server. All that it has would leave it.
+    if is_other && shared.is_none() && !admission.takes_over {
+        let message = "this server knows nothing of the history that the device was in: it is another server, or was replaced, or \
+                       restored more than once; if the device is to come over and to keep what it had only as rejected, start the \
+                       server with --take-over-devices";
+        tracing::error!(peer = %request.peer, "a device comes from another history; it was not let in and loses nothing");
+        return Err(Refusal::new(Code::HistoryLost, message));
+    }
     if (login.confirmed > origin.decided && !is_other) || (known_history && cursor.seq > head) {
         let message = "the server was restored from a backup that is older than what this device has seen; its operator \
                        must decide how to go on, the device loses nothing meanwhile";
@@ -82,7 +100,6 @@ pub fn judge(
             tracing::warn!(peer = %request.peer, known = rebased, now = origin.decided, "a device holds decisions that this server has lost");
         }
     }
-    let shared = if known_history || cursor.epoch == 0 { None } else { sync.shared_with(cursor.epoch)? };
     // Of what a catch-up or a compare that was cut off has brought, the cursor says nothing; nor of what lost verdicts told.
     let stands_for_all = !login.catching_up && !login.compare && rebased.is_none();
     let continues = match shared {

@@ -102,6 +102,7 @@ pub struct ServerBuilder {
     pub(crate) store: Store,
     pub(crate) bind: SocketAddr,
     pub(crate) authentication: Option<Authentication>,
+    pub(crate) takes_over: bool,
     pub(crate) limits: ServerLimits,
     pub(crate) protocol: ServerConfig,
 }
@@ -112,6 +113,7 @@ impl ServerBuilder {
             store: store.clone(),
             bind: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9999),
             authentication: None,
+            takes_over: false,
             limits: ServerLimits::default(),
             protocol: ServerConfig::default(),
         }
@@ -128,6 +130,16 @@ impl ServerBuilder {
     #[must_use]
     pub fn authentication(mut self, authentication: Authentication) -> Self {
         self.authentication = Some(authentication);
+        self
+    }
+
+    /// Whether devices may come from a history that this server knows nothing of; default: no.
+    ///
+    /// Such a device was at another server, or this one was replaced, or restored more than once. It is then brought to this
+    /// server's state; what it had otherwise is kept in its `rejected` box. Without leave it is refused and keeps everything.
+    #[must_use]
+    pub fn take_over_devices(mut self, takes_over: bool) -> Self {
+        self.takes_over = takes_over;
         self
     }
 

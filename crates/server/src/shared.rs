@@ -12,14 +12,15 @@ use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use crate::committer::Job;
 use crate::comparing::{Sets, SharedSet};
-use crate::options::{Authentication, ServerLimits};
+use crate::login::Admission;
+use crate::options::ServerLimits;
 use crate::ring::Ring;
 
 /// What all sessions of a server share.
 pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) sync: SyncHandle,
-    pub(crate) authentication: Authentication,
+    pub(crate) admission: Admission,
     pub(crate) limits: ServerLimits,
     pub(crate) protocol: ServerConfig,
     pub(crate) ring: Arc<Ring>,
@@ -47,7 +48,7 @@ pub(crate) struct Counters {
 impl Shared {
     pub(crate) fn new(
         store: Store,
-        authentication: Authentication,
+        admission: Admission,
         limits: ServerLimits,
         protocol: ServerConfig,
         ring: Arc<Ring>,
@@ -56,7 +57,7 @@ impl Shared {
         Shared {
             sync: store.sync(),
             store,
-            authentication,
+            admission,
             catch_ups: Semaphore::new(limits.catch_ups_max.max(1)),
             sets: tokio::sync::Mutex::default(),
             start: Instant::now(),

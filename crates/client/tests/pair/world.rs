@@ -37,6 +37,8 @@ const HEARTBEAT: Duration = Duration::from_secs(3600);
 pub(crate) struct World {
     pub(crate) server_store: Store,
     server: Option<Server>,
+    /// Whether the server takes devices of histories that it knows nothing of.
+    pub(crate) takes_over: bool,
     authentication: Authentication,
     /// For servers that are started from here on.
     pub(crate) protocol: ServerConfig,
@@ -150,6 +152,7 @@ impl World {
             server_store,
             server: None,
             authentication: Authentication::None,
+            takes_over: false,
             protocol: ServerConfig { heartbeat: HEARTBEAT, ..ServerConfig::default() },
             limits: ServerLimits::default(),
             proxies: Vec::new(),
@@ -163,6 +166,7 @@ impl World {
         let server = Server::builder(&self.server_store)
             .bind("127.0.0.1:0".parse().unwrap())
             .authentication(self.authentication.clone())
+            .take_over_devices(self.takes_over)
             .protocol(self.protocol.clone())
             .limits(self.limits.clone())
             .start()

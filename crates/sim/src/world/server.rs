@@ -15,6 +15,7 @@ use reconvene_server::committing::{Committing, Upload};
 use reconvene_server::comparing::{Sets, SharedSet};
 use reconvene_server::conversation::{Conversation, Fed, Wanted};
 use reconvene_server::login;
+use reconvene_server::login::Admission;
 use reconvene_server::ring::Ring;
 use reconvene_store::{ChunkStart, Role, Store};
 
@@ -355,7 +356,9 @@ impl World {
         let (now, now_ms) = (self.elapsed(), START_MS + self.now);
         let Some(session) = self.server.conns.get_mut(&conn) else { return Ok(()) };
         let (Some(request), Some(store)) = (session.login.take(), &self.server.store) else { return Ok(()) };
-        let answer = login::judge(&store.sync(), &Authentication::None, &request, conn, now_ms);
+        // The backups of a server know nothing of each other's histories.
+        let admission = Admission { authentication: Authentication::None, takes_over: true };
+        let answer = login::judge(&store.sync(), &admission, &request, conn, now_ms);
         let is_in = answer.is_ok();
         if let Ok(answer) = &answer {
             let epoch = store.sync().epoch().map_err(unreadable)?;
