@@ -103,7 +103,7 @@ fn every_option_is_taken_from_every_source() {
         let (_, json, text) = values.iter().find(|(name, ..)| *name == option.environment).unwrap();
         let situation = || {
             let authentication =
-                option.environment.contains("SECRET") || option.kind == crate::value::Kind::Switch;
+                option.environment.contains("SECRET") || option.environment.contains("AUTHENTICATION");
             let situation = if authentication { Situation::new() } else { Situation::sound() };
             let situation = situation.file("model.json", "{}").file("secret.txt", "a secret of some length");
             situation.database("by-file").database("by-text")
