@@ -45,7 +45,9 @@ impl DeviceAudit {
         }
         self.epoch = epoch;
         let Some(from) = from else { return false };
-        if !stand.login.comparing {
+        // Where a device goes on without a compare, it loses nothing of what it has come to; a compare may also have begun and
+        // ended since the last look, if the device crashed at its end.
+        if !stand.login.comparing && stand.login.cursor.seq.0 >= self.floor {
             return true;
         }
         self.has_lost = true;
@@ -65,7 +67,8 @@ impl DeviceAudit {
             is_catching_up: self.is_catching_up || self.is_comparing,
             buried: std::mem::take(&mut self.buried),
         });
-        self.floor = 0;
+        // What a session told of the former history says nothing of this one, even if a crash kept the next from saying more.
+        (self.floor, self.caught_up) = (0, 0);
         true
     }
 
