@@ -100,12 +100,8 @@ pub(crate) fn local_or_reserve(
     if let Some(id) = named_by_peer(tx, entity, gid)? {
         return Ok(id);
     }
-    // An own object that was undone, or is about to be written again, has had its id.
-    let naming = tx.naming();
-    let own = gid.origin == naming.peer() && naming.is_own(entity.def.id, gid);
-    let own = own && gid.counter <= tx.last_id(entity)?;
-    if own && stored(tx, entity, gid.counter)?.is_none() {
-        return Ok(gid.counter);
+    if let Some(id) = had(tx, entity, gid)? {
+        return Ok(id);
     }
     let id = assign(tx, entity, gid)?;
     let header =
@@ -148,8 +144,20 @@ fn somebody_pretends(tx: &WriteTxn<'_>) -> Result<bool> {
     Ok(false)
 }
 
-/// Gives a foreign object its local id.
+/// The id that an object of this store's own has had, of which nothing is stored any more: it was undone, or left without a
+/// trace, and comes again or is about to be written again.
+fn had(tx: &mut WriteTxn<'_>, entity: &Arc<EntityRuntime>, gid: GlobalId) -> Result<Option<ObjectId>> {
+    let naming = tx.naming();
+    let own = gid.origin == naming.peer() && naming.is_own(entity.def.id, gid);
+    let own = own && gid.counter <= tx.last_id(entity)?;
+    Ok((own && stored(tx, entity, gid.counter)?.is_none()).then_some(gid.counter))
+}
+
+/// Gives an object of which nothing is stored its local id.
 pub(crate) fn assign(tx: &mut WriteTxn<'_>, entity: &Arc<EntityRuntime>, gid: GlobalId) -> Result<ObjectId> {
+    if let Some(id) = had(tx, entity, gid)? {
+        return Ok(id);
+    }
     let id = tx.next_id(entity)?;
     if to_be_named(tx, entity, id, gid)?.is_some() {
         tx.append_raw(global_table(entity)?, &gid.to_bytes(), &keys::object_key(id))?;

@@ -11,6 +11,7 @@ use crate::catalog::EntityRuntime;
 use crate::error::{Result, StoreError};
 use crate::keys;
 use crate::objects::copy_slot;
+use crate::seam::Reader;
 use crate::sync::columns::{Column, SyncEntity};
 use crate::sync::global_ids;
 use crate::sync::touches::{RecordHead, Touch, TouchWritten, Touches};
@@ -201,15 +202,20 @@ fn save_confirmed(
     id: ObjectId,
     before: Option<&[u8]>,
 ) -> Result<()> {
-    let Some(before) = before.filter(|_| !planted(Planted::ConfirmedOverwritten)) else { return Ok(()) };
-    if tx.sync.touches.contains(entity.def.id, id) {
+    if planted(Planted::ConfirmedOverwritten) || tx.sync.touches.contains(entity.def.id, id) {
         return Ok(());
     }
     if tx.sync_writer()?.pending.contains(entity.def.id, id) {
         return Ok(());
     }
     let table = tx.inner().sync.tables.confirmed;
-    tx.put_raw(table, &keys::entity_object_key(entity.def.id, id), before)
+    let key = keys::entity_object_key(entity.def.id, id);
+    match before {
+        Some(before) => tx.put_raw(table, &key, before),
+        // A transaction that came to nothing may have left a row that has said nothing since.
+        None if tx.engine_tx().count(table)? > 0 => tx.delete_raw(table, &key).map(|_| ()),
+        None => Ok(()),
+    }
 }
 
 fn parse_header(record: &[u8]) -> Result<SyncHeader> {
