@@ -102,12 +102,10 @@ impl DeviceAudit {
                 }
             }
         }
-        for former in std::mem::take(&mut self.lines) {
-            if former.is_catching_up {
-                continue;
-            }
+        let lines = std::mem::take(&mut self.lines);
+        for (at, former) in lines.iter().enumerate().filter(|(_, former)| !former.is_catching_up) {
             for key in former.truth.keys() {
-                self.check_lost_object(&former, truth, key, &kept)?;
+                self.check_lost_object(former, &lines[at + 1..], truth, key, &kept)?;
             }
         }
         Ok(true)
@@ -116,6 +114,7 @@ impl DeviceAudit {
     fn check_lost_object(
         &self,
         former: &Former,
+        later: &[Former],
         truth: &Truth,
         key: Key,
         kept: &BTreeSet<(String, String, i64)>,
@@ -126,9 +125,12 @@ impl DeviceAudit {
             return Ok(());
         }
         let possible = versions_since(truth, key, self.forgot, true);
+        // What a later write took the place of is not lost, even if a second restore has lost that write in turn.
+        let between: Vec<_> =
+            later.iter().flat_map(|later| versions_since(&later.truth, key, 0, true)).collect();
         for (uid, when, cell) in &before.registers {
             // Two writes of one value at one moment do not occur: numbers are new each time.
-            let is_held = possible.iter().any(|(now, _)| {
+            let is_held = possible.iter().chain(&between).any(|(now, _)| {
                 now.generation > before.generation
                     || (now.exists
                         && now.generation == before.generation
