@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use reconvene::model::Value;
 use reconvene::model::change::OpKind;
-use reconvene::{Rejected, RejectedOp, Role, Store};
+use reconvene::{LOST_BY_SERVER, LOST_OBJECTS_FROM, Rejected, RejectedOp, Role, Store};
 
 use crate::device;
 use crate::processes::Ended;
 use crate::workload::{Fact, Item, Note, Receipt, tag};
 
-/// Checks everything; tells in a sentence what there was to check.
-pub(crate) fn check(ended: &Ended, kills: usize) -> String {
+/// Checks everything, after so many kills of each device at most, and so many restores of the server; tells in a sentence what there
+/// was to check.
+pub(crate) fn check(ended: &Ended, kills: usize, restores: usize) -> String {
     let server = Store::builder(&ended.server).role(Role::Server).entity::<Item>().entity::<Receipt>();
     let server = server.open().unwrap();
     let stores: Vec<_> = ended.devices.iter().map(|directory| device::open(directory)).collect();
@@ -19,7 +20,9 @@ pub(crate) fn check(ended: &Ended, kills: usize) -> String {
     for store in &stores {
         assert_eq!(store.sync().content_hash().unwrap(), hash, "a device and the server differ");
         assert_eq!(store.sync().undecided().unwrap(), 0);
+        assert_eq!(store.check().unwrap(), []);
     }
+    assert_eq!(server.check().unwrap(), []);
     let contents = Contents::of(&server);
     for store in &stores {
         assert_eq!(Contents::of(store), contents, "what a device reads is not what the server reads");
@@ -28,14 +31,15 @@ pub(crate) fn check(ended: &Ended, kills: usize) -> String {
         [0, 1].map(|device| History::of(device, ended, &stores[device], &contents, kills)).into();
     check_items(&contents, &histories);
     check_lost(&server, &histories);
+    check_forgotten(&histories, restores);
     let accepted: usize = histories.iter().map(|history| history.accepted.len()).sum();
     assert_eq!(contents.receipts.len(), accepted, "there are receipts of nobody");
     let sum = |of: fn(&History) -> usize| histories.iter().map(of).sum::<usize>();
     format!(
-        "after {} kills: {accepted} transactions accepted, {} refused, {} lost some updates; {} were cut off before they \
-         were noted; {} items are left",
-        3 * kills,
-        sum(|history| history.refused),
+        "{accepted} transactions accepted, {} refused, {} forgotten by {restores} restored servers, {} lost some updates; {} were \
+         cut off before they were noted; {} items are left",
+        sum(|history| history.refused.len()),
+        sum(|history| history.forgotten.len()),
         sum(|history| history.lost.len()),
         sum(|history| history.unnoted),
         contents.items.len(),
@@ -74,9 +78,13 @@ struct History {
     device: usize,
     /// By number.
     accepted: BTreeMap<u64, Fact>,
-    refused: usize,
+    refused: BTreeMap<u64, Fact>,
     /// How many updates of accepted transactions came back as lost, by tag.
     lost: BTreeMap<String, usize>,
+    /// What a restored server has lost after it had accepted it, by number.
+    forgotten: BTreeMap<u64, Fact>,
+    /// What the device has kept of all that restored servers have lost, its own and others'.
+    kept: Vec<RejectedOp>,
     unnoted: usize,
 }
 
@@ -85,13 +93,28 @@ impl History {
     fn of(device: usize, ended: &Ended, store: &Store, contents: &Contents, kills: usize) -> Self {
         let noted = noted(&ended.notes[device]);
         let mut rejected = BTreeMap::new();
+        let mut kept = Vec::new();
         for transaction in store.sync().rejected().unwrap() {
             let number = transaction.number;
+            if transaction.code == LOST_BY_SERVER {
+                kept.extend(transaction.ops.clone());
+            }
+            if number >= LOST_OBJECTS_FROM {
+                assert_eq!(transaction.code, LOST_BY_SERVER);
+                continue;
+            }
             assert!(rejected.insert(number, transaction).is_none(), "{number} was rejected twice");
         }
         let last = store.sync().login_state().unwrap().last_number;
-        let mut history =
-            History { device, accepted: BTreeMap::new(), refused: 0, lost: BTreeMap::new(), unnoted: 0 };
+        let mut history = History {
+            device,
+            accepted: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            lost: BTreeMap::new(),
+            forgotten: BTreeMap::new(),
+            kept,
+            unnoted: 0,
+        };
         for number in 1..=last {
             let name = tag(device, number);
             let receipt = contents.receipts.get(&name);
@@ -102,12 +125,24 @@ impl History {
                     history.accepted.insert(number, fact.clone());
                     fact.clone()
                 }
+                (None, Some(refusal)) if refusal.code == LOST_BY_SERVER => {
+                    let fact = refused_fact(&name, refusal);
+                    history.forgotten.insert(number, fact.clone());
+                    fact
+                }
                 (None, Some(refusal)) => {
-                    history.refused += 1;
-                    refused_fact(&name, refusal)
+                    let fact = refused_fact(&name, refusal);
+                    history.refused.insert(number, fact.clone());
+                    fact
                 }
                 (Some(_), Some(refusal)) => panic!("{name} was both accepted and refused: {refusal:?}"),
-                (None, None) => panic!("{name} has vanished; noted: {:?}", noted.get(&number)),
+                (None, None) => match kept_fact(&name, &history.kept) {
+                    Some(fact) => {
+                        history.forgotten.insert(number, fact.clone());
+                        fact
+                    }
+                    None => panic!("{name} has vanished; noted: {:?}", noted.get(&number)),
+                },
             };
             match noted.get(&number) {
                 Some(noted) => assert_eq!(*noted, fact, "{name} is not what was noted"),
@@ -163,6 +198,32 @@ fn refused_fact(name: &str, refusal: &Rejected) -> Fact {
     assert_eq!(inserted, fact.inserted.iter().cloned().collect(), "{name} came back with other inserts");
     assert_eq!(others, fact.updated.len() + fact.removed.len(), "{name} did not come back whole");
     fact
+}
+
+/// The fact of a transaction whose receipt the device kept when a restored server had lost it.
+fn kept_fact(name: &str, kept: &[RejectedOp]) -> Option<Fact> {
+    let mut receipts = kept.iter().filter(|op| op.entity == "Receipt" && op.kind == OpKind::Insert);
+    let receipt = receipts.find(|op| text(&op.values, "tag") == name)?;
+    Some(serde_json::from_str(text(&receipt.values, "fact")).unwrap())
+}
+
+/// Checks that every item that a restored server has lost is kept by the device that had made it, unless it had been removed before.
+fn check_forgotten(histories: &[History], restores: usize) {
+    let forgotten = || histories.iter().flat_map(|history| history.forgotten.values());
+    assert!(restores > 0 || forgotten().next().is_none(), "a server that was not restored has lost something");
+    // A remove may have been accepted by the server that was lost, and then, for its author had not heard that, refused by the
+    // restored one, which no longer had the item.
+    let facts = histories.iter().flat_map(|history| history.accepted.values().chain(history.refused.values()));
+    let removed: BTreeSet<_> = facts.chain(forgotten()).flat_map(|fact| &fact.removed).collect();
+    for history in histories {
+        let kept = |name: &str| {
+            let mut items = history.kept.iter().filter(|op| op.entity == "Item" && op.kind == OpKind::Insert);
+            items.any(|op| text(&op.values, "name") == name)
+        };
+        for name in history.forgotten.values().flat_map(|fact| &fact.inserted) {
+            assert!(removed.contains(name) || kept(name), "{name} was lost by a server, and is not kept");
+        }
+    }
 }
 
 fn text<'a>(values: &'a [(String, Value)], name: &str) -> &'a str {

@@ -24,6 +24,17 @@ const KILLS: usize = 10;
 /// The environment variable that names it.
 const KILLS_VARIABLE: &str = "RECONVENE_KILLS";
 
+/// How often the server is put back to a backup, unless the environment names another number.
+const RESTORES: usize = 5;
+
+/// The environment variable that names it.
+const RESTORES_VARIABLE: &str = "RECONVENE_RESTORES";
+
+/// The longest time after which a restore is killed, and after which a process dies that compares with a restored server: about
+/// how long either takes.
+const RESTORE_MICROSECONDS_MAX: u64 = 60_000;
+const COMPARE_MICROSECONDS_MAX: u64 = 300_000;
+
 /// The most commits from one kill to the next: at times few, to meet processes that only just started, at times enough to
 /// meet all in the middle of their work.
 const COMMITS_MAX: [u64; 2] = [20, 600];
@@ -56,5 +67,44 @@ fn kills_lose_double_and_halve_nothing() {
         }
     }
     let ended = scene.finish();
-    println!("{}", audit::check(&ended, kills));
+    println!("after {} kills: {}", 3 * kills, audit::check(&ended, kills, 0));
+}
+
+#[test]
+fn restores_amid_kills_lose_nothing_unsent_and_devices_keep_what_the_server_lost() {
+    let restores = std::env::var(RESTORES_VARIABLE).map_or(RESTORES, |number| number.parse().unwrap());
+    let mut random = Random::new(0x0D0_0BAC);
+    let devices = [Actor::Device(0), Actor::Device(1)];
+    // Each device dies with this probability, so that there are rounds in which one, both or none does.
+    let some = |random: &mut Random| {
+        let chosen = devices.into_iter().filter(|_| random.below(3) == 0);
+        chosen.collect::<Vec<_>>()
+    };
+    let mut scene = Scene::start();
+    let mut kills = 0;
+    for round in 1..=restores {
+        scene.wait_for_commits(1 + random.below(COMMITS_MAX[1]));
+        let mut victims = some(&mut random);
+        kills += victims.len();
+        scene.back_up(&victims);
+        let commits_max = COMMITS_MAX[random.below(2) as usize];
+        scene.wait_for_commits(1 + random.below(commits_max));
+        victims = some(&mut random);
+        kills += victims.len() + 1;
+        let killed_after = (random.below(2) == 0)
+            .then(|| Duration::from_micros(random.below(RESTORE_MICROSECONDS_MAX)));
+        scene.restore(&victims, killed_after);
+        // Into the compares that follow.
+        for _ in 0..random.below(3) {
+            std::thread::sleep(Duration::from_micros(random.below(COMPARE_MICROSECONDS_MAX)));
+            let victim = random.shuffled(devices.into_iter().chain([Actor::Server]).collect())[0];
+            kills += 1;
+            scene.kill(&[victim]);
+        }
+        if round.is_multiple_of(10) {
+            println!("{} restores to come, {} commits so far", restores - round, scene.commits());
+        }
+    }
+    let ended = scene.finish();
+    println!("after {kills} kills: {}", audit::check(&ended, kills, restores));
 }

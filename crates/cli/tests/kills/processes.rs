@@ -19,6 +19,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 const BREATH: Duration = Duration::from_millis(1);
 
+/// The file that the server is put back to.
+const BACKUP: &str = "server.backup";
+
 const SECRET: &str = "known to both devices and the server";
 
 /// One of the three processes.
@@ -79,10 +82,57 @@ impl Scene {
             self.running(actor).child.wait().unwrap();
         }
         for &actor in actors {
-            *self.running(actor) = match actor {
-                Actor::Server => start_server(&self.folder, self.address),
-                Actor::Device(device) => start_device(&self.folder, self.address, device),
-            };
+            self.start_again(actor);
+        }
+    }
+
+    fn start_again(&mut self, actor: Actor) {
+        *self.running(actor) = match actor {
+            Actor::Server => start_server(&self.folder, self.address),
+            Actor::Device(device) => start_device(&self.folder, self.address, device),
+        };
+    }
+
+    /// A command of the program under test.
+    fn tool(&self, name: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_reconvene"));
+        command.arg(name).env_clear().current_dir(self.folder.path());
+        command
+    }
+
+    /// Copies the server's database to a file, as `reconvene backup` does it beside a server at work, and kills these meanwhile.
+    pub(crate) fn back_up(&mut self, meanwhile: &[Actor]) {
+        let mut command = self.tool("backup");
+        command.arg(server_directory(&self.folder)).arg(self.folder.path().join(BACKUP)).arg("--force");
+        let mut backup = Running::start(command, &self.folder, "backup");
+        if !meanwhile.is_empty() {
+            self.kill(meanwhile);
+        }
+        assert!(backup.wait().success(), "{}", backup.last_words());
+    }
+
+    /// Kills the server and these, puts the server back to its backup by `reconvene restore`, and starts all again. The restore
+    /// itself may be killed first, so long after its start.
+    pub(crate) fn restore(&mut self, also: &[Actor], killed_after: Option<Duration>) {
+        self.check();
+        for &actor in also.iter().chain([&Actor::Server]) {
+            self.running(actor).child.kill().unwrap();
+            self.running(actor).child.wait().unwrap();
+        }
+        let start = |scene: &Scene| {
+            let mut command = scene.tool("restore");
+            command.arg(scene.folder.path().join(BACKUP)).arg(server_directory(&scene.folder)).arg("--force");
+            Running::start(command, &scene.folder, "restore")
+        };
+        if let Some(time) = killed_after {
+            let restore = start(self);
+            std::thread::sleep(time);
+            drop(restore);
+        }
+        let mut restore = start(self);
+        assert!(restore.wait().success(), "{}", restore.last_words());
+        for &actor in [Actor::Server].iter().chain(also) {
+            self.start_again(actor);
         }
     }
 
