@@ -17,7 +17,10 @@ use crate::sync::global_ids::Lookup;
 use crate::sync::{Role, meta, origins, rejected};
 use crate::txn::ReadTxn;
 
+mod counted;
 mod file;
+
+use self::counted::{Counted, rows};
 
 pub use self::file::FileReport;
 
@@ -50,8 +53,17 @@ impl Store {
     ///
     /// If nothing can be read at all. Damage is what it returns, not an error.
     pub fn check(&self) -> Result<Vec<Finding>> {
+        self.check_watched(&|_, _| {})
+    }
+
+    /// As [`Store::check`], and tells now and then how many rows were read, and of how many.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::check`].
+    pub fn check_watched(&self, watch: &dyn Fn(u64, u64)) -> Result<Vec<Finding>> {
         self.read(|tx| {
-            let mut check = Check { tx, findings: Vec::new() };
+            let mut check = Check { tx, findings: Vec::new(), counted: Counted::watched(watch, rows(tx)) };
             check.everything();
             Ok(check.findings)
         })
@@ -61,12 +73,13 @@ impl Store {
 struct Check<'t, 's> {
     tx: &'t ReadTxn<'s>,
     findings: Vec<Finding>,
+    counted: Counted<'t>,
 }
 
 /// What is wrong with one row.
 type RowResult = std::result::Result<(), String>;
 
-impl<'t> Check<'t, '_> {
+impl<'t, 's> Check<'t, 's> {
     fn everything(&mut self) {
         let inner = self.tx.inner();
         for entity in inner.catalog.entities() {
@@ -105,6 +118,7 @@ impl<'t> Check<'t, '_> {
             Err(error) => return self.find(name.to_owned(), error.to_string()),
         };
         for row in rows {
+            self.counted.one_more();
             match row {
                 Ok((key, value)) => {
                     if let Err(what) = check(key, value) {
@@ -117,6 +131,11 @@ impl<'t> Check<'t, '_> {
                 return;
             }
         }
+    }
+
+    /// Another one that looks into the same moment while this one visits rows.
+    fn beside(&self) -> Check<'t, 's> {
+        Check { tx: self.tx, findings: Vec::new(), counted: Counted::default() }
     }
 
     fn find(&mut self, place: String, what: String) {
@@ -135,7 +154,7 @@ impl<'t> Check<'t, '_> {
     }
 
     fn objects(&mut self, entity: &Arc<EntityRuntime>) {
-        let this = Check { tx: self.tx, findings: Vec::new() };
+        let this = self.beside();
         let last_id = self.get(self.tx.inner().meta, keys::last_id_key(entity.def.id).as_bytes());
         let last_id = last_id.ok().flatten().and_then(|bytes| keys::object_id(bytes).ok()).unwrap_or(0);
         let mut entry = Vec::new();
@@ -181,7 +200,7 @@ impl<'t> Check<'t, '_> {
         if self.count(index.table) == self.count(entity.objects) {
             return;
         }
-        let this = Check { tx: self.tx, findings: Vec::new() };
+        let this = self.beside();
         let name = format!("index of {}.{}", entity.def.name, index.property().name);
         let mut expected = Vec::new();
         self.rows(
@@ -210,7 +229,7 @@ impl<'t> Check<'t, '_> {
     }
 
     fn absent(&mut self, entity: &Arc<EntityRuntime>, absent: TableId) {
-        let this = Check { tx: self.tx, findings: Vec::new() };
+        let this = self.beside();
         let name = format!("remembered absent objects of {}", entity.def.name);
         self.rows(
             absent,
@@ -231,7 +250,7 @@ impl<'t> Check<'t, '_> {
     }
 
     fn global_ids(&mut self, entity: &Arc<EntityRuntime>, global_ids: TableId) {
-        let this = Check { tx: self.tx, findings: Vec::new() };
+        let this = self.beside();
         let name = format!("global ids of {}", entity.def.name);
         self.rows(
             global_ids,
@@ -340,7 +359,7 @@ impl<'t> Check<'t, '_> {
     }
 
     fn changes(&mut self) {
-        let this = Check { tx: self.tx, findings: Vec::new() };
+        let this = self.beside();
         let inner = self.tx.inner();
         let head = match meta::head(self.tx) {
             Ok(head) => head,

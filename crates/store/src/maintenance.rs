@@ -7,15 +7,13 @@ use crate::error::{Result, StoreError};
 use crate::keys;
 use crate::lock::{Acquired, DirectoryLock};
 use crate::os;
+use crate::seam::pages;
 use crate::seam::{DATA_FILE, Engine, EngineOptions, Reader, SeamError, TableId, WriteTx};
 use crate::store::Store;
 use crate::sync::{self, meta::MetaTable};
 
 /// Name of LMDB's own lock file in a store directory.
 pub(crate) const READERS_FILE: &str = "lock.mdb";
-
-/// What a compacted copy is called until it takes the place of the data.
-const COMPACTED_FILE: &str = "data.mdb.compacted";
 
 /// Keeps every process from opening a directory for writing, until it is dropped; made by [`Store::hold`].
 #[derive(Debug)]
@@ -38,6 +36,23 @@ pub struct Compacted {
 impl Store {
     /// The name of the file in a store's directory that holds all of its data.
     pub const DATA_FILE: &'static str = DATA_FILE;
+
+    /// The name of the file that grows in a store's directory while [`Store::compact`] is at work.
+    pub const COMPACTED_FILE: &'static str = "data.mdb.compacted";
+
+    /// About how many bytes a copy of a store's data takes, made by [`Store::backup`] or [`Store::compact`].
+    ///
+    /// Only the head of the data file and its list of free pages are read. Other processes may have the store open; what they
+    /// commit meanwhile can make it a little wrong.
+    ///
+    /// # Errors
+    ///
+    /// If the directory holds no data, or the file cannot be read.
+    pub fn copy_bytes(directory: impl AsRef<Path>) -> Result<u64> {
+        let failed = |error| SeamError::io("reading the data file", error);
+        let file = File::open(directory.as_ref().join(DATA_FILE)).map_err(failed)?;
+        Ok(pages::used_bytes(&file).map_err(failed)?)
+    }
 
     /// Writes a copy of one moment to a new file, durably and without free pages; writers go on meanwhile.
     ///
@@ -93,7 +108,7 @@ impl Store {
             return Err(SeamError::Missing { path: directory.to_owned() }.into());
         }
         let _lock = shut_out_writers(directory)?;
-        let copy = directory.join(COMPACTED_FILE);
+        let copy = directory.join(Store::COMPACTED_FILE);
         let failed = |error| SeamError::io("replacing the data by its compacted copy", error);
         remove_if_there(&copy).map_err(failed)?;
         let bytes_before = fs::metadata(&data).map_err(failed)?.len();
@@ -250,10 +265,12 @@ mod tests {
         assert!(matches!(refused, Err(StoreError::InUse { .. })), "{refused:?}");
         drop(store);
         // What an interrupted attempt left behind.
-        fs::write(folder.path().join(COMPACTED_FILE), b"half a copy").unwrap();
+        fs::write(folder.path().join(Store::COMPACTED_FILE), b"half a copy").unwrap();
+        let expected = Store::copy_bytes(folder.path()).unwrap();
         let sizes = Store::compact(folder.path()).unwrap();
         assert!(sizes.bytes_after * 10 < sizes.bytes_before, "{sizes:?}");
-        assert!(!folder.path().join(COMPACTED_FILE).exists());
+        assert!(expected.abs_diff(sizes.bytes_after) < sizes.bytes_after / 4, "{expected}: {sizes:?}");
+        assert!(!folder.path().join(Store::COMPACTED_FILE).exists());
         let store = open(folder.path());
         assert_eq!(count(&store), 5);
         assert_eq!(store.check().unwrap(), []);

@@ -11,6 +11,9 @@ pub(crate) const KILLS: u32 = 100;
 /// The environment variable by which the kill test learns how often to kill each process.
 const KILLS_VARIABLE: &str = "RECONVENE_KILLS";
 
+/// The environment variable by which it learns how often to put the server back to a backup.
+const RESTORES_VARIABLE: &str = "RECONVENE_RESTORES";
+
 /// How many disks the power cuts look at in each mode of durability, for each kill of the kill test.
 const IMAGES_PER_KILL: u32 = 100;
 
@@ -35,7 +38,8 @@ pub(crate) fn run(root: &Path, kills: u32) -> anyhow::Result<()> {
     };
     run_all(vec![
         Step::new("kill test", || {
-            call(test("reconvene-cli", "kills").env(KILLS_VARIABLE, kills.to_string()))
+            let mut test = test("reconvene-cli", "kills");
+            call(test.env(KILLS_VARIABLE, kills.to_string()).env(RESTORES_VARIABLE, kills.to_string()))
         }),
         Step::new("power cuts", || {
             call(test("reconvene-store", "power_cut").env(IMAGES_VARIABLE, images.to_string()))

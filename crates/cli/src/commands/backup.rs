@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{ArgMatches, Command};
+use reconvene::Store;
 
 use super::file::{self, NewFile};
+use super::progress::Progress;
 use super::{DIR, backup_file, dir, directory, path, required};
 use crate::demo::grouped;
 use crate::exit::Exit;
@@ -33,8 +35,10 @@ pub(crate) fn command() -> Command {
 pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
     let target = required::<PathBuf>(matches, FILE);
     let file = NewFile::new(target, matches.get_flag(file::FORCE))?;
-    let store = directory::open_to_read(required::<PathBuf>(matches, DIR))?;
-    store.backup(file.partial())?;
+    let given = required::<PathBuf>(matches, DIR);
+    let store = directory::open_to_read(given)?;
+    let progress = Progress::bytes("Copying", Store::copy_bytes(given)?);
+    progress.follow(file.partial(), || store.backup(file.partial()))?;
     let bytes =
         backup_file::seal(file.partial()).with_context(|| format!("cannot write {}", target.display()))?;
     file.keep()?;

@@ -11,6 +11,7 @@ use anyhow::Context;
 use sha2::{Digest, Sha256};
 
 use super::directory;
+use super::progress::Progress;
 
 /// How every backup ends.
 const MAGIC: [u8; 25] = *b"\nreconvene backup end v1\n";
@@ -50,7 +51,7 @@ pub(crate) enum NotABackup {
 pub(crate) fn seal(path: &Path) -> io::Result<u64> {
     let mut file = File::options().read(true).append(true).open(path)?;
     let bytes = file.metadata()?.len();
-    let hash = copy(&mut file, bytes, &mut io::sink())?;
+    let hash = copy("Checksum", &mut file, bytes, &mut io::sink())?;
     let mut trailer = Vec::with_capacity(TRAILER_BYTES);
     trailer.extend_from_slice(&bytes.to_le_bytes());
     trailer.extend_from_slice(&hash);
@@ -60,12 +61,13 @@ pub(crate) fn seal(path: &Path) -> io::Result<u64> {
     Ok(bytes)
 }
 
-/// Reads a whole backup, compares it with its trailer, and writes its data to `to`; the length of the data.
+/// Reads a whole backup, compares it with its trailer, and writes its data to `to`; the length of the data. `what` names this to who
+/// watches.
 ///
 /// # Errors
 ///
 /// [`NotABackup`], and those of the file system. What was written to `to` is of no use then.
-pub(crate) fn unseal(path: &Path, to: &mut impl Write) -> anyhow::Result<u64> {
+pub(crate) fn unseal(what: &'static str, path: &Path, to: &mut impl Write) -> anyhow::Result<u64> {
     let mut file = File::open(path).map_err(directory::mistake)?;
     let found = file.metadata()?.len().checked_sub(TRAILER_BYTES as u64).ok_or(NotABackup::NoTrailer)?;
     file.seek(SeekFrom::Start(found))?;
@@ -79,7 +81,7 @@ pub(crate) fn unseal(path: &Path, to: &mut impl Write) -> anyhow::Result<u64> {
         return Err(NotABackup::OtherLength { found, expected }.into());
     }
     file.seek(SeekFrom::Start(0))?;
-    let hash = copy(&mut file, found, to).context("copying the data")?;
+    let hash = copy(what, &mut file, found, to).context("copying the data")?;
     if hash != trailer[8..8 + HASH_BYTES] {
         return Err(NotABackup::OtherChecksum.into());
     }
@@ -87,7 +89,13 @@ pub(crate) fn unseal(path: &Path, to: &mut impl Write) -> anyhow::Result<u64> {
 }
 
 /// Copies so many bytes; their hash.
-fn copy(from: &mut impl Read, bytes: u64, to: &mut impl Write) -> io::Result<[u8; HASH_BYTES]> {
+fn copy(
+    what: &'static str,
+    from: &mut impl Read,
+    bytes: u64,
+    to: &mut impl Write,
+) -> io::Result<[u8; HASH_BYTES]> {
+    let progress = Progress::bytes(what, bytes);
     let mut from = from.take(bytes);
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; BUFFER_BYTES];
@@ -100,7 +108,9 @@ fn copy(from: &mut impl Read, bytes: u64, to: &mut impl Write) -> io::Result<[u8
         hasher.update(&buffer[..read]);
         to.write_all(&buffer[..read])?;
         left -= read as u64;
+        progress.set(bytes - left);
     }
+    progress.finish(bytes);
     Ok(hasher.finalize().into())
 }
 
@@ -116,7 +126,7 @@ mod tests {
         std::fs::write(&path, &data).unwrap();
         assert_eq!(seal(&path).unwrap(), 4000);
         let mut back = Vec::new();
-        unseal(&path, &mut back).unwrap();
+        unseal("Verifying", &path, &mut back).unwrap();
         assert_eq!(back, data);
 
         let sealed = std::fs::read(&path).unwrap();
@@ -125,17 +135,20 @@ mod tests {
             let mut damaged = sealed.clone();
             damaged[at] ^= 1;
             std::fs::write(&path, &damaged).unwrap();
-            let error = unseal(&path, &mut io::sink()).unwrap_err();
+            let error = unseal("Verifying", &path, &mut io::sink()).unwrap_err();
             assert!(error.is::<NotABackup>(), "byte {at}: {error:#}");
         }
         for length in [0, 1, TRAILER_BYTES - 1, TRAILER_BYTES, data.len(), sealed.len() - 1] {
             std::fs::write(&path, &sealed[..length]).unwrap();
-            assert!(unseal(&path, &mut io::sink()).unwrap_err().is::<NotABackup>(), "{length} bytes");
+            assert!(
+                unseal("Verifying", &path, &mut io::sink()).unwrap_err().is::<NotABackup>(),
+                "{length} bytes"
+            );
         }
         let mut in_the_middle = sealed.clone();
         in_the_middle.drain(100..200);
         std::fs::write(&path, &in_the_middle).unwrap();
-        let error = unseal(&path, &mut io::sink()).unwrap_err();
+        let error = unseal("Verifying", &path, &mut io::sink()).unwrap_err();
         assert!(error.to_string().contains("has 3900 bytes of data, and was written with 4000"), "{error:#}");
     }
 }

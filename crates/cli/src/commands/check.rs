@@ -3,11 +3,13 @@
 //! The pages of the file are read first, without mapping it into memory; only a file whose structure is sound is opened, in
 //! a process of its own like with every command that looks into databases.
 
+use std::cell::{Cell, OnceCell};
 use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Command};
 use reconvene::{FINDINGS_MAX, Finding, Store};
 
+use super::progress::Progress;
 use super::{DIR, dir, directory, required, table};
 use crate::exit::Exit;
 use crate::messages;
@@ -32,7 +34,9 @@ pub(crate) fn command() -> Command {
 
 pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
     let given = required::<PathBuf>(matches, DIR);
-    let report = Store::check_file(directory::existing(given)?)?;
+    let path = directory::existing(given)?;
+    let report =
+        watched(|bytes| Progress::bytes("Pages", bytes), |watch| Store::check_file_watched(path, watch))?;
     if !report.findings.is_empty() {
         return damaged(&report.findings, &report.unseen);
     }
@@ -52,13 +56,27 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
 /// Checks what a file of sound structure holds; the findings, and how many objects there are.
 fn content(directory: &Path) -> anyhow::Result<(Vec<Finding>, u64)> {
     let store = directory::open_to_read(directory)?;
-    let findings = store.check()?;
+    let findings = watched(|rows| Progress::new("Content", Some(rows)), |watch| store.check_watched(watch))?;
     let mut objects = 0;
     for entity in store.schema().entities() {
         // What cannot be counted is among the findings.
         objects += store.objects(&entity.name)?.count().unwrap_or(0);
     }
     Ok((findings, objects))
+}
+
+/// Does something that tells how far it is, if that takes long enough to be told at all.
+fn watched<T>(begin: impl Fn(u64) -> Progress, work: impl FnOnce(&dyn Fn(u64, u64)) -> T) -> T {
+    let progress = OnceCell::new();
+    let told = Cell::new(0);
+    let outcome = work(&|done, total| {
+        told.set(done);
+        progress.get_or_init(|| begin(total)).set(done);
+    });
+    if let Some(progress) = progress.into_inner() {
+        progress.finish(told.get());
+    }
+    outcome
 }
 
 fn damaged(findings: &[Finding], unseen: &[String]) -> anyhow::Result<Exit> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgMatches, Command};
 use reconvene::Store;
 
+use super::progress::Progress;
 use super::{DIR, dir, directory, required};
 use crate::demo::grouped;
 use crate::exit::Exit;
@@ -26,7 +27,11 @@ pub(crate) fn command() -> Command {
 pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
     let given = required::<PathBuf>(matches, DIR);
     let path = directory::existing(given)?;
-    let sizes = Store::compact(path).map_err(|error| directory::not_beside(given, error.into()))?;
+    let progress = Progress::bytes("Copying", Store::copy_bytes(&path)?);
+    let copy = path.join(Store::COMPACTED_FILE);
+    let sizes = progress
+        .follow(&copy, || Store::compact(&path))
+        .map_err(|error| directory::not_beside(given, error.into()))?;
     crate::print(&format!(
         "{} bytes before, {} bytes after\n",
         grouped(sizes.bytes_before),

@@ -70,7 +70,7 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
         ),
         Role::Server => format!(
             "A new history of the server begins after position {}. Devices that have seen no more go on with it; those that \
-             have will stop, say so, and keep everything that they hold.\n",
+             have compare with it, upload what they had not sent, and keep what it has lost in their rejected box.\n",
             store.sync().head()?
         ),
     };
@@ -89,7 +89,7 @@ impl Made {
     fn new(backup: &Path, target: &Path) -> anyhow::Result<Made> {
         let unfit = || format!("{} cannot be restored", backup.display());
         // Once without writing anything: a wrong file must not cost the space of a copy.
-        backup_file::unseal(backup, &mut io::sink()).with_context(unfit)?;
+        backup_file::unseal("Verifying", backup, &mut io::sink()).with_context(unfit)?;
         let mut name = target.file_name().unwrap_or_default().to_owned();
         name.push(format!(".restoring-{}", std::process::id()));
         let directory = target.with_file_name(name);
@@ -97,7 +97,7 @@ impl Made {
         let mut made = Made { directory, bytes: 0, kept: false };
         let failed = || format!("cannot write to {}", made.directory.display());
         let mut data = File::create_new(made.directory.join(Store::DATA_FILE)).with_context(failed)?;
-        let bytes = backup_file::unseal(backup, &mut data).with_context(unfit)?;
+        let bytes = backup_file::unseal("Copying", backup, &mut data).with_context(unfit)?;
         data.sync_all().with_context(failed)?;
         drop(data);
         // A checksum says that the bytes are those that were written; opening it says that they are a database.

@@ -188,6 +188,21 @@ fn messages_and_progress_are_objects_where_that_is_asked_for() {
     assert_eq!(told[0]["done"], 2);
     assert_eq!((&told[1]["level"], &told[1]["message"]), (&"INFO".into(), &"2 objects written".into()));
 
+    for (arguments, whats) in [
+        (&["backup", "data", "data.backup"][..], &["Copying", "Checksum"][..]),
+        (&["restore", "data.backup", "copy"], &["Verifying", "Copying"]),
+        (&["compact", "copy"], &["Copying"]),
+    ] {
+        let (code, _, told) = events(arguments);
+        assert_eq!((code, told.len()), (Some(0), whats.len()), "{arguments:?}: {told:?}");
+        for (event, what) in told.iter().zip(whats) {
+            let (done, total) = (event["done"].as_u64().unwrap(), event["total"].as_u64().unwrap());
+            assert_eq!((&event["message"], &event["what"]), (&"progress".into(), &(*what).into()));
+            // What a copy will take is known but for the list of free pages.
+            assert!(total >= done && total <= done + 65_536, "{arguments:?}: {event}");
+        }
+    }
+
     for (arguments, code, said) in [
         (&["query", "data", "Note", "stars >"][..], 2, "the condition `stars >`: line 1, column 8"),
         (&["query", "data"], 2, "the following required arguments were not provided"),

@@ -210,10 +210,14 @@ fn kept_fact(name: &str, kept: &[RejectedOp]) -> Option<Fact> {
 /// Checks that every item that a restored server has lost is kept by the device that had made it, unless it had been removed before.
 fn check_forgotten(histories: &[History], restores: usize) {
     let forgotten = || histories.iter().flat_map(|history| history.forgotten.values());
-    assert!(restores > 0 || forgotten().next().is_none(), "a server that was not restored has lost something");
+    assert!(
+        restores > 0 || forgotten().next().is_none(),
+        "a server that was not restored has lost something"
+    );
     // A remove may have been accepted by the server that was lost, and then, for its author had not heard that, refused by the
     // restored one, which no longer had the item.
-    let facts = histories.iter().flat_map(|history| history.accepted.values().chain(history.refused.values()));
+    let facts =
+        histories.iter().flat_map(|history| history.accepted.values().chain(history.refused.values()));
     let removed: BTreeSet<_> = facts.chain(forgotten()).flat_map(|fact| &fact.removed).collect();
     for history in histories {
         let kept = |name: &str| {

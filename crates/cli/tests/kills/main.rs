@@ -91,8 +91,8 @@ fn restores_amid_kills_lose_nothing_unsent_and_devices_keep_what_the_server_lost
         scene.wait_for_commits(1 + random.below(commits_max));
         victims = some(&mut random);
         kills += victims.len() + 1;
-        let killed_after = (random.below(2) == 0)
-            .then(|| Duration::from_micros(random.below(RESTORE_MICROSECONDS_MAX)));
+        let killed_after =
+            (random.below(2) == 0).then(|| Duration::from_micros(random.below(RESTORE_MICROSECONDS_MAX)));
         scene.restore(&victims, killed_after);
         // Into the compares that follow.
         for _ in 0..random.below(3) {

@@ -1,5 +1,6 @@
 //! Reading the data file below the tables, so that damage to its structure is named instead of met.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -13,12 +14,15 @@ use super::{FINDINGS_MAX, Finding, whole_record};
 use crate::error::Result;
 use crate::index;
 use crate::keys;
-use crate::seam::pages::{self, Area, Damage, Inspection, Keys, Value, Visit};
+use crate::seam::pages::{self, Area, Damage, Inspection, Keys, Source, Value, Visit};
 use crate::seam::{DATA_FILE, Engine, EngineOptions, SeamError};
 use crate::store::Store;
 
 /// How often a state is looked for that a process which writes has not replaced meanwhile.
 const STATES_TRIED_MAX: usize = 100;
+
+/// After how many bytes it is told how far the reading is.
+const TOLD_AFTER_BYTES: u64 = 1 << 20;
 
 /// How long nothing is tried after a state was replaced.
 const BETWEEN_STATES: Duration = Duration::from_millis(2);
@@ -54,18 +58,27 @@ impl Store {
     /// If the directory holds no data, the file cannot be read, or this process has the store open. Damage is what it
     /// returns, not an error.
     pub fn check_file(directory: impl AsRef<Path>) -> Result<FileReport> {
+        Store::check_file_watched(directory, &|_, _| {})
+    }
+
+    /// As [`Store::check_file`], and tells now and then how many bytes were read, and of about how many.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::check_file`].
+    pub fn check_file_watched(directory: impl AsRef<Path>, watch: &dyn Fn(u64, u64)) -> Result<FileReport> {
         let directory = directory.as_ref();
         let file = open(directory)?;
         let failed = |error| SeamError::io("reading the data file", error);
         let mut report = FileReport::default();
         let names = Names::read(&file).map_err(failed)?;
-        let found = in_one_state(directory, &file, &mut |_, _, _| {})?;
+        let found = in_one_state(directory, &Watched::new(&file, watch).map_err(failed)?, &mut |_, _, _| {})?;
         report.pages = found.pages;
         report.free_pages = found.free;
         report.lost_pages = found.lost;
         report.findings = found.damages.iter().map(|damage| names.finding(damage)).collect();
         if !report.findings.is_empty() {
-            names.records(directory, &file, &mut report)?;
+            names.records(directory, &Watched::new(&file, watch).map_err(failed)?, &mut report)?;
         }
         Ok(report)
     }
@@ -93,9 +106,9 @@ fn open(directory: &Path) -> Result<File> {
 }
 
 /// Inspects a state that stays as it is meanwhile: a snapshot keeps other processes from using its pages again.
-fn in_one_state(directory: &Path, file: &File, visit: &mut Visit<'_>) -> Result<Inspection> {
+fn in_one_state(directory: &Path, file: &Watched<'_>, visit: &mut Visit<'_>) -> Result<Inspection> {
     let failed = |error| SeamError::io("reading the data file", error);
-    if !pages::quick(file).map_err(failed)?.is_empty() {
+    if !pages::quick(file.file).map_err(failed)?.is_empty() {
         // Nobody can open such a file, so nobody changes it.
         return Ok(pages::inspect(file, None, FINDINGS_MAX, visit).map_err(failed)?.unwrap_or_default());
     }
@@ -112,6 +125,37 @@ fn in_one_state(directory: &Path, file: &File, visit: &mut Visit<'_>) -> Result<
         std::thread::sleep(BETWEEN_STATES);
     }
     Err(failed(io::Error::other("another process replaces its states too quickly")).into())
+}
+
+/// A data file of which is told how much was read.
+struct Watched<'f> {
+    file: &'f File,
+    watch: &'f dyn Fn(u64, u64),
+    read: Cell<u64>,
+    /// About how much there is to read.
+    total: u64,
+}
+
+impl<'f> Watched<'f> {
+    fn new(file: &'f File, watch: &'f dyn Fn(u64, u64)) -> io::Result<Watched<'f>> {
+        Ok(Watched { file, watch, read: Cell::new(0), total: pages::used_bytes(file)? })
+    }
+}
+
+impl Source for &Watched<'_> {
+    fn length(&self) -> io::Result<u64> {
+        self.file.length()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let before = self.read.get();
+        let filled = self.file.read_at(offset, buffer)?;
+        self.read.set(before + filled as u64);
+        if before / TOLD_AFTER_BYTES != self.read.get() / TOLD_AFTER_BYTES {
+            (self.watch)(self.read.get().min(self.total), self.total);
+        }
+        Ok(filled)
+    }
 }
 
 /// What people call the parts of the file.
@@ -184,7 +228,7 @@ impl Names {
     }
 
     /// Reads the records that can still be reached, and says what cannot.
-    fn records(&self, directory: &Path, file: &File, report: &mut FileReport) -> Result<()> {
+    fn records(&self, directory: &Path, file: &Watched<'_>, report: &mut FileReport) -> Result<()> {
         let entities: Vec<_> = self
             .schema
             .entities()

@@ -161,6 +161,24 @@ pub(crate) fn quick<S: Source + Copy>(source: S) -> io::Result<Vec<Damage>> {
     }
 }
 
+/// About how many bytes of the file are in use, the list of free pages left aside, from that list and the head; 0 where these
+/// cannot be read.
+///
+/// # Errors
+///
+/// Those of reading the file.
+pub(crate) fn used_bytes<S: Source>(source: S) -> io::Result<u64> {
+    let head = Head::read(&source)?;
+    let Some(state) = head.newest() else { return Ok(0) };
+    let file = PageFile::new(source, state)?;
+    let nobody = &mut |_: &[u8], _: &[u8], _: Value<'_>| {};
+    let mut walk = Walk::new(&file, state, 1, nobody);
+    walk.free_pages(state);
+    let pages = state.last_page.saturating_add(1);
+    let in_use = pages.saturating_sub(walk.free.len()).saturating_sub(walk.used.len());
+    Ok(in_use.saturating_mul(state.page_bytes as u64))
+}
+
 /// The value of one key of one table in the newest state, if it can be reached and has at most `bytes_max` bytes.
 ///
 /// # Errors
