@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use reconvene_model::compare::{CompareRange, SliceOutcome};
 use reconvene_model::planted::{Planted, planted};
 use reconvene_model::{Seq, TxHash, TxNumber};
-use reconvene_protocol::compare::{CAPABILITY_COMPARE, CompareMessage, CompareProgress};
+use reconvene_protocol::compare::{
+    CAPABILITY_COMPARE, CAPABILITY_PROBE, CAPABILITY_PROBE_VALUES, CompareMessage, CompareProgress,
+};
 use reconvene_protocol::{
     ClientConfig, ClientEvent, ClientLogin, ClientSession, Closed, ClosedBy, Code, CompareBegun, Credential,
     Cursor, LoginAccepted, SchemaHashes,
@@ -14,6 +17,7 @@ use reconvene_store::{Fork, Held, Kinship, LoginState, Renewed, Store, StoreErro
 
 use crate::comparing::{Compare, Step};
 use crate::delivery::{self, Inbox};
+use crate::probing;
 use crate::server_time::ServerTime;
 
 /// The bytes of received messages after which they are applied, although more may be ready.
@@ -43,6 +47,8 @@ pub enum Progress {
     Comparing(CompareProgress),
     /// A catch-up ended here.
     CaughtUp(Seq),
+    /// The server has something else than this store at the same Seq; the next session compares and puts it right.
+    Diverged(CompareRange),
 }
 
 /// A session with the store that it serves: everything a client does on a connection except for moving bytes and waiting.
@@ -64,8 +70,13 @@ pub struct Driver {
     held: bool,
     /// Until the compare is complete that the login began.
     compare: Option<Compare>,
+    /// The range of the digest that the server was sent last.
+    probed: Option<CompareRange>,
     closed: Option<Closed>,
 }
+
+/// What this client is able to do.
+const CAPABILITIES: [&str; 3] = [CAPABILITY_COMPARE, CAPABILITY_PROBE, CAPABILITY_PROBE_VALUES];
 
 impl Driver {
     /// The driver of a connection that has just been opened.
@@ -91,19 +102,20 @@ impl Driver {
             last_hash: state.last_hash,
             confirmed: state.decided,
             confirmed_hash: state.decided_hash,
-            capabilities: vec![CAPABILITY_COMPARE.to_owned()],
+            capabilities: CAPABILITIES.map(str::to_owned).into(),
             compare: state.comparing,
             catching_up: state.catching_up,
         };
         Ok(Driver {
             store: store.clone(),
-            session: ClientSession::new(config, login, now),
+            session: ClientSession::new(probing::paced(config, &sync), login, now),
             inbox: Inbox::default(),
             said: state,
             reached: (state.cursor.seq, state.decided),
             server_time: None,
             held: false,
             compare: None,
+            probed: None,
             closed: None,
         })
     }
@@ -161,6 +173,8 @@ impl Driver {
                 }
                 ClientEvent::Compared { begun, answers } => self.compared(begun, &answers, tell),
                 ClientEvent::Fetched { states, last } => self.fetched(states, last, tell),
+                ClientEvent::ProbeDue => self.send_probe(tell),
+                ClientEvent::Probed(outcome) => self.probed(outcome, tell),
                 ClientEvent::Closed(closed) => self.ended(closed, tell),
             };
             let done = done.and_then(|()| match self.inbox.bytes() >= APPLY_BYTES {
@@ -327,6 +341,30 @@ impl Driver {
 
     fn send_compare(&mut self, message: CompareMessage) -> Result<(), Problem> {
         self.session.send_compare(message).map_err(|error| Problem::failed(error.to_string()))
+    }
+
+    /// Tells the server a digest of some of what is here.
+    fn send_probe(&mut self, tell: &mut dyn FnMut(Progress)) -> Result<(), Problem> {
+        self.apply(tell)?;
+        let values = self.session.probes_values();
+        let Some(slice) = self.store.sync().next_slice(values)? else { return Ok(()) };
+        self.probed = Some(slice.range);
+        self.session.send_probe(slice).map_err(|error| Problem::failed(error.to_string()))
+    }
+
+    fn probed(&mut self, outcome: SliceOutcome, tell: &mut dyn FnMut(Progress)) -> Result<(), Problem> {
+        let Some(range) = self.probed.take().filter(|_| outcome == SliceOutcome::Differs) else {
+            return Ok(());
+        };
+        self.apply(tell)?;
+        self.store.sync().note_divergence(&range)?;
+        tracing::warn!(
+            code = Code::Diverged.name(), start = %range.start,
+            "the server has something else than this device; they compare, and the device takes what the server has"
+        );
+        tell(Progress::Diverged(range));
+        let reason = "the server has something else at the same Seq; the next session compares".to_owned();
+        Err(Problem { code: Code::Diverged, reason })
     }
 
     fn send_txs(

@@ -26,6 +26,14 @@ pub enum SyncEvent {
         /// The position.
         seq: Seq,
     },
+    /// The server was found to have something else than this store, which should not happen: a fault of a disk, or in this software.
+    ///
+    /// The store compares with the server at once and takes what that has; what it had otherwise is kept as rejected. `docs/errors.md`
+    /// says more under `session.diverged`.
+    Diverged {
+        /// How often this was found since the store was opened, or since all was last found to be the same.
+        times: u32,
+    },
     /// The store goes on under another name: its directory is a copy, or was restored, and another store goes by the present one.
     ///
     /// Nothing is lost: what was not sent is sent under the new name, and local ids stay. A connection is made anew at once.

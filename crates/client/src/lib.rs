@@ -15,6 +15,7 @@ pub mod driver;
 mod engine;
 pub mod event;
 pub mod options;
+mod probing;
 mod server_time;
 mod session;
 pub mod status;

@@ -172,6 +172,10 @@ impl Connection<'_> {
             Progress::Comparing(progress) => {
                 shared.tell(&SyncEvent::Comparing { objects: progress.objects, missing: progress.missing });
             }
+            Progress::Diverged(_) => {
+                shared.status.update(|status| status.divergences += 1);
+                shared.tell(&SyncEvent::Diverged { times: shared.store.sync().divergences() });
+            }
             Progress::Advanced => backoff.handle_progress(),
             Progress::CaughtUp(seq) => {
                 shared.status.update(|status| status.state = State::Live);

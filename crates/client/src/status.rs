@@ -38,6 +38,8 @@ pub struct Status {
     pub bytes_received: u64,
     /// Objects that were applied.
     pub objects_applied: u64,
+    /// How often the server was found to have something else than this store.
+    pub divergences: u64,
     /// How the last connection ended.
     pub last_closed: Option<Closed>,
 }

@@ -7,10 +7,12 @@
 
 mod fingerprint;
 mod key;
+mod slice;
 mod sorted;
 
 pub use fingerprint::{FINGERPRINT_SHORT_BYTES, Fingerprint, Fingerprinter, RangeSum, SALT_BYTES, Salt};
 pub use key::{CompareKey, CompareRange};
+pub use slice::{SLICE_HASH_BYTES, Slice, SliceHasher, SliceOutcome};
 pub use sorted::{DuplicateItem, SortedItems, SortedItemsBuilder};
 
 /// An object in a set that is compared.

@@ -84,11 +84,13 @@ pub enum Planted {
     LostOpsUnburied,
     /// Transactions that a restored server has lost count as accepted.
     LostDecisionsKept,
+    /// A server finds every digest to be that of what it has.
+    DigestUncompared,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 39] = [
+    pub const ALL: [Planted; 40] = [
         Planted::VerdictBeforeCommit,
         Planted::OutboxDroppedAtLogin,
         Planted::GenerationIgnored,
@@ -128,6 +130,7 @@ impl Planted {
         Planted::FetchedMerged,
         Planted::LostOpsUnburied,
         Planted::LostDecisionsKept,
+        Planted::DigestUncompared,
     ];
 }
 

@@ -82,6 +82,8 @@ codes! {
     Slow = 106, "session.slow", true;
     /// The device's clock was set or the device slept, and the server is to be asked for the time again.
     ClockChanged = 107, "session.clock-changed", true;
+    /// The client and the server were found to have something else at the same Seq, and compare.
+    Diverged = 108, "session.diverged", true;
 
     /// Bytes arrived that are not a message of this protocol.
     FrameInvalid = 200, "protocol.frame-invalid", true;

@@ -4,9 +4,11 @@
 //! a peer keeps the promises of its documentation.
 
 use bytes::Bytes;
+use reconvene_model::compare::{Slice, SliceOutcome};
 use reconvene_model::{PeerId, Seq, TxHash, TxNumber};
 
 use crate::code::Code;
+use crate::compare::{decode_ranges, encode_ranges};
 use crate::frame::MessageError;
 use crate::generated::envelope::Kind;
 use crate::generated::{self as wire, credential, pushed_tx, verdict};
@@ -59,6 +61,14 @@ pub(crate) fn to_wire(message: &Message) -> Kind {
             Kind::Fetched(wire::Fetched { states: states.clone(), last: *last })
         }
         Message::CompareDone => Kind::CompareDone(wire::CompareDone {}),
+        Message::Probe(slice) => Kind::Probe(wire::Probe {
+            seq: slice.seq.0,
+            range: encode_ranges(&[slice.range]).into(),
+            objects: slice.objects,
+            hash: copy(&slice.hash),
+            values: slice.values,
+        }),
+        Message::Probed(outcome) => Kind::Probed(wire::Probed { outcome: *outcome as u32 }),
     }
 }
 
@@ -100,6 +110,25 @@ pub(crate) fn from_wire(kind: Kind) -> Result<Message> {
         Kind::Fetch(fetch) => Message::Fetch(fetch.ranges),
         Kind::Fetched(fetched) => Message::Fetched { states: fetched.states, last: fetched.last },
         Kind::CompareDone(wire::CompareDone {}) => Message::CompareDone,
+        Kind::Probe(probe) => Message::Probe(probe_from_wire(&probe)?),
+        Kind::Probed(probed) => Message::Probed(match probed.outcome {
+            0 => SliceOutcome::Same,
+            1 => SliceOutcome::Unknown,
+            2 => SliceOutcome::Differs,
+            _ => return Err(MessageError::Invalid { what: "outcome of Probed" }),
+        }),
+    })
+}
+
+fn probe_from_wire(probe: &wire::Probe) -> Result<Slice> {
+    let ranges = decode_ranges(&probe.range).unwrap_or_default();
+    let &[range] = &ranges[..] else { return Err(MessageError::Invalid { what: "range of Probe" }) };
+    Ok(Slice {
+        seq: Seq(number(probe.seq, "seq of Probe")?),
+        range,
+        objects: probe.objects,
+        hash: array(&probe.hash, "hash of Probe")?,
+        values: probe.values,
     })
 }
 

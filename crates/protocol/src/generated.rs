@@ -4,7 +4,7 @@
 /// refuses kinds that it does not know. Fields from 1000 upwards do not change what a message means and may be ignored.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Envelope {
-    #[prost(oneof = "envelope::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18")]
+    #[prost(oneof = "envelope::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20")]
     pub kind: ::core::option::Option<envelope::Kind>,
 }
 /// Nested message and enum types in `Envelope`.
@@ -47,6 +47,10 @@ pub mod envelope {
         Fetched(super::Fetched),
         #[prost(message, tag = "18")]
         CompareDone(super::CompareDone),
+        #[prost(message, tag = "19")]
+        Probe(super::Probe),
+        #[prost(message, tag = "20")]
+        Probed(super::Probed),
     }
 }
 /// Server, first of all.
@@ -448,4 +452,30 @@ pub struct Fetched {
 /// Client: it holds durably what the compare brought. Catch-up follows.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CompareDone {
+}
+/// Client: a digest of what it has in a range of keys, so that a divergence is noticed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Probe {
+    /// Of this Seq, which is the client's cursor.
+    #[prost(uint64, tag = "1")]
+    pub seq: u64,
+    /// A block of docs/compare.md with one range.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub range: ::prost::bytes::Bytes,
+    /// How many objects the client has in it.
+    #[prost(uint64, tag = "3")]
+    pub objects: u64,
+    /// 16 bytes: their hash as docs/compare.md says.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub hash: ::prost::bytes::Bytes,
+    /// Whether the hash covers values beside generations and stamps.
+    #[prost(bool, tag = "5")]
+    pub values: bool,
+}
+/// Server: what became of a Probe.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Probed {
+    /// 0 if the server has the same, 1 if it cannot tell, 2 if it has something else.
+    #[prost(uint32, tag = "1")]
+    pub outcome: u32,
 }

@@ -4,7 +4,7 @@
 //! states stay encoded: they are slices of the frame that they came in, and the engine reads them with `reconvene-model`.
 
 use bytes::Bytes;
-use reconvene_model::compare::Salt;
+use reconvene_model::compare::{Salt, Slice, SliceOutcome};
 use reconvene_model::{Generation, PeerId, Seq, TxHash, TxNumber};
 
 use crate::code::Code;
@@ -75,6 +75,10 @@ pub enum Message {
     },
     /// Client: what the compare brought is held durably; catch-up follows.
     CompareDone,
+    /// Client: a digest of some of what it has.
+    Probe(Slice),
+    /// Server: whether it has the same.
+    Probed(SliceOutcome),
 }
 
 impl Message {
@@ -99,6 +103,8 @@ impl Message {
             Message::Fetch(_) => "Fetch",
             Message::Fetched { .. } => "Fetched",
             Message::CompareDone => "CompareDone",
+            Message::Probe(_) => "Probe",
+            Message::Probed(_) => "Probed",
         }
     }
 }

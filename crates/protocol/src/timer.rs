@@ -11,11 +11,13 @@ pub enum Timer {
     Idle,
     /// When the answer to that must have come, else the connection is dead.
     Pong,
+    /// When a client asks next whether the server has what it has.
+    Probe,
 }
 
 impl Timer {
     /// All of them, in the order in which they are handled when several are due.
-    pub const ALL: [Timer; 3] = [Timer::Login, Timer::Pong, Timer::Idle];
+    pub const ALL: [Timer; 4] = [Timer::Login, Timer::Pong, Timer::Idle, Timer::Probe];
 }
 
 /// When each timer is due.

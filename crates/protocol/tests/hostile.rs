@@ -6,8 +6,9 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use reconvene_model::compare::{CompareKey, CompareRange, Slice, SliceOutcome};
 use reconvene_model::identity::PeerKey;
-use reconvene_model::{PeerId, Seq, TxHash};
+use reconvene_model::{GlobalId, PeerId, Seq, TxHash, Uid};
 use reconvene_protocol::limits::{NUMBER_MAX, TEXT_BYTES_MAX};
 use reconvene_protocol::message::Hello;
 use reconvene_protocol::{
@@ -32,7 +33,7 @@ proptest! {
         read(bytes.clone());
         // The same with a good first byte, and inside every kind.
         read([&[0], bytes.as_slice()].concat());
-        for kind in 1..=19u8 {
+        for kind in 1..=21u8 {
             let mut frame = vec![0];
             prost::encoding::encode_varint(u64::from(kind) << 3 | 2, &mut frame);
             prost::encoding::encode_varint(bytes.len() as u64, &mut frame);
@@ -97,7 +98,7 @@ fn frames_are_refused_with_the_reason() {
     let refusal = |frame: &'static [u8]| Message::decode(Bytes::from_static(frame), 100).unwrap_err();
     assert_eq!(refusal(&[]), MessageError::Empty);
     assert_eq!(refusal(&[1, 0x5a, 0]), MessageError::UnknownFormat { format: 1 });
-    assert_eq!(refusal(&[0, 0x9a, 0x01, 0]), MessageError::UnknownKind { kind: 19 });
+    assert_eq!(refusal(&[0, 0xfa, 0x01, 0]), MessageError::UnknownKind { kind: 31 });
     assert_eq!(refusal(&[0; 101]), MessageError::TooLong { length: 101, max: 100 });
     assert!(matches!(refusal(&[0]), MessageError::Malformed { .. }));
     assert_eq!(refusal(&[0, 0x2a, 0]), MessageError::Invalid { what: "txs of Upload" });
@@ -206,6 +207,14 @@ fn message() -> impl Strategy<Value = Message> {
         block().prop_map(Message::Fetch),
         (block(), any::<bool>()).prop_map(|(states, last)| Message::Fetched { states, last }),
         Just(Message::CompareDone),
+        (number(), any::<(u64, u64, u64)>(), any::<u64>(), any::<[u8; 16]>(), any::<bool>()).prop_map(
+            |(seq, (entity, origin, counter), objects, hash, values)| {
+                let start = CompareKey::new(Uid(entity), GlobalId::new(PeerId(origin), counter));
+                let range = CompareRange::new(start, start.next());
+                Message::Probe(Slice { seq: Seq(seq), range, objects, hash, values })
+            }
+        ),
+        Just(Message::Probed(SliceOutcome::Unknown)),
     ]
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{FuturesOrdered, SplitStream};
-use reconvene_model::compare::CompareRange;
+use reconvene_model::compare::{CompareRange, Slice, SliceOutcome};
 use reconvene_model::{PeerId, Seq};
 use reconvene_protocol::{Closed, Code, LoginRequest};
 use reconvene_socket::{FRAMES_OUT_MAX, Meter, Socket};
@@ -50,6 +50,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, socket: Socket, name: SessionName
         replies: FuturesOrdered::new(),
         task: None,
         set: None,
+        judged: None,
         head: shared.ring.head(),
         draining: shared.draining.subscribe(),
         registration: None,
@@ -90,6 +91,8 @@ struct Connection {
     task: Option<Task>,
     /// The set to compare with that is being found.
     set: Option<JoinHandle<Result<Arc<SharedSet>, StoreError>>>,
+    /// The digest that is being judged.
+    judged: Option<JoinHandle<Result<SliceOutcome, StoreError>>>,
     head: watch::Receiver<Seq>,
     draining: watch::Receiver<bool>,
     registration: Option<Registration>,
@@ -142,6 +145,7 @@ impl Connection {
                 Some(reply) = self.replies.next(), if !self.replies.is_empty() => self.answer(reply),
                 done = finish(&mut self.task), if self.task.is_some() => self.finished(done),
                 set = found(&mut self.set), if self.set.is_some() => self.take_set(set),
+                judged = found(&mut self.judged), if self.judged.is_some() => self.take_judged(judged),
                 _ = self.head.changed(), if live => {}
                 _ = frames.reserve(), if full => {}
                 _ = self.draining.changed(), if !draining => {}
@@ -193,6 +197,7 @@ impl Connection {
             match wanted {
                 Wanted::Login(request) => self.log_in(*request),
                 Wanted::Decide { peer, txs } => self.decide(peer, txs).await,
+                Wanted::Judge(slice) => self.judge(slice),
                 Wanted::Set { from } => self.set = Some(tokio::spawn(self.shared.clone().set(from))),
                 // To forget verdicts late does no harm, so a full queue may drop this.
                 Wanted::Confirmed { peer, number } => {
@@ -256,6 +261,27 @@ impl Connection {
             let read = tokio::task::spawn_blocking(move || sync.fetch(&ranges, bytes));
             read.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
         })));
+    }
+
+    fn judge(&mut self, slice: Slice) {
+        let shared = self.shared.clone();
+        self.judged = Some(tokio::spawn(async move {
+            let _permit = shared.catch_ups.acquire().await;
+            let sync = shared.sync.clone();
+            let judged = tokio::task::spawn_blocking(move || sync.judge_slice(&slice));
+            judged.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        }));
+    }
+
+    fn take_judged(&mut self, judged: Option<Result<SliceOutcome, StoreError>>) {
+        self.judged = None;
+        match judged {
+            Some(judged) => {
+                let differs = self.talk.handle_judged(judged);
+                self.shared.stats.divergences.fetch_add(u64::from(differs), Ordering::Relaxed);
+            }
+            None => self.finished(Done::Failed),
+        }
     }
 
     fn take_set(&mut self, set: Option<Result<Arc<SharedSet>, StoreError>>) {
@@ -324,10 +350,8 @@ async fn finish(task: &mut Option<Task>) -> Done {
     }
 }
 
-async fn found(
-    set: &mut Option<JoinHandle<Result<Arc<SharedSet>, StoreError>>>,
-) -> Option<Result<Arc<SharedSet>, StoreError>> {
-    match set {
+async fn found<T>(task: &mut Option<JoinHandle<Result<T, StoreError>>>) -> Option<Result<T, StoreError>> {
+    match task {
         Some(handle) => handle.await.ok(),
         None => std::future::pending().await,
     }

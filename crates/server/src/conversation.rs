@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reconvene_model::compare::CompareRange;
+use reconvene_model::compare::{CompareRange, Slice, SliceOutcome};
 use reconvene_model::planted::{Planted, planted};
 use reconvene_model::{PeerId, Seq, TxNumber};
 use reconvene_protocol::{
@@ -64,6 +64,8 @@ pub enum Wanted {
         /// Not one that is older than this.
         from: Seq,
     },
+    /// To judge a digest of what the client has, and answer with [`Conversation::handle_judged`].
+    Judge(Slice),
     /// To forget verdicts up to this number; that it happens late, or not at all, does no harm.
     Confirmed {
         /// Who holds them.
@@ -151,6 +153,7 @@ impl Conversation {
                     self.comparing = Comparing::default();
                     self.following = Following::CatchUp(ChunkStart::after(seq));
                 }
+                ServerEvent::Probe(slice) => return Some(Wanted::Judge(slice)),
                 ServerEvent::Closed(closed) => return Some(Wanted::Closed(closed)),
             }
         }
@@ -274,6 +277,23 @@ impl Conversation {
             self.session
                 .close(Code::Slow, "the compare took too long; connect again, only the rest is compared");
         }
+    }
+
+    /// Takes the answer to [`Wanted::Judge`]; whether the client turned out to have something else.
+    pub fn handle_judged(&mut self, judged: Result<SliceOutcome, StoreError>) -> bool {
+        let outcome = judged.unwrap_or_else(|error| {
+            tracing::error!(%error, "objects could not be read to judge a digest");
+            SliceOutcome::Unknown
+        });
+        let differs = outcome == SliceOutcome::Differs;
+        if differs && let Some(peer) = self.session.peer() {
+            let code = Code::Diverged.name();
+            tracing::warn!(%peer, code, "a device has something else than the server at the same Seq; it compares");
+        }
+        if let Err(error) = self.session.send_probed(outcome) {
+            self.send_failed(error);
+        }
+        differs
     }
 
     fn answer_compare(&mut self) {

@@ -71,6 +71,8 @@ pub struct ServerStats {
     pub bytes_received: u64,
     /// Verdicts that were sent.
     pub verdicts: u64,
+    /// How often a device was found to have something else than the server.
+    pub divergences: u64,
 }
 
 /// How long a server that is dropped may take to drain.
@@ -109,6 +111,7 @@ impl Server {
             bytes_sent: stats.bytes_sent.load(Ordering::Relaxed),
             bytes_received: stats.bytes_received.load(Ordering::Relaxed),
             verdicts: stats.verdicts.load(Ordering::Relaxed),
+            divergences: stats.divergences.load(Ordering::Relaxed),
         }
     }
 

@@ -3,7 +3,7 @@
 use reconvene_model::Seq;
 use reconvene_model::digest::Digest;
 use reconvene_protocol as wire;
-use reconvene_protocol::compare::CAPABILITY_COMPARE;
+use reconvene_protocol::compare::{CAPABILITY_COMPARE, CAPABILITY_PROBE, CAPABILITY_PROBE_VALUES};
 use reconvene_protocol::{Code, LoginAnswer, LoginRequest, Outcome, SchemaHashes};
 use reconvene_store::{Claim, StoreError, SyncHandle, Verdict};
 
@@ -122,12 +122,24 @@ pub fn judge(
         epoch,
         view,
         catch_up_from: if same_view && !compare { cursor.seq } else { Seq(0) },
-        capabilities: if compares { vec![CAPABILITY_COMPARE.to_owned()] } else { Vec::new() },
+        capabilities: granted(login, sync.base_hash()),
         compare,
         continues,
         chain: sync.hashes(request.peer, login.confirmed, common, wire::limits::CHAIN_HASHES_MAX)?,
         rebased,
     })
+}
+
+/// Which of a client's capabilities are in force.
+fn granted(login: &wire::Login, base_hash: [u8; 32]) -> Vec<String> {
+    let names = |name: &str| login.capabilities.iter().any(|offered| offered == name);
+    let compares = names(CAPABILITY_COMPARE);
+    // What is found by a digest is put right by a compare. Values can be told apart from others only by who reads all of them.
+    let probes = compares && names(CAPABILITY_PROBE);
+    let values = probes && names(CAPABILITY_PROBE_VALUES) && login.schema.base == base_hash;
+    let granted =
+        [(CAPABILITY_COMPARE, compares), (CAPABILITY_PROBE, probes), (CAPABILITY_PROBE_VALUES, values)];
+    granted.into_iter().filter(|(_, is_granted)| *is_granted).map(|(name, _)| name.to_owned()).collect()
 }
 
 fn authenticate(authentication: &Authentication, request: &LoginRequest) -> Result<(), Refusal> {

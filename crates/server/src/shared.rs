@@ -43,6 +43,7 @@ pub(crate) struct Counters {
     pub(crate) bytes_sent: AtomicU64,
     pub(crate) bytes_received: AtomicU64,
     pub(crate) verdicts: AtomicU64,
+    pub(crate) divergences: AtomicU64,
 }
 
 impl Shared {

@@ -6,7 +6,7 @@ use reconvene_model::planted::{Planted, plant};
 use reconvene_sim::{runner, workload};
 
 /// Each mistake with a seed that found it when this was written.
-const FOUND_BY: [(Planted, u64); 39] = [
+const FOUND_BY: [(Planted, u64); 40] = [
     (Planted::VerdictBeforeCommit, 1),
     (Planted::OutboxDroppedAtLogin, 1),
     (Planted::GenerationIgnored, 1),
@@ -46,6 +46,7 @@ const FOUND_BY: [(Planted, u64); 39] = [
     (Planted::FetchedMerged, 16),
     (Planted::LostOpsUnburied, 16),
     (Planted::LostDecisionsKept, 16),
+    (Planted::DigestUncompared, 4),
 ];
 
 /// How many further seeds are tried, should the first one look elsewhere by now.

@@ -82,6 +82,22 @@ pub fn begin_new_history(store: &crate::Store) -> crate::Result<()> {
     store.write(|tx| crate::sync::begin_new_history(tx))
 }
 
+/// Writes another value into a property of a stored object, past everything that would notice: what a fault of a disk leaves.
+/// Stamps stay, indexes and the outbox know nothing of it. Whether there was such an object and property.
+///
+/// # Errors
+///
+/// Failures of the storage engine.
+pub fn corrupt(
+    store: &crate::Store,
+    entity: &str,
+    id: ObjectId,
+    property: &str,
+    cell: &[u8],
+) -> crate::Result<bool> {
+    store.write(|tx| crate::sync::probe::corrupt(tx, entity, id, property, cell))
+}
+
 /// What a store in memory has committed at one moment; copies are cheap. For tests of crashes, copies and restored backups.
 #[derive(Clone, Debug)]
 pub struct Image(pub(crate) MemoryImage);

@@ -5,6 +5,7 @@
 mod clocks;
 mod conflicts;
 mod copies;
+mod divergence;
 mod faults;
 mod limits;
 mod logins;

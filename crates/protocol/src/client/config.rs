@@ -19,6 +19,9 @@ pub struct ClientConfig {
     pub pong_timeout: Duration,
     /// The longest frame that is taken from the server, in bytes. Default 32 MiB; at least 64 KiB.
     pub message_bytes_max: usize,
+    /// How long after one digest of what the client has the next is sent, to a server that takes them. Default 30 s; the first
+    /// one follows the login after a tenth of that.
+    pub probe_interval: Duration,
 }
 
 impl Default for ClientConfig {
@@ -27,6 +30,7 @@ impl Default for ClientConfig {
             login_timeout: Duration::from_secs(15),
             pong_timeout: Duration::from_secs(15),
             message_bytes_max: MESSAGE_BYTES_MAX,
+            probe_interval: Duration::from_secs(30),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a client session asks of its engine.
 
 use bytes::Bytes;
+use reconvene_model::compare::SliceOutcome;
 use reconvene_model::{Seq, TxNumber};
 
 use crate::close::Closed;
@@ -58,6 +59,12 @@ pub enum ClientEvent {
         /// Nothing else comes in answer to the last `Fetch`: the initiator is to be told once all of it is stored.
         last: bool,
     },
+    /// It is time for a digest of some of what the store has. The engine answers with
+    /// [`send_probe`](crate::ClientSession::send_probe) or, if it has undecided writes or nothing to tell, not at all.
+    ProbeDue,
+    /// What the server says to the last digest. After [`SliceOutcome::Differs`] the engine notes durably that a compare is due,
+    /// and closes the session with [`Code::Diverged`](crate::Code::Diverged).
+    Probed(SliceOutcome),
     /// The session is over.
     Closed(Closed),
 }

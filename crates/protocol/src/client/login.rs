@@ -6,6 +6,7 @@ use reconvene_model::{Seq, TxHash};
 
 use crate::PROTOCOL_VERSION;
 use crate::client::compare::Comparing;
+use crate::client::probe::{Probing, offers_probes};
 use crate::client::uploads::UploadWindow;
 use crate::client::{ClientEvent, ClientLogin, ClientSession, LoggedIn, State, Violation};
 use crate::code::Code;
@@ -66,6 +67,9 @@ impl ClientSession {
         }
         self.timers.stop(Timer::Login);
         let idle = Duration::from_millis(accepted.heartbeat_ms).clamp(HEARTBEAT_MIN, HEARTBEAT_MAX);
+        if offers_probes(&accepted.capabilities) {
+            self.timers.set(Timer::Probe, now + self.config.probe_interval / 10);
+        }
         self.state = State::LoggedIn(Box::new(LoggedIn {
             heartbeat: Heartbeat::start(idle, self.config.pong_timeout, &mut self.timers, now),
             uploads: UploadWindow::new(accepted.limits, accepted.decided_number),
@@ -76,6 +80,7 @@ impl ClientSession {
             compare_done: false,
             confirmed: self.login.confirmed,
             confirm: false,
+            probing: Probing::new(&accepted.capabilities),
         }));
         self.events.push_back(ClientEvent::LoggedIn(accepted));
     }

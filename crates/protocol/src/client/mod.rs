@@ -4,6 +4,7 @@ mod compare;
 mod config;
 mod event;
 mod login;
+mod probe;
 mod receive;
 mod uploads;
 
@@ -24,9 +25,11 @@ pub use compare::CompareSendError;
 pub use config::{ClientConfig, ClientLogin};
 pub use event::ClientEvent;
 pub use login::{HEARTBEAT_MAX, HEARTBEAT_MIN};
+pub use probe::ProbeError;
 pub use uploads::TxsError;
 
 use compare::Comparing;
+use probe::Probing;
 use uploads::UploadWindow;
 
 /// One connection of a client to a server, as a machine without sockets, clock or store.
@@ -38,7 +41,8 @@ use uploads::UploadWindow;
 /// - [`handle_timeout`](Self::handle_timeout) when [`poll_timeout`](Self::poll_timeout) is past
 /// - [`handle_local_commit`](Self::handle_local_commit) when the outbox grew, [`handle_txs`](Self::handle_txs) in answer to
 ///   [`ClientEvent::SendTxs`], [`handle_durable`](Self::handle_durable) when verdicts are stored
-/// - [`send_compare`](Self::send_compare) for the steps of a compare, if the session begins with one
+/// - [`send_compare`](Self::send_compare) for the steps of a compare, if the session begins with one;
+///   [`send_probe`](Self::send_probe) in answer to [`ClientEvent::ProbeDue`]
 /// - [`handle_disconnected`](Self::handle_disconnected) when the connection is gone, [`close`](Self::close) to end it
 ///
 /// After each of these the engine takes what came out: [`poll_event`](Self::poll_event) until `None`, carrying out each event
@@ -84,6 +88,7 @@ struct LoggedIn {
     /// The highest number that the engine holds durably, and whether the server should be told (again).
     confirmed: TxNumber,
     confirm: bool,
+    probing: Probing,
 }
 
 /// How a server broke a rule: the code by which its session ends, and the reason.
@@ -138,7 +143,11 @@ impl ClientSession {
                         "the server did not complete the login in time; it may be overloaded",
                     );
                 }
-                (Timer::Idle, _) => {}
+                (Timer::Probe, State::LoggedIn(session)) => {
+                    self.timers.set(Timer::Probe, now + self.config.probe_interval);
+                    self.events.extend(session.probe_due());
+                }
+                (Timer::Idle | Timer::Probe, _) => {}
             }
         }
     }
@@ -222,6 +231,8 @@ impl ClientSession {
             message
         } else if std::mem::take(&mut session.compare_done) {
             Message::CompareDone
+        } else if let Some(slice) = session.probing.take() {
+            Message::Probe(slice)
         } else {
             Message::Upload(session.uploads.next_upload()?)
         };

@@ -65,6 +65,7 @@ impl LoggedIn {
                 Ok(None)
             }
             Message::Pong(_) => Ok(None),
+            Message::Probed(outcome) => self.probed(outcome),
             message => Err(unexpected(format!("{} in a session that is logged in", message.name()))),
         }
     }

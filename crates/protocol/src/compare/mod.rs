@@ -22,3 +22,9 @@ pub use responder::answer;
 
 /// The capability that a client names if it can compare.
 pub const CAPABILITY_COMPARE: &str = "compare";
+
+/// The capability that a client names if it can send digests of what it has.
+pub const CAPABILITY_PROBE: &str = "probe";
+
+/// The capability of digests that cover values; in force where both sides have the same schema.
+pub const CAPABILITY_PROBE_VALUES: &str = "probe-values";

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use reconvene_model::change::TxHead;
-use reconvene_model::compare::CompareRange;
+use reconvene_model::compare::{CompareRange, Slice};
 use reconvene_model::{Seq, TxNumber};
 
 use crate::close::Closed;
@@ -32,6 +32,9 @@ pub enum ServerEvent {
     Fetch(Vec<CompareRange>),
     /// The client has completed the compare. The engine goes on with a catch-up from above this Seq.
     CompareDone(Seq),
+    /// The client tells a digest of some of what it has. The engine answers with
+    /// [`send_probed`](crate::ServerSession::send_probed).
+    Probe(Slice),
     /// The session is over.
     Closed(Closed),
 }

@@ -14,6 +14,7 @@ use crate::limits::{CHAIN_HASHES_MAX, CHAIN_SHARE_BYTES};
 use crate::login::{CredentialProof, Nonce, Secret, verify_login};
 use crate::message::{Login, LoginAccepted, Message, Verdict};
 use crate::server::compare::Comparing;
+use crate::server::probe::Probing;
 use crate::server::uploads::Uploads;
 use crate::server::{Judging, LoggedIn, ServerEvent, ServerSession, State};
 use crate::timer::Timer;
@@ -105,6 +106,7 @@ impl ServerSession {
             seq: answer.catch_up_from,
             catching_up: true,
             comparing: answer.compare.then(Comparing::default),
+            probing: Probing::new(&answer.capabilities),
         };
         let message = Message::LoginAccepted(Box::new(LoginAccepted {
             session: answer.session,

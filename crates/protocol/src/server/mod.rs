@@ -4,6 +4,7 @@ mod compare;
 mod config;
 mod event;
 mod login;
+mod probe;
 mod send;
 mod uploads;
 
@@ -28,6 +29,7 @@ pub use login::{LoginAnswer, LoginRequest};
 pub use send::SendError;
 
 use compare::Comparing;
+use probe::Probing;
 use uploads::Uploads;
 
 /// One connection of a server to a client, as a machine without sockets, clock or store.
@@ -42,7 +44,8 @@ use uploads::Uploads;
 /// - if the answer said `compare`: [`send_compared`](Self::send_compared) and [`send_fetched`](Self::send_fetched), until
 ///   [`ServerEvent::CompareDone`]
 /// - after that [`send_verdicts`](Self::send_verdicts), [`send_catch_up`](Self::send_catch_up),
-///   [`send_catch_up_done`](Self::send_catch_up_done) and then [`send_push`](Self::send_push), as the history goes on
+///   [`send_catch_up_done`](Self::send_catch_up_done) and then [`send_push`](Self::send_push), as the history goes on;
+///   [`send_probed`](Self::send_probed) in answer to [`ServerEvent::Probe`]
 /// - [`handle_disconnected`](Self::handle_disconnected) when the connection is gone; [`drain`](Self::drain) or
 ///   [`close`](Self::close) to end it
 ///
@@ -93,6 +96,7 @@ struct LoggedIn {
     catching_up: bool,
     /// Until the client has completed the compare that the login began.
     comparing: Option<Comparing>,
+    probing: Probing,
 }
 
 /// How a client broke a rule: the code by which its session ends, and the reason.
@@ -156,7 +160,7 @@ impl ServerSession {
                 (Timer::Login, _) => {
                     self.close(Code::LoginLate, "the client did not log in in time; connect again");
                 }
-                (Timer::Idle, _) => {}
+                (Timer::Idle | Timer::Probe, _) => {}
             }
         }
     }
@@ -321,6 +325,7 @@ impl LoggedIn {
             Message::Compare(ranges) => self.compare(&ranges),
             Message::Fetch(ranges) => self.fetch(&ranges),
             Message::CompareDone => self.compare_done(),
+            Message::Probe(slice) => self.probe(slice),
             message => Err((
                 Code::KindUnexpected,
                 format!("the client sent {}, which has no place in a session", message.name()),

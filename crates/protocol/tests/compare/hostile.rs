@@ -222,6 +222,6 @@ fn a_question_is_answered_within_a_message_of_any_size() {
 
 #[test]
 fn a_compare_of_a_newer_kind_is_an_unknown_kind() {
-    let frame = bytes::Bytes::from_static(&[0, 0x9a, 0x01, 0]);
-    assert_eq!(reconvene_protocol::Message::decode(frame, 100), Err(MessageError::UnknownKind { kind: 19 }));
+    let frame = bytes::Bytes::from_static(&[0, 0xfa, 0x01, 0]);
+    assert_eq!(reconvene_protocol::Message::decode(frame, 100), Err(MessageError::UnknownKind { kind: 31 }));
 }

@@ -5,6 +5,7 @@
 mod delivery;
 mod liveness;
 mod login;
+mod probes;
 mod rules;
 mod support;
 

@@ -13,11 +13,14 @@ use super::link::Journey;
 use super::{ConnId, Event, World, tell};
 use crate::audit::truth::TxRecord;
 use crate::chance::mix;
-use crate::finding::{Finding, Outcome};
+use crate::finding::{Finding, Outcome, check};
 use crate::scenario::DevicePoint;
 
 /// How long the answer of a server that is down, or of a network that is off, takes in milliseconds.
 const REFUSED_MS: u64 = 20;
+
+/// How often a device tells a digest of what it has: runs are short.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 impl World {
     /// Tries to connect, as the engine's thread does.
@@ -41,7 +44,8 @@ impl World {
         self.last_conn += 1;
         let id = self.last_conn;
         let now = Duration::from_millis(self.now);
-        let driver = Driver::new(store, ClientConfig::default(), vec![Credential::None], now)
+        let config = ClientConfig { probe_interval: PROBE_INTERVAL, ..ClientConfig::default() };
+        let driver = Driver::new(store, config, vec![Credential::None], now)
             .map_err(|error| Finding::new("store readable", error.to_string()))?;
         device.link.connect(mix(&[self.scenario.seed, index as u64, attempt]), self.now);
         device.conn =
@@ -174,12 +178,18 @@ impl World {
                     device.audit.caught_up = seq.0;
                     None
                 }
+                Progress::Diverged(range) => {
+                    check(self.is_corrupted, "nobody is told to differ who does not", || {
+                        format!("device {index}: {range:?}")
+                    })?;
+                    None
+                }
                 Progress::Advanced => {
                     device.backoff.handle_progress();
                     None
                 }
                 Progress::Applied { rejected, .. } => {
-                    if let Some(store) = &device.store {
+                    if let Some(store) = device.store.as_ref().filter(|_| !self.is_corrupted) {
                         device.audit.told_rejected(store, &rejected)?;
                     }
                     Some(DevicePoint::AfterApply)

@@ -2,6 +2,7 @@
 //! who watches.
 
 mod committer;
+mod corruption;
 mod device;
 mod engine;
 mod link;
@@ -153,6 +154,8 @@ pub(crate) struct World {
     last_value: i64,
     last_conn: ConnId,
     pub(crate) coverage: Coverage,
+    /// Whether some value was changed on purpose, past everybody.
+    is_corrupted: bool,
     /// The story so far, if somebody wants to read it.
     story: Option<String>,
     /// Kept until the world ends.
@@ -198,6 +201,7 @@ impl World {
             last_value: 0,
             last_conn: 0,
             coverage: Coverage::default(),
+            is_corrupted: false,
             story: with_story.then(String::new),
             _directory: directory,
             scenario,
@@ -219,7 +223,8 @@ impl World {
         if !self.run_until(end + SETTLE_MS, true)? {
             return found("everybody comes together", self.who_is_not_settled());
         }
-        self.check_end()
+        self.check_end()?;
+        self.corrupt_and_heal()
     }
 
     pub(crate) fn story(&mut self) -> String {

@@ -275,6 +275,12 @@ impl World {
                     committing.confirm(peer, number);
                 }
             }
+            Wanted::Judge(slice) => {
+                let judged = self.server.store()?.sync().judge_slice(&slice);
+                if let Some(session) = self.server.conns.get_mut(&conn) {
+                    session.talk.handle_judged(judged);
+                }
+            }
             Wanted::Closed(_) => return self.server_closed(conn),
             _ => return found("simulator", "the server wants something that the simulator does not know"),
         }

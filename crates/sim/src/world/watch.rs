@@ -9,6 +9,9 @@ impl World {
     pub(super) fn audit_device(&mut self, index: usize) -> Outcome<()> {
         let device = &mut self.devices[index];
         let changes = device.take_observed();
+        if self.is_corrupted {
+            return Ok(());
+        }
         let Some(store) = &device.store else { return Ok(()) };
         let stand = Stand::of(store)?;
         let told = |finding: Finding| Finding::new(finding.law, format!("device {index}: {}", finding.what));

@@ -9,7 +9,7 @@ use reconvene_model::compare::{
 };
 use reconvene_model::record::Record;
 use reconvene_model::state::{StateEntry, StatesWriter};
-use reconvene_model::{EntityId, GlobalId, ObjectId, PeerId, Seq, Stamp, Uid};
+use reconvene_model::{EntityId, Generation, GlobalId, ObjectId, PeerId, Seq, Stamp, Uid};
 
 use crate::catalog::EntityRuntime;
 use crate::error::{Result, StoreError};
@@ -17,6 +17,7 @@ use crate::keys;
 use crate::seam::{Direction, KeyRange, Reader};
 use crate::sync::columns::SyncEntity;
 use crate::sync::convert::{self, CatalogLookup};
+use crate::sync::meta::{self, MetaTable};
 use crate::sync::{SyncState, apply, global_ids, outbox};
 
 /// The objects of some ranges as they are, or some of them.
@@ -34,7 +35,7 @@ pub struct Fetched {
 ///
 /// One scan over the headers of all records.
 pub(crate) fn items<R: Reader>(
-    tx: &impl CatalogLookup,
+    tx: &(impl CatalogLookup + MetaTable),
     reader: &R,
     sync: &SyncState,
     salt: &Salt,
@@ -47,13 +48,15 @@ pub(crate) fn items<R: Reader>(
         count += reader.count(entity.objects)?;
     }
     let mut builder = SortedItemsBuilder::with_capacity(usize::try_from(count).unwrap_or(0));
+    let suspect = meta::suspect(tx)?;
+    let suspect = suspect.as_ref();
     for entity in tx.catalog().entities().filter(|entity| entity.def.is_synced()) {
         let columns = sync.entity(entity.def.id)?;
         for row in reader.range(entity.objects, KeyRange::all(), Direction::Forward)? {
             let (key, record) = row?;
             let id = keys::object_id(key)?;
             if undecided.is_empty() || !undecided.contains(&(entity.def.id, id)) {
-                push(tx, &mut builder, &mut fingerprints, entity, columns, id, record)?;
+                push(tx, &mut builder, (&mut fingerprints, suspect), entity, columns, id, record)?;
             }
         }
     }
@@ -68,7 +71,8 @@ pub(crate) fn items<R: Reader>(
             .catalog()
             .by_id(entity)
             .ok_or_else(|| StoreError::damaged("confirmed", format!("unknown entity {entity}")))?;
-        push(tx, &mut builder, &mut fingerprints, entity, sync.entity(entity.def.id)?, id, record)?;
+        let columns = sync.entity(entity.def.id)?;
+        push(tx, &mut builder, (&mut fingerprints, suspect), entity, columns, id, record)?;
     }
     builder.finish().map_err(|duplicate| StoreError::damaged("objects", duplicate))
 }
@@ -76,7 +80,7 @@ pub(crate) fn items<R: Reader>(
 fn push(
     tx: &impl CatalogLookup,
     builder: &mut SortedItemsBuilder,
-    fingerprints: &mut Fingerprinter,
+    (fingerprints, suspect): (&mut Fingerprinter, Option<&CompareRange>),
     entity: &EntityRuntime,
     columns: &SyncEntity,
     id: ObjectId,
@@ -108,6 +112,11 @@ fn push(
         let mut stamps: Vec<(Uid, Stamp)> = known.chain(unknown).collect();
         stamps.sort_unstable_by_key(|(uid, _)| *uid);
         fingerprints.object(key, header.generation, stamps)
+    };
+    // Stamps say nothing of a value that is not what was written: what is suspected must not look like what the server has.
+    let fingerprint = match suspect.is_some_and(|range| range.contains(key)) {
+        true => fingerprints.object(key, Generation::MAX, []),
+        false => fingerprint,
     };
     builder.push(key, fingerprint);
     Ok(())

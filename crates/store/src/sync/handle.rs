@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use reconvene_model::compare::{CompareRange, Salt, SortedItems};
+use reconvene_model::compare::{CompareRange, Salt, Slice, SliceOutcome, SortedItems};
 use reconvene_model::identity::PeerKey;
 use reconvene_model::planted::{Planted, planted};
 use reconvene_model::{PeerId, Seq, TxHash, TxNumber};
@@ -19,7 +19,7 @@ use crate::sync::outbox::{self, OutboxTx};
 use crate::sync::renew::{self, Fork, Kinship, Renewed};
 use crate::sync::restamp::{self, Uploads};
 use crate::sync::{
-    Applied, Cursor, Delivery, OutboxListener, Rejected, Role, Verdict, apply, digest, meta, rejected,
+    Applied, Cursor, Delivery, OutboxListener, Rejected, Role, Verdict, apply, digest, meta, probe, rejected,
 };
 use crate::txn::ReadTxn;
 
@@ -83,6 +83,11 @@ impl SyncHandle {
     /// then.
     pub fn renew_identity(&self, fork: &Fork<'_>) -> Result<Renewed> {
         self.store.write(|tx| renew::renew(tx, fork))
+    }
+
+    /// The hash of this store's entities, properties and types, by which two stores know that they read the same.
+    pub fn base_hash(&self) -> [u8; 32] {
+        self.store.schema().base_hash()
     }
 
     /// The transactions after `after`, ascending, until their bytes exceed `bytes_max` or their number `txs_max`; at least
@@ -329,6 +334,33 @@ impl SyncHandle {
             };
             Ok((compare::items(tx, tx.engine_tx(), &self.store.inner().sync, salt)?, seq))
         })
+    }
+
+    /// On a device: a digest of the next objects that are confirmed, from one end of the keys to the other and again, for a server to
+    /// [judge](Self::judge_slice); `None` while there are undecided writes, or a catch-up or compare is under way.
+    ///
+    /// Reads at most some hundred objects in one snapshot. With `values` it covers these as well, which only a server with the
+    /// same schema can judge.
+    pub fn next_slice(&self, values: bool) -> Result<Option<Slice>> {
+        let sync = &self.store.inner().sync;
+        self.read(|tx| probe::slice(tx, tx.engine_tx(), sync, values))
+    }
+
+    /// On a server: whether it had the same at the Seq of a slice. Reads about as much as the device did, in one snapshot.
+    pub fn judge_slice(&self, slice: &Slice) -> Result<SliceOutcome> {
+        self.server()?;
+        self.read(|tx| probe::judge(tx, tx.engine_tx(), &self.store.inner().sync, slice))
+    }
+
+    /// On a device: notes durably that the server has something else in this range. No cursor stands for what is confirmed from here
+    /// on; the next login asks for a compare, which takes all of the range from the server. What it undoes is kept for the application.
+    pub fn note_divergence(&self, range: &CompareRange) -> Result<()> {
+        self.store.write(|tx| probe::diverged(tx, range))
+    }
+
+    /// How often this was noted since the store was opened, or since all that is here was last found to be the same as on the server.
+    pub fn divergences(&self) -> u32 {
+        self.store.inner().sync.probing.diverged()
     }
 
     /// On a server: the objects in these ranges, ascending and disjoint, from a short snapshot of its own; about `bytes_max` of

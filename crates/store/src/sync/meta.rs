@@ -1,5 +1,6 @@
 //! The few single values of sync that the store keeps, under their keys in the `meta` table.
 
+use reconvene_model::compare::{CompareKey, CompareRange};
 use reconvene_model::planted::{Planted, planted};
 use reconvene_model::{Seq, TxHash, TxNumber};
 
@@ -20,6 +21,7 @@ const HEAD: &[u8] = b"sync/head";
 const FORMER: &[u8] = b"sync/former";
 const ERAS: &[u8] = b"sync/eras";
 const COMPARE: &[u8] = b"sync/compare";
+const SUSPECT: &[u8] = b"sync/suspect";
 
 /// How many former histories are remembered.
 const FORMER_MAX: usize = 64;
@@ -195,6 +197,28 @@ pub(crate) fn put_compare(tx: &mut impl MetaTable, extras: Extras) -> Result<()>
         Extras::AreKept => 2,
     };
     tx.meta_put(COMPARE, &[byte])
+}
+
+/// The range of keys in which the server was found to have something else; the compare that is due takes all of it from the server.
+pub(crate) fn suspect(tx: &impl MetaTable) -> Result<Option<CompareRange>> {
+    let bytes = tx.meta_get(SUSPECT)?.unwrap_or_default();
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let (keys, rest) = bytes.as_chunks::<{ CompareKey::BYTES }>();
+    match (keys, rest.is_empty()) {
+        (&[start], true) => Ok(Some(CompareRange::new(CompareKey::from_bytes(start), None))),
+        (&[start, end], true) => {
+            Ok(Some(CompareRange::new(CompareKey::from_bytes(start), Some(CompareKey::from_bytes(end)))))
+        }
+        _ => Err(StoreError::damaged("meta", format!("sync/suspect has {} bytes", bytes.len()))),
+    }
+}
+
+pub(crate) fn put_suspect(tx: &mut impl MetaTable, range: Option<&CompareRange>) -> Result<()> {
+    let keys = range.into_iter().flat_map(|range| [Some(range.start), range.end]).flatten();
+    let bytes: Vec<u8> = keys.flat_map(CompareKey::to_bytes).collect();
+    tx.meta_put(SUSPECT, &bytes)
 }
 
 /// In place of a compare: it is complete, but what the catch-up after it undoes may be lost as well.

@@ -38,6 +38,7 @@ pub(crate) mod origins;
 pub(crate) mod outbox;
 pub(crate) mod overlay;
 pub(crate) mod pending;
+pub(crate) mod probe;
 pub(crate) mod rejected;
 pub(crate) mod renew;
 pub(crate) mod restamp;
@@ -60,6 +61,7 @@ use columns::SyncEntity;
 use eras::Naming;
 use heard::Heard;
 use pending::Pending;
+use probe::Probing;
 use touches::Touches;
 
 /// What a store is to its peers; fixed when the directory is created.
@@ -113,6 +115,7 @@ pub(crate) struct SyncState {
     /// Whether a peer has spoken of objects of this store's own that it never made, as far as that is known.
     pretended: AtomicU8,
     listeners: Mutex<Vec<Arc<OutboxCallback>>>,
+    pub(crate) probing: Probing,
 }
 
 /// Who a store is.
@@ -226,6 +229,7 @@ impl SyncState {
             server_ms: AtomicU64::new(0),
             pretended: AtomicU8::new(global_ids::UNKNOWN),
             listeners: Mutex::default(),
+            probing: Probing::default(),
         })
     }
 

@@ -221,7 +221,12 @@ fn borders(tx: &mut WriteTxn<'_>, inserted: &mut IdRuns<()>) -> Result<Vec<(Enti
         let first = firsts.iter().find(|(entity, _)| *entity == of).map(|&(_, first)| first);
         let border = match first {
             Some(first) => last_other(tx, entity, inserted, first)?.unwrap_or(first - 1),
-            None => tx.last_id(entity)?,
+            None => {
+                let last = tx.last_id(entity)?;
+                // An id that was handed out and undone lies below the border, and must not be given to an object of the new name.
+                tx.put_raw(tx.inner().meta, keys::last_id_key(of).as_bytes(), &keys::object_key(last))?;
+                last
+            }
         };
         borders.push((of, border));
     }

@@ -79,8 +79,11 @@ impl Pair {
                         }
                     }
                 }
-                ClientEvent::Compared { .. } | ClientEvent::Fetched { .. } => {
-                    panic!("no compare was offered")
+                ClientEvent::Compared { .. }
+                | ClientEvent::Fetched { .. }
+                | ClientEvent::ProbeDue
+                | ClientEvent::Probed(_) => {
+                    panic!("neither compares nor digests were offered")
                 }
                 ClientEvent::Closed(closed) => {
                     device.live = false;
@@ -110,8 +113,11 @@ impl Pair {
                     hub.queue.extend(txs);
                 }
                 ServerEvent::Confirmed(number) => hub.confirm(number),
-                ServerEvent::Compare { .. } | ServerEvent::Fetch(_) | ServerEvent::CompareDone(_) => {
-                    panic!("no compare was offered")
+                ServerEvent::Compare { .. }
+                | ServerEvent::Fetch(_)
+                | ServerEvent::CompareDone(_)
+                | ServerEvent::Probe(_) => {
+                    panic!("neither compares nor digests were offered")
                 }
                 ServerEvent::Closed(closed) => self.server_closed.push(closed),
             }

@@ -201,6 +201,9 @@ impl Applier {
         self.keep_lost(tx)?;
         let cursor = meta::cursor(tx)?;
         meta::put_cursor(tx, meta::Cursor { seq, ..cursor })?;
+        if meta::suspect(tx)?.is_some() {
+            meta::put_suspect(tx, None)?;
+        }
         meta::end_compare(tx, is_kept)
     }
 
