@@ -236,6 +236,7 @@ impl Driver {
                 }
             }
             ClientEvent::Compared { .. } | ClientEvent::Fetched { .. } => panic!("no compare was offered"),
+            ClientEvent::ProbeDue | ClientEvent::Probed(_) => panic!("no digests were offered"),
             ClientEvent::Closed(closed) => {
                 check_closed(&closed);
                 self.closed = true;

@@ -221,6 +221,7 @@ impl Driver {
                 ServerEvent::Compare { .. } | ServerEvent::Fetch(_) | ServerEvent::CompareDone(_) => {
                     panic!("no compare was offered")
                 }
+                ServerEvent::Probe(_) => panic!("no digests were offered"),
                 ServerEvent::Closed(closed) => {
                     check_closed(&closed);
                     self.closed = true;

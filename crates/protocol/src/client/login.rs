@@ -67,7 +67,7 @@ impl ClientSession {
         }
         self.timers.stop(Timer::Login);
         let idle = Duration::from_millis(accepted.heartbeat_ms).clamp(HEARTBEAT_MIN, HEARTBEAT_MAX);
-        if offers_probes(&accepted.capabilities) {
+        if offers_probes(&self.login.capabilities) && offers_probes(&accepted.capabilities) {
             self.timers.set(Timer::Probe, now + self.config.probe_interval / 10);
         }
         self.state = State::LoggedIn(Box::new(LoggedIn {

@@ -39,7 +39,7 @@ impl Probing {
     }
 }
 
-/// Whether a server takes digests.
+/// Whether these capabilities are those of a side that knows digests.
 pub(super) fn offers_probes(capabilities: &[String]) -> bool {
     has(capabilities, CAPABILITY_PROBE)
 }

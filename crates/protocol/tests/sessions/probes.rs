@@ -6,11 +6,12 @@ use reconvene_model::compare::{CompareKey, CompareRange, Slice, SliceOutcome};
 use reconvene_model::{GlobalId, PeerId, Seq, TxHash, Uid};
 use reconvene_protocol::compare::{CAPABILITY_PROBE, CAPABILITY_PROBE_VALUES};
 use reconvene_protocol::{
-    ClientConfig, ClientEvent, ClientSession, Code, LoginAnswer, Message, ServerConfig, ServerEvent,
-    ServerSession,
+    ClientConfig, ClientEvent, ClientLogin, ClientSession, Code, LoginAnswer, Message, ServerConfig,
+    ServerEvent, ServerSession,
 };
 
-use crate::{EPOCH, START, VIEW, assert_closed, client, decode};
+use crate::support::{EPOCH, Pair, VIEW};
+use crate::{START, assert_closed, decode};
 
 fn slice() -> Slice {
     let start = CompareKey::new(Uid(1), GlobalId::new(PeerId(2), 3));
@@ -20,7 +21,12 @@ fn slice() -> Slice {
 
 /// A client and a server that are logged in, with these capabilities in force, at the end of the catch-up.
 fn live(capabilities: &[&str]) -> (ClientSession, ServerSession) {
-    let mut client = client();
+    let pair = Pair::new();
+    let login = ClientLogin {
+        capabilities: vec![CAPABILITY_PROBE.into(), CAPABILITY_PROBE_VALUES.into()],
+        ..pair.device.login()
+    };
+    let mut client = ClientSession::new(pair.client_config.clone(), login, START);
     let mut server = ServerSession::new(ServerConfig::default(), [1; 32], 0, START);
     client.handle_frame(server.poll_message().unwrap(), START);
     server.handle_frame(client.poll_message().unwrap(), START);
