@@ -95,11 +95,16 @@ impl<'a> Record<'a> {
         Ok(Record { header, table: layout.parse(table)? })
     }
 
-    /// The table of a record that has this layout and no header, as most have; where it is not so, [`Record::parse_as`] tells.
+    /// The bytes of a scalar in a record that has this layout and a short header or none, as most have; none where it is not so,
+    /// or where the scalar is null: [`Record::parse_as`] tells which.
     #[inline]
-    pub fn plain_table(layout: &TableLayout, bytes: &'a [u8]) -> Option<Table<'a>> {
-        let (LOCAL_HEAD, table) = bytes.split_at_checked(LOCAL_HEAD.len())? else { return None };
-        layout.own(table)
+    pub fn plain_scalar(layout: &TableLayout, place: ScalarPlace, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let table = match bytes {
+            [0, table @ ..] => table,
+            [SYNCED, len @ ..0x80, after @ ..] => after.get(usize::from(*len)..)?,
+            _ => return None,
+        };
+        layout.own_scalar(place, table)
     }
 
     /// The header, and the bytes of the table.

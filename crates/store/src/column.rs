@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use reconvene_model::ObjectId;
-use reconvene_model::record::{Record, Table};
+use reconvene_model::record::{Record, ScalarPlace, Table};
 
 use crate::boxes::EntityBox;
 use crate::entity::Entity;
@@ -50,6 +50,8 @@ use crate::txn::ReadTxn;
 pub struct Column<T, V> {
     of: Arc<StructRuntime>,
     ordinal: usize,
+    /// Where the property stands in plain records, if its type there is exactly that of the values.
+    place: Option<ScalarPlace>,
     values: PhantomData<fn() -> (T, V)>,
 }
 
@@ -71,7 +73,8 @@ impl<T: Entity> EntityBox<T> {
             let (entity, name) = name();
             StoreError::UnknownProperty { entity, name, near: None }
         })?;
-        Ok(Column { of, ordinal, values: PhantomData })
+        let place = of.fields.scalar_place(ordinal).filter(|place| place.ty() == V::TYPE);
+        Ok(Column { of, ordinal, place, values: PhantomData })
     }
 }
 
@@ -94,8 +97,18 @@ impl<T: Entity, V: PropertyValue> Column<T, V> {
     ///
     /// That error, and those of [`Column::get`].
     pub fn each(&self, tx: &ReadTxn<'_>, mut take: impl FnMut(ObjectId, V) -> Result<()>) -> Result<()> {
-        tx.engine_tx()
-            .each(self.of.entity.objects, |key, record| take(keys::object_id(key)?, self.value(record)?))
+        let layout = &self.of.entity.layout;
+        tx.engine_tx().each(self.of.entity.objects, |key, record| {
+            let id = keys::object_id(key)?;
+            match self
+                .place
+                .and_then(|place| Record::plain_scalar(layout, place, record))
+                .and_then(V::of_scalar)
+            {
+                Some(value) => take(id, value),
+                None => take(id, self.read_value(record)?),
+            }
+        })
     }
 
     fn table<'r>(&self, record: &'r [u8]) -> Result<Table<'r>> {
@@ -104,10 +117,17 @@ impl<T: Entity, V: PropertyValue> Column<T, V> {
 
     #[inline]
     fn value(&self, record: &[u8]) -> Result<V> {
-        let table = match Record::plain_table(&self.of.entity.layout, record) {
-            Some(table) => table,
-            None => self.table(record)?,
-        };
+        let scalar = self.place.and_then(|place| Record::plain_scalar(&self.of.entity.layout, place, record));
+        match scalar.and_then(V::of_scalar) {
+            Some(value) => Ok(value),
+            None => self.read_value(record),
+        }
+    }
+
+    /// As [`Column::value`], whatever the value and the form of its record.
+    #[cold]
+    fn read_value(&self, record: &[u8]) -> Result<V> {
+        let table = self.table(record)?;
         let fields = FieldReader::new(table, &self.of.fields);
         V::read(self.ordinal, &fields).map_err(|e| StoreError::damaged("record", e))
     }
@@ -130,7 +150,7 @@ impl<T: Entity, V: Text> Column<T, V> {
 
 impl<T, V> Clone for Column<T, V> {
     fn clone(&self) -> Self {
-        Column { of: self.of.clone(), ordinal: self.ordinal, values: PhantomData }
+        Column { of: self.of.clone(), ordinal: self.ordinal, place: self.place, values: PhantomData }
     }
 }
 
@@ -172,6 +192,39 @@ mod tests {
             Ok(all)
         });
         assert_eq!(read.unwrap(), [(1, 9, Some("heavy".to_owned())), (2, -1, None)]);
+    }
+
+    #[derive(Entity, Debug, Default)]
+    #[entity(crate = "crate", sync)]
+    struct Reading {
+        id: u64,
+        place: Option<String>,
+        degrees: Option<f64>,
+        count: u16,
+        #[property(ty = "Date")]
+        wide: i64,
+        ok: bool,
+    }
+
+    #[test]
+    fn columns_read_scalars_of_synced_objects_and_nulls() {
+        let store = Store::builder("memory:").entity::<Reading>().open().unwrap();
+        let readings = store.boxed::<Reading>().unwrap();
+        let warm = Reading { degrees: Some(21.5), count: 65_000, wide: -7, ok: true, ..Reading::default() };
+        readings.put_many(&mut [Reading::default(), warm]).unwrap();
+        // Its record lists the stamps of what was written later.
+        readings.update(2, |reading| reading.count = 3).unwrap();
+        let degrees = readings.column(Reading::degrees()).unwrap();
+        let (counts, wide) =
+            (readings.column(Reading::count()).unwrap(), readings.column(Reading::wide()).unwrap());
+        let ok = readings.column(Reading::ok()).unwrap();
+        let read = |id| {
+            store.read(|tx| {
+                Ok((degrees.get(tx, id)?, counts.get(tx, id)?, wide.get(tx, id)?, ok.get(tx, id)?))
+            })
+        };
+        assert_eq!(read(1).unwrap(), (Some(None), Some(0), Some(0), Some(false)));
+        assert_eq!(read(2).unwrap(), (Some(Some(21.5)), Some(3), Some(-7), Some(true)));
     }
 
     #[test]

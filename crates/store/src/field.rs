@@ -116,6 +116,11 @@ impl FieldMap {
         self.fields[ordinal].slot
     }
 
+    /// Where the property at this ordinal stands, if it is a scalar.
+    pub(crate) fn scalar_place(&self, ordinal: usize) -> Option<ScalarPlace> {
+        self.fields[ordinal].place
+    }
+
     /// The type of the property at this ordinal.
     ///
     /// # Panics

@@ -56,6 +56,13 @@ pub trait PropertyValue: Sized {
     ///
     /// If the record's bytes are damaged.
     fn read(ordinal: usize, fields: &FieldReader<'_>) -> Result<Self, RecordError>;
+
+    /// The value from the bytes of a scalar of exactly [`PropertyValue::TYPE`]; none if it takes more than a copy of them.
+    #[doc(hidden)]
+    #[inline]
+    fn of_scalar(_bytes: &[u8]) -> Option<Self> {
+        None
+    }
 }
 
 /// A [`PropertyValue`] that is never null by itself, so that an `Option` of it loses nothing.
@@ -128,6 +135,11 @@ macro_rules! integers {
             fn read(ordinal: usize, fields: &FieldReader<'_>) -> Result<Self, RecordError> {
                 fields.int_bytes(ordinal).map(<$rust>::from_le_bytes)
             }
+
+            #[inline]
+            fn of_scalar(bytes: &[u8]) -> Option<Self> {
+                bytes.try_into().ok().map(<$rust>::from_le_bytes)
+            }
         }
 
         impl NeverNull for $rust {}
@@ -148,7 +160,8 @@ integers! {
 macro_rules! values {
     ($($rust:ty => $ty:ident,
         write |$value:ident, $ordinal:ident, $out:ident| $write:expr,
-        read |$fields:ident| $read:expr;)+) => {$(
+        read |$fields:ident| $read:expr
+        $(, scalar |$bytes:ident| $scalar:expr)?;)+) => {$(
         impl PropertyValue for $rust {
             const TYPE: PropertyType = PropertyType::$ty;
             const FLAGS: PropertyFlags = PropertyFlags::NONE;
@@ -163,6 +176,11 @@ macro_rules! values {
             fn read($ordinal: usize, $fields: &FieldReader<'_>) -> Result<Self, RecordError> {
                 Ok($read)
             }
+
+            $(#[inline]
+            fn of_scalar($bytes: &[u8]) -> Option<Self> {
+                $scalar
+            })?
         }
 
         impl NeverNull for $rust {}
@@ -177,19 +195,23 @@ values! {
         read |fields| fields.int(ordinal)?.unwrap_or_default() != 0;
     f32 => Float,
         write |value, ordinal, out| out.set_float(ordinal, *value),
-        read |fields| fields.float(ordinal)?.unwrap_or_default();
+        read |fields| fields.float(ordinal)?.unwrap_or_default(),
+        scalar |bytes| bytes.try_into().ok().map(f32::from_le_bytes);
     f64 => Double,
         write |value, ordinal, out| out.set_double(ordinal, *value),
-        read |fields| fields.double(ordinal)?.unwrap_or_default();
+        read |fields| fields.double(ordinal)?.unwrap_or_default(),
+        scalar |bytes| bytes.try_into().ok().map(f64::from_le_bytes);
     String => String,
         write |value, ordinal, out| out.set_bytes(ordinal, value.as_bytes()),
         read |fields| fields.str(ordinal)?.unwrap_or_default().to_owned();
     Date => Date,
         write |value, ordinal, out| out.set_scalar(ordinal, PropertyType::Date, value.0.to_le_bytes(), value.0),
-        read |fields| Date(i64::from_le_bytes(fields.int_bytes(ordinal)?));
+        read |fields| Date(i64::from_le_bytes(fields.int_bytes(ordinal)?)),
+        scalar |bytes| i64::of_scalar(bytes).map(Date);
     DateNano => DateNano,
         write |value, ordinal, out| out.set_scalar(ordinal, PropertyType::DateNano, value.0.to_le_bytes(), value.0),
-        read |fields| DateNano(i64::from_le_bytes(fields.int_bytes(ordinal)?));
+        read |fields| DateNano(i64::from_le_bytes(fields.int_bytes(ordinal)?)),
+        scalar |bytes| i64::of_scalar(bytes).map(DateNano);
     Flex => Flex,
         write |value, ordinal, out| out.set_bytes(ordinal, &value.0),
         read |fields| Flex(fields.bytes(ordinal)?.unwrap_or_default().to_owned());
@@ -249,6 +271,11 @@ impl<V: NeverNull> PropertyValue for Option<V> {
 
     fn read(ordinal: usize, fields: &FieldReader<'_>) -> Result<Self, RecordError> {
         if fields.is_null(ordinal) { Ok(None) } else { V::read(ordinal, fields).map(Some) }
+    }
+
+    #[inline]
+    fn of_scalar(bytes: &[u8]) -> Option<Self> {
+        V::of_scalar(bytes).map(Some)
     }
 }
 

@@ -12,6 +12,8 @@ pub struct TableCells {
     cells: Vec<TableCell>,
     /// The vtable of a table in which none of them is null, if the layout has no other property.
     whole: Vec<u8>,
+    /// How long the inline part of such a table is at least.
+    inline_bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +42,9 @@ enum Form {
 /// How many bytes of scalars are put together before they are appended.
 const RUN_BYTES_MAX: usize = 64;
 
+/// The widest scalar.
+const WORD_BYTES: usize = 8;
+
 impl TableCells {
     /// The properties in these slots; `None` if there are links or vectors of strings among them, whose cells are not what
     /// tables hold, or slots without a property.
@@ -59,7 +64,9 @@ impl TableCells {
                 cells[at].run_bytes = std::mem::take(&mut run);
             }
         }
-        Some(TableCells { cells, whole })
+        let end = |cell: &TableCell| usize::from(cell.offset) + cell.ty.scalar_bytes().unwrap_or(4);
+        let inline_bytes = cells.iter().map(end).max().unwrap_or(0);
+        Some(TableCells { cells, whole, inline_bytes })
     }
 }
 
@@ -97,7 +104,7 @@ impl OpCells<'_> {
             "cells have the types of the shape"
         );
         let (ops, bitmap, written) = self.out();
-        if table.vtable == all.whole {
+        if table.vtable == all.whole && table.inline_bytes() >= all.inline_bytes {
             *written += cells.len();
             return all.push_whole(table, ops);
         }
@@ -129,25 +136,22 @@ impl OpCells<'_> {
 impl TableCells {
     /// Appends the cells of a table in which nothing is null and everything stands where this layout has it.
     fn push_whole(&self, table: &Table<'_>, ops: &mut Vec<u8>) -> Result<(), RecordError> {
-        let inline = table.inline();
-        // Put together here, a scalar is one load and one store, without a look at how much room there is.
-        let mut run = [0; RUN_BYTES_MAX];
+        let bytes = table.inline_and_after();
+        // Put together here, a scalar is one load and one store, without a look at how much room there is. Eight bytes are
+        // moved whatever its width: what is too much of them is overwritten by the next, or left behind.
+        let mut run = [0; RUN_BYTES_MAX + WORD_BYTES];
         for cell in &self.cells {
-            let copied = match cell.form {
-                Form::One => cell.copy::<1>(inline, &mut run),
-                Form::Two => cell.copy::<2>(inline, &mut run),
-                Form::Four => cell.copy::<4>(inline, &mut run),
-                Form::Eight => cell.copy::<8>(inline, &mut run),
-                Form::Long => {
-                    let bytes = table.bytes(cell.slot.into(), cell.ty)?.unwrap_or_default();
-                    put_varint(ops, bytes.len() as u64);
-                    ops.extend_from_slice(bytes);
-                    continue;
-                }
-            };
-            if copied.is_none() {
-                let (slot, ty) = (cell.slot.into(), cell.ty);
-                return Err(RecordError::Slot { slot, ty, what: "it lies outside the table" });
+            if matches!(cell.form, Form::Long) {
+                let bytes = table.bytes(cell.slot.into(), cell.ty)?.unwrap_or_default();
+                put_varint(ops, bytes.len() as u64);
+                ops.extend_from_slice(bytes);
+                continue;
+            }
+            let from = bytes.get(cell.offset.into()..).unwrap_or_default();
+            let to = usize::from(cell.at) % RUN_BYTES_MAX;
+            match from.first_chunk::<WORD_BYTES>() {
+                Some(word) => run[to..to + WORD_BYTES].copy_from_slice(word),
+                None => cell.copy_last(from, &mut run[to..])?,
             }
             if cell.run_bytes > 0 {
                 ops.extend_from_slice(&run[..usize::from(cell.run_bytes)]);
@@ -158,12 +162,15 @@ impl TableCells {
 }
 
 impl TableCell {
-    /// Copies a scalar to its place in the run.
-    #[inline]
-    fn copy<const N: usize>(&self, inline: &[u8], run: &mut [u8; RUN_BYTES_MAX]) -> Option<()> {
-        let scalar = inline.get(self.offset.into()..)?.first_chunk::<N>()?;
-        *run.get_mut(self.at.into()..)?.first_chunk_mut()? = *scalar;
-        Some(())
+    /// Copies a scalar that is among the last bytes of its table.
+    #[cold]
+    fn copy_last(&self, from: &[u8], to: &mut [u8]) -> Result<(), RecordError> {
+        let width = self.ty.scalar_bytes().unwrap_or(0);
+        let (slot, ty) = (self.slot.into(), self.ty);
+        let scalar = from.get(..width);
+        let scalar = scalar.ok_or(RecordError::Slot { slot, ty, what: "it lies outside the table" })?;
+        to[..width].copy_from_slice(scalar);
+        Ok(())
     }
 }
 

@@ -154,6 +154,17 @@ impl TableLayout {
         Some(Table { bytes, vtable, start: table, inline: end - table })
     }
 
+    /// The bytes of a scalar of this layout, if the table's frame is that of the layout and it stands there.
+    #[inline]
+    pub(super) fn own_scalar<'a>(&self, place: ScalarPlace, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let table = self.own(bytes)?;
+        let entry = table.as_bytes().get(place.entry.into()..)?.first_chunk()?;
+        if u16::from_le_bytes(*entry) != place.offset {
+            return None;
+        }
+        table.as_bytes().get(place.range())
+    }
+
     /// The place of the property in this slot; `None` if there is none, or it is no scalar.
     pub fn scalar_place(&self, slot: usize) -> Option<ScalarPlace> {
         let Slot { ty, offset, .. } = self.slot(slot)?;

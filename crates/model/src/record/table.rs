@@ -220,10 +220,16 @@ impl<'a> Table<'a> {
         Ok(())
     }
 
-    /// The inline part.
+    /// How many bytes the inline part has.
     #[inline]
-    pub(crate) fn inline(&self) -> &'a [u8] {
-        &self.bytes[self.start..self.start + self.inline]
+    pub(crate) fn inline_bytes(&self) -> usize {
+        self.inline
+    }
+
+    /// The inline part, and all that stands after it.
+    #[inline]
+    pub(crate) fn inline_and_after(&self) -> &'a [u8] {
+        &self.bytes[self.start..]
     }
 
     #[inline]

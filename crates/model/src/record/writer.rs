@@ -137,11 +137,15 @@ impl<'l> TableWriter<'l> {
         assert!(whole, "a vector of {width}-byte elements has {} bytes", bytes.len());
         let place = self.present_at(slot, offset);
         let start = aligned_vector(self.bytes.len(), width);
-        let first = start + VECTOR_LENGTH_BYTES;
-        self.bytes.resize(first + bytes.len() + terminator, 0);
+        self.bytes.reserve(PADDING.len() + VECTOR_LENGTH_BYTES + bytes.len() + terminator);
+        self.bytes.extend_from_slice(&PADDING);
+        self.bytes.truncate(start);
+        self.bytes.extend_from_slice(&to_u32(elements).to_le_bytes());
+        self.bytes.extend_from_slice(bytes);
+        if terminator > 0 {
+            self.bytes.push(0);
+        }
         self.bytes[place..place + 4].copy_from_slice(&to_u32(start - place).to_le_bytes());
-        self.bytes[start..first].copy_from_slice(&to_u32(elements).to_le_bytes());
-        self.bytes[first..first + bytes.len()].copy_from_slice(bytes);
     }
 
     /// Sets a vector of strings.
@@ -347,6 +351,9 @@ impl<'l> TableWriter<'l> {
 
 /// The length at the start of a vector.
 const VECTOR_LENGTH_BYTES: usize = 4;
+
+/// More than ever stands between what is written and a vector: appended whole and cut off, it costs less than what is needed.
+const PADDING: [u8; 8] = [0; 8];
 
 /// Where a vector may begin so that its length is aligned to 4 and its elements to their width, a power of two.
 #[inline]

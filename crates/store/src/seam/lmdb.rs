@@ -1,4 +1,5 @@
-//! The LMDB form of the seam, through `heed`: the only module of the store with `unsafe` code.
+//! The LMDB form of the seam, through `heed`; with [`lmdb_append`](super::lmdb_append) the only module of the store with
+//! `unsafe` code.
 //!
 //! Four things are added to LMDB here. Table handles are checked against a list of those in force, because LMDB
 //! reuses the numbers behind them. Readers pass a [`Gate`], so that the memory map can grow and a table can go while

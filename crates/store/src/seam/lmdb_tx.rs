@@ -5,13 +5,14 @@ use std::sync::MutexGuard;
 
 use heed::types::Bytes;
 use heed::{
-    CommitOrAbort, CommitToken, Database, DatabaseOpener, MdbError, OnCommit, PutFlags, RoPrefix, RoRange,
-    RoRevRange, RoTxn, RwTxn, WithoutTls,
+    CommitOrAbort, CommitToken, Database, DatabaseOpener, MdbError, OnCommit, RoPrefix, RoRange, RoRevRange,
+    RoTxn, RwTxn, WithoutTls,
 };
 
 use super::gate::Pass;
 use super::handles::Handle;
 use super::lmdb::LmdbEngine;
+use super::lmdb_append::Appenders;
 use super::{Direction, Entry, KeyRange, Result, SeamError, TableId, check_table_name};
 
 /// A snapshot of the environment.
@@ -64,6 +65,8 @@ impl fmt::Debug for LmdbRead<'_> {
 
 /// The write transaction of the environment.
 pub(crate) struct LmdbWrite<'e> {
+    /// Without cursors whenever the transaction ends.
+    appenders: Appenders,
     /// Taken by commit and drop only.
     txn: Option<RwTxn<'e>>,
     engine: &'e LmdbEngine,
@@ -75,7 +78,13 @@ pub(crate) struct LmdbWrite<'e> {
 
 impl<'e> LmdbWrite<'e> {
     pub(super) fn new(txn: RwTxn<'e>, engine: &'e LmdbEngine, writer: MutexGuard<'e, ()>) -> LmdbWrite<'e> {
-        LmdbWrite { txn: Some(txn), engine, opened: Vec::new(), _writer: writer }
+        LmdbWrite {
+            appenders: Appenders::default(),
+            txn: Some(txn),
+            engine,
+            opened: Vec::new(),
+            _writer: writer,
+        }
     }
 
     #[inline]
@@ -85,6 +94,7 @@ impl<'e> LmdbWrite<'e> {
     }
 
     pub(super) fn commit(mut self) -> Result<()> {
+        self.appenders.close();
         let txn = self.txn.take().expect(TXN_OPEN);
         self.engine.commit(txn)?;
         for (name, table) in self.opened.drain(..) {
@@ -135,6 +145,7 @@ impl<'e> LmdbWrite<'e> {
             &str,
         ) -> heed::Result<Option<Database<'o, Bytes, Bytes>>>,
     ) -> Result<()> {
+        self.appenders.close();
         let failed = |error| self.engine.describe(error, "opening a table");
         let env = &self.engine.env;
         let nested = env.nested_write_txn(self.txn.as_mut().expect(TXN_OPEN)).map_err(failed)?;
@@ -165,11 +176,14 @@ impl<'e> LmdbWrite<'e> {
 
     #[inline]
     pub(super) fn append(&mut self, table: TableId, key: &[u8], value: &[u8]) -> Result<()> {
-        self.change(table, |handle, txn| match handle.put_with_flags(txn, PutFlags::APPEND, key, value) {
+        let handle = self.engine.tables.handle(table)?;
+        let txn = self.txn.as_mut().expect(TXN_OPEN);
+        let appended = match self.appenders.append((table, handle), txn, key, value) {
             // The hint was wrong: some key is as large or larger.
             Err(heed::Error::Mdb(MdbError::KeyExist)) => handle.put(txn, key, value),
             appended => appended,
-        })
+        };
+        appended.map_err(|error| self.engine.describe(error, "changing a table"))
     }
 
     pub(super) fn reserve(
@@ -208,6 +222,7 @@ impl<'e> LmdbWrite<'e> {
         change: impl FnOnce(Handle, &mut RwTxn<'e>) -> heed::Result<R>,
     ) -> Result<R> {
         let handle = self.engine.tables.handle(table)?;
+        self.appenders.changed(table);
         let txn = self.txn.as_mut().expect(TXN_OPEN);
         change(handle, txn).map_err(|error| self.engine.describe(error, "changing a table"))
     }
@@ -218,6 +233,7 @@ const TXN_OPEN: &str = "commit and drop, which take the transaction, are the las
 
 impl Drop for LmdbWrite<'_> {
     fn drop(&mut self) {
+        self.appenders.close();
         drop(self.txn.take());
         for (_, table) in self.opened.drain(..) {
             self.engine.tables.retire(table);

@@ -17,6 +17,7 @@ mod gate;
 mod handles;
 mod idle;
 mod lmdb;
+mod lmdb_append;
 mod lmdb_tx;
 mod memory;
 #[cfg(test)]

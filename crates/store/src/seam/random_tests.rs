@@ -14,6 +14,8 @@ enum Step {
     Create(usize),
     Put(usize, Vec<u8>, Vec<u8>),
     Append(usize, Vec<u8>, Vec<u8>),
+    /// So many entries after the last, with values of these lengths in turn.
+    AppendRun(usize, u16, Vec<usize>),
     Reserve(usize, Vec<u8>, Vec<u8>),
     Delete(usize, Vec<u8>),
     DeleteRange(usize, Bound<Vec<u8>>, Bound<Vec<u8>>),
@@ -46,12 +48,19 @@ fn value() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![12 => prop::collection::vec(any::<u8>(), 0..60), 1 => prop::collection::vec(any::<u8>(), 3_000..9_000)]
 }
 
+fn run_value_bytes() -> impl Strategy<Value = usize> {
+    // Around 2,000 bytes values leave the pages of their keys.
+    prop_oneof![8 => 0_usize..300, 1 => 1_950_usize..2_100]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let table = 0..NAMES.len();
     prop_oneof![
         3 => table.clone().prop_map(Step::Create),
         12 => (table.clone(), key(), value()).prop_map(|(table, key, value)| Step::Put(table, key, value)),
         5 => (table.clone(), key(), value()).prop_map(|(table, key, value)| Step::Append(table, key, value)),
+        3 => (table.clone(), 1_u16..150, prop::collection::vec(run_value_bytes(), 1..4))
+            .prop_map(|(table, count, lens)| Step::AppendRun(table, count, lens)),
         2 => (table.clone(), key(), value()).prop_map(|(table, key, value)| Step::Reserve(table, key, value)),
         6 => (table.clone(), key()).prop_map(|(table, key)| Step::Delete(table, key)),
         2 => (table.clone(), bound(), bound()).prop_map(|(table, start, end)| Step::DeleteRange(table, start, end)),
@@ -106,6 +115,17 @@ fn apply(tx: &mut WriteTx<'_>, model: &mut Model, step: &Step) {
             }
             assert_eq!(tx.get(table, key).unwrap(), Some(&value[..]));
             model.get_mut(NAMES[*number]).unwrap().insert(key.clone(), value.clone());
+        }
+        Step::AppendRun(number, count, lens) => {
+            let Some(table) = table(tx, model, *number) else { return };
+            let entries = model.get_mut(NAMES[*number]).unwrap();
+            let last = entries.last_key_value().map(|(key, _)| key.clone()).unwrap_or_default();
+            for at in 0..*count {
+                let key = [&last[..], &at.to_be_bytes()].concat();
+                let value = vec![at as u8; lens[usize::from(at) % lens.len()]];
+                tx.append(table, &key, &value).unwrap();
+                entries.insert(key, value);
+            }
         }
         Step::Delete(number, key) => {
             let Some(table) = table(tx, model, *number) else { return };

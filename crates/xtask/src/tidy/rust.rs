@@ -4,7 +4,7 @@ use super::code::{code_only, test_modules, without_tests, words};
 use super::{Finding, SourceFile};
 
 /// The only files that may hold unsafe code, each with its reason in `ARCHITECTURE.md`.
-const UNSAFE_HOMES: [&str; 1] = ["crates/store/src/seam/lmdb.rs"];
+const UNSAFE_HOMES: [&str; 2] = ["crates/store/src/seam/lmdb.rs", "crates/store/src/seam/lmdb_append.rs"];
 
 /// Longer files are an error.
 const LINES_MAX: usize = 800;
