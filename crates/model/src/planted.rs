@@ -86,11 +86,17 @@ pub enum Planted {
     LostDecisionsKept,
     /// A server finds every digest to be that of what it has.
     DigestUncompared,
+    /// What was sent and is not decided is dated anew with the rest.
+    FrozenRestamped,
+    /// What a policy puts above time is left out when ops are merged.
+    RankIgnored,
+    /// Under `arrival`, undecided writes have no place above those that are decided.
+    PendingBelowPlaces,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 40] = [
+    pub const ALL: [Planted; 43] = [
         Planted::VerdictBeforeCommit,
         Planted::OutboxDroppedAtLogin,
         Planted::GenerationIgnored,
@@ -131,6 +137,9 @@ impl Planted {
         Planted::LostOpsUnburied,
         Planted::LostDecisionsKept,
         Planted::DigestUncompared,
+        Planted::FrozenRestamped,
+        Planted::RankIgnored,
+        Planted::PendingBelowPlaces,
     ];
 }
 

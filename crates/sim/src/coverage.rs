@@ -21,6 +21,7 @@ pub(crate) enum Deed {
     SetWhole,
     PutStale,
     Code,
+    Stage,
     Link,
     Remove,
 }
@@ -36,6 +37,10 @@ pub enum Class {
     Update,
     /// All properties.
     Whole,
+    /// All properties, at a precedence.
+    Ranked,
+    /// All properties, of what stands by its arrival.
+    Arrival,
     /// A form put back that was read earlier.
     Stale,
     /// A unique value.
@@ -50,11 +55,13 @@ pub enum Class {
 
 impl Class {
     /// All of them.
-    pub const ALL: [Class; 9] = [
+    pub const ALL: [Class; 11] = [
         Class::Insert,
         Class::Again,
         Class::Update,
         Class::Whole,
+        Class::Ranked,
+        Class::Arrival,
         Class::Stale,
         Class::Unique,
         Class::Link,
@@ -69,6 +76,8 @@ impl Class {
             Class::Again => "again",
             Class::Update => "update",
             Class::Whole => "whole",
+            Class::Ranked => "ranked",
+            Class::Arrival => "arrival",
             Class::Stale => "stale",
             Class::Unique => "unique",
             Class::Link => "link",
@@ -79,20 +88,22 @@ impl Class {
 
     /// Whether two devices can do both to one thing at the same time.
     ///
-    /// `Whole` is of another entity than links, unique values and stale forms; only settings are inserted by several devices,
-    /// and what is inserted there has none of these either; folders, which are linked to, are neither forms nor settings.
+    /// Each policy has an entity of its own; only settings and reports are inserted by several devices, and have no links, unique
+    /// values or forms.
     pub fn can_meet(self, other: Class) -> bool {
         use Class::*;
         let entities = |class: Class| -> &'static [Kind] {
             match class {
-                Insert => &[Kind::Setting],
-                Again => &[Kind::Setting, Kind::Form],
+                Insert => &[Kind::Setting, Kind::Report],
+                Again => &[Kind::Setting, Kind::Form, Kind::Sale, Kind::Report],
                 Update => &[Kind::Folder, Kind::Note, Kind::Setting],
                 Whole => &[Kind::Form],
+                Ranked => &[Kind::Sale],
+                Arrival => &[Kind::Report],
                 Stale | Link => &[Kind::Note],
                 Unique => &[Kind::Note],
                 LinkedTo => &[Kind::Folder],
-                Remove => &[Kind::Folder, Kind::Note, Kind::Form, Kind::Setting],
+                Remove => &Kind::ALL,
             }
         };
         entities(self).iter().any(|kind| entities(other).contains(kind))
@@ -183,6 +194,8 @@ impl Coverage {
                 OpKind::Insert if op.generation > 0 => Class::Again,
                 OpKind::Insert => Class::Insert,
                 OpKind::Remove => Class::Remove,
+                OpKind::Update if op.key.kind == Kind::Sale => Class::Ranked,
+                OpKind::Update if op.key.kind == Kind::Report => Class::Arrival,
                 OpKind::Update if op.key.kind.writes_whole() => Class::Whole,
                 OpKind::Update if deeds.contains(&Deed::PutStale) => Class::Stale,
                 OpKind::Update if written("code").is_some() => Class::Unique,

@@ -227,6 +227,13 @@ pub enum Write {
         /// Which code.
         code: Option<u8>,
     },
+    /// Brings a sale to a stage, or to none.
+    Stage {
+        /// Which sale.
+        pick: u8,
+        /// Which stage.
+        stage: Option<u8>,
+    },
     /// Links a note to a folder, or to none.
     Link {
         /// Which note.

@@ -17,6 +17,10 @@ pub enum Kind {
     Form,
     /// Ids are shared by all devices; policy `property`.
     Setting,
+    /// Policy `precedence`, by its stage; its ids may be chosen.
+    Sale,
+    /// Policy `arrival`; ids are shared by all devices.
+    Report,
 }
 
 /// One property of an entity.
@@ -36,6 +40,9 @@ pub const NEWEST: u8 = 2;
 /// The property that is written once, with a value that no other object ever gets: by it an object is known everywhere.
 pub const BIRTH: &str = "birth";
 
+/// The property that is the precedence of sales.
+pub const STAGE: &str = "stage";
+
 const fn int(name: &'static str, since: u8) -> Property {
     Property { name, since, ty: PropertyType::Long }
 }
@@ -52,10 +59,19 @@ const NOTE: [Property; 7] = [
 ];
 const FORM: [Property; 5] = [int(BIRTH, 1), int("a", 1), int("b", 1), int("c", 1), int("d", 2)];
 const SETTING: [Property; 3] = [int(BIRTH, 1), int("a", 1), int("b", 1)];
+const SALE: [Property; 5] = [
+    int(BIRTH, 1),
+    Property { name: STAGE, since: 1, ty: PropertyType::Int },
+    int("a", 1),
+    int("b", 1),
+    int("d", 2),
+];
+const REPORT: [Property; 3] = [int(BIRTH, 1), int("a", 1), int("b", 1)];
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 4] = [Kind::Folder, Kind::Note, Kind::Form, Kind::Setting];
+    pub const ALL: [Kind; 6] =
+        [Kind::Folder, Kind::Note, Kind::Form, Kind::Setting, Kind::Sale, Kind::Report];
 
     /// The entity's name.
     pub fn name(self) -> &'static str {
@@ -64,6 +80,8 @@ impl Kind {
             Kind::Note => "Note",
             Kind::Form => "Form",
             Kind::Setting => "Setting",
+            Kind::Sale => "Sale",
+            Kind::Report => "Report",
         }
     }
 
@@ -84,6 +102,8 @@ impl Kind {
             Kind::Note => &NOTE,
             Kind::Form => &FORM,
             Kind::Setting => &SETTING,
+            Kind::Sale => &SALE,
+            Kind::Report => &REPORT,
         }
     }
 
@@ -97,17 +117,17 @@ impl Kind {
 
     /// Whether a put writes all properties.
     pub fn writes_whole(self) -> bool {
-        self == Kind::Form
+        matches!(self, Kind::Form | Kind::Sale | Kind::Report)
     }
 
     /// Whether ids are the same on all devices.
     pub fn has_shared_ids(self) -> bool {
-        self == Kind::Setting
+        matches!(self, Kind::Setting | Kind::Report)
     }
 
     /// Whether the application may name the id of a new object.
     pub fn may_choose_ids(self) -> bool {
-        matches!(self, Kind::Form | Kind::Setting)
+        matches!(self, Kind::Form | Kind::Setting | Kind::Sale | Kind::Report)
     }
 }
 
@@ -156,6 +176,28 @@ mod v1 {
         pub(super) a: i64,
         pub(super) b: i64,
     }
+
+    #[derive(Entity, Clone, Debug, Default, PartialEq)]
+    #[entity(sync, self_assigned_ids, crate = "reconvene_store")]
+    pub(super) struct Sale {
+        pub(super) id: u64,
+        pub(super) birth: i64,
+        #[sync_precedence]
+        pub(super) stage: Option<i32>,
+        #[index]
+        pub(super) a: i64,
+        pub(super) b: i64,
+    }
+
+    #[derive(Entity, Clone, Debug, Default, PartialEq)]
+    #[entity(sync, shared_ids, self_assigned_ids, conflict = "arrival", crate = "reconvene_store")]
+    pub(super) struct Report {
+        pub(super) id: u64,
+        pub(super) birth: i64,
+        #[index]
+        pub(super) a: i64,
+        pub(super) b: i64,
+    }
 }
 
 mod v2 {
@@ -188,6 +230,19 @@ mod v2 {
         pub(super) c: i64,
         pub(super) d: i64,
     }
+
+    #[derive(Entity, Clone, Debug, Default, PartialEq)]
+    #[entity(sync, self_assigned_ids, crate = "reconvene_store")]
+    pub(super) struct Sale {
+        pub(super) id: u64,
+        pub(super) birth: i64,
+        #[sync_precedence]
+        pub(super) stage: Option<i32>,
+        #[index]
+        pub(super) a: i64,
+        pub(super) b: i64,
+        pub(super) d: i64,
+    }
 }
 
 /// Something local that does not travel, written in the same transactions.
@@ -203,9 +258,10 @@ pub struct Draft {
 /// Gives a store the entities of this version of the application.
 pub fn describe(builder: StoreBuilder, version: u8) -> StoreBuilder {
     let builder = builder.entity::<Draft>().entity::<v1::Folder>().entity::<v1::Setting>();
+    let builder = builder.entity::<v1::Report>();
     match version {
-        1 => builder.entity::<v1::Note>().entity::<v1::Form>(),
-        _ => builder.entity::<v2::Note>().entity::<v2::Form>(),
+        1 => builder.entity::<v1::Note>().entity::<v1::Form>().entity::<v1::Sale>(),
+        _ => builder.entity::<v2::Note>().entity::<v2::Form>().entity::<v2::Sale>(),
     }
 }
 

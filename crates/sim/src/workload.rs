@@ -8,7 +8,7 @@ use crate::schema::Kind;
 const DEVICES: usize = 5;
 
 /// The transactions of a run: with what is in them, more than 500 things that users do.
-const TRANSACTIONS: u64 = 420;
+const TRANSACTIONS: u64 = 470;
 
 /// One run in so many has its stores in directories, and is a short one.
 const ON_DISK_ONE_IN: u64 = 200;
@@ -48,7 +48,8 @@ fn settings(chance: &mut Chance, trouble: Trouble, on_disk: bool) -> Settings {
     let rough = trouble != Trouble::Calm;
     let mixed_versions = chance.percent(40);
     let version = |chance: &mut Chance| if mixed_versions && chance.percent(50) { 1 } else { 2 };
-    let far = chance.percent(3);
+    // What two copies of a directory date anew apart is not told to be the same, so far clocks and copies do not meet.
+    let far = chance.percent(3) && trouble != Trouble::All;
     Settings {
         devices: DEVICES,
         on_disk,
@@ -123,9 +124,16 @@ fn user_step(chance: &mut Chance, device: usize, crowd: u64) -> Option<Step> {
 }
 
 fn write(chance: &mut Chance, pick: &dyn Fn(&mut Chance) -> u8) -> Write {
-    let kind = chance.weighted(&[(2, Kind::Folder), (5, Kind::Note), (3, Kind::Form), (4, Kind::Setting)]);
+    let kind = chance.weighted(&[
+        (2, Kind::Folder),
+        (5, Kind::Note),
+        (3, Kind::Form),
+        (4, Kind::Setting),
+        (3, Kind::Sale),
+        (3, Kind::Report),
+    ]);
     let code = |chance: &mut Chance| chance.percent(60).then(|| pick(chance) % 8);
-    match chance.below(24) {
+    match chance.below(25) {
         0..=5 => {
             let (pick, code) = (pick(chance), chance.percent(25).then(|| chance.below(8) as u8));
             Write::Insert { kind, pick, code: code.filter(|_| kind == Kind::Note) }
@@ -139,8 +147,14 @@ fn write(chance: &mut Chance, pick: &dyn Fn(&mut Chance) -> u8) -> Write {
             Write::Link { pick, folder }
         }
         19..=20 => {
-            Write::Again { kind: chance.weighted(&[(1, Kind::Form), (1, Kind::Setting)]), pick: pick(chance) }
+            let kind =
+                chance.weighted(&[(1, Kind::Form), (1, Kind::Setting), (1, Kind::Sale), (1, Kind::Report)]);
+            Write::Again { kind, pick: pick(chance) }
         }
+        21 => Write::Stage {
+            pick: pick(chance),
+            stage: chance.percent(90).then(|| u8::try_from(chance.below(6)).unwrap_or(0)),
+        },
         _ => Write::Remove { kind, pick: pick(chance) },
     }
 }
@@ -183,6 +197,10 @@ fn trouble_step(chance: &mut Chance, trouble: Trouble, device: usize, devices: u
         Trouble::Calm if chance.percent(80) => None,
         Trouble::Calm => Some(network(chance)),
         Trouble::Network => Some(network(chance)),
+        // Further than a server takes.
+        Trouble::Crashes if chance.percent(6) => {
+            Some(Step::Clock { device, by: chance.below(1_200_000).cast_signed() - 600_000 })
+        }
         Trouble::Crashes => Some(if chance.percent(60) { crash(chance) } else { network(chance) }),
         Trouble::Restores => Some(match chance.below(10) {
             0..=2 => network(chance),

@@ -6,7 +6,7 @@ use reconvene_model::planted::{Planted, plant};
 use reconvene_sim::{runner, workload};
 
 /// Each mistake with a seed that found it when this was written.
-const FOUND_BY: [(Planted, u64); 40] = [
+const FOUND_BY: [(Planted, u64); 43] = [
     (Planted::VerdictBeforeCommit, 1),
     (Planted::OutboxDroppedAtLogin, 1),
     (Planted::GenerationIgnored, 1),
@@ -47,6 +47,9 @@ const FOUND_BY: [(Planted, u64); 40] = [
     (Planted::LostOpsUnburied, 16),
     (Planted::LostDecisionsKept, 16),
     (Planted::DigestUncompared, 4),
+    (Planted::FrozenRestamped, 1),
+    (Planted::RankIgnored, 1),
+    (Planted::PendingBelowPlaces, 1),
 ];
 
 /// How many further seeds are tried, should the first one look elsewhere by now.

@@ -61,6 +61,8 @@ pub(crate) struct DeviceAudit {
     pub(crate) floor: u64,
     /// Up to where a catch-up came to its end, even if another one has begun since.
     pub(crate) caught_up: u64,
+    /// Up to where it was pushed everything since the last look.
+    pub(crate) pushed: u64,
     /// Generations that verdicts told.
     pub(super) buried: HashMap<Key, u64>,
     /// Up to where its verdicts are known to be durable.
@@ -69,7 +71,7 @@ pub(crate) struct DeviceAudit {
     pub(super) sent: u64,
     /// What its observers told: the objects that exist, each with the number it was born as.
     pub(crate) seen: BTreeMap<(Kind, u64), i64>,
-    pub(super) places: HashMap<Key, u64>,
+    pub(crate) places: HashMap<Key, u64>,
     /// Objects whose removal its observers told.
     pub(crate) gone: BTreeMap<(Kind, u64), i64>,
     /// The transactions of which it was told that they came back.
@@ -86,6 +88,8 @@ pub(crate) struct DeviceAudit {
     pub(super) came_back: Vec<(u64, Decided)>,
     /// The epoch of the history in which it is; 0 before its first login.
     pub(crate) epoch: u64,
+    /// The epoch of the history with which a server last began to compare what it has.
+    pub(crate) compares_in: u64,
     /// The histories in which it was, while it compares with another one.
     pub(super) lines: Vec<Former>,
     pub(super) is_comparing: bool,
@@ -96,6 +100,19 @@ pub(crate) struct DeviceAudit {
     pub(super) has_lost: bool,
     /// Accepted transactions of its own that were lost before they had come back to it.
     pub(super) lost: BTreeSet<u64>,
+}
+
+/// What of its own a device shows on top of confirmed state.
+#[derive(Clone, Copy)]
+struct OnTop<'a> {
+    /// The generations that verdicts told.
+    buried: &'a HashMap<Key, u64>,
+    /// Without what was accepted up to this position, of which nothing is known any more.
+    forgot: u64,
+    /// The lowest number in the outbox.
+    waiting: u64,
+    /// With what it had in common with the server when it left a name.
+    with_absorbed: bool,
 }
 
 /// How far a store has come, by its own account.
@@ -125,6 +142,7 @@ impl DeviceAudit {
             writers: HashMap::new(),
             floor: 0,
             caught_up: 0,
+            pushed: 0,
             buried: HashMap::new(),
             decided: 0,
             sent: 0,
@@ -138,6 +156,7 @@ impl DeviceAudit {
             absorbed: HashMap::new(),
             came_back: Vec::new(),
             epoch: 0,
+            compares_in: 0,
             lines: Vec::new(),
             is_comparing: false,
             is_catching_up: false,
@@ -216,6 +235,10 @@ impl DeviceAudit {
         self.decided = login.decided;
         self.end_of_compare(stand);
         self.floor = self.floor.max(self.caught_up);
+        let pushed = std::mem::take(&mut self.pushed);
+        if pushed <= login.cursor.seq.0 {
+            self.floor = self.floor.max(pushed);
+        }
         if !stand.catching_up {
             self.floor = self.floor.max(login.cursor.seq.0);
         }
@@ -246,44 +269,50 @@ impl DeviceAudit {
 
     /// What an object may look like at this moment: one state if the device is up to date, any since then while it catches up,
     /// and while it compares with another history what it was in the former one as well.
-    pub(crate) fn possible(&self, truth: &Truth, key: Key, stand: &Stand) -> Vec<State> {
+    ///
+    /// `waiting` is the lowest number in the outbox: under `arrival`, what still waits there is above all that is confirmed.
+    pub(crate) fn possible(&self, truth: &Truth, key: Key, stand: &Stand, waiting: u64) -> Vec<State> {
         let mut possible = Vec::new();
+        // What became confirmed beyond the cursor may be shown or not until a catch-up brings it: under `arrival`, because its place
+        // is not known, and after a compare with what there was at the cursor.
+        let has_compared = stand.catching_up && self.compares_in == self.epoch;
+        let is_unplaced = (key.kind == Kind::Report || has_compared) && self.absorbed.contains_key(&key);
+        let mut with_own = |state: State, buried: &HashMap<Key, u64>, forgot: u64| {
+            let on_top = OnTop { buried, forgot, waiting, with_absorbed: true };
+            if is_unplaced {
+                let without = OnTop { with_absorbed: false, ..on_top };
+                possible.push(self.with_own(truth, key, state.clone(), without));
+            }
+            possible.push(self.with_own(truth, key, state, on_top));
+        };
         for former in &self.lines {
             for (state, _) in versions_since(&former.truth, key, former.floor, former.is_catching_up) {
-                possible.push(self.with_own(truth, key, state, &former.buried, 0));
+                with_own(state, &former.buried, 0);
             }
         }
         for (state, from) in versions_since(truth, key, self.floor, stand.catching_up) {
             if !state.exists && (from <= self.forgot || stand.login.comparing) {
                 let forgot = if stand.login.comparing { u64::MAX } else { self.forgot };
-                for (buried, forgot) in [(&HashMap::new(), forgot), (&self.buried, forgot), (&self.buried, 0)]
-                {
-                    possible.push(self.with_own(truth, key, State::default(), buried, forgot));
-                }
+                with_own(State::default(), &HashMap::new(), forgot);
+                with_own(State::default(), &self.buried, forgot);
+                with_own(State::default(), &self.buried, 0);
             }
-            possible.push(self.with_own(truth, key, state, &self.buried, 0));
+            with_own(state, &self.buried, 0);
         }
         possible
     }
 
-    /// A confirmed state with what verdicts told of it and the device's own writes on top, without those that were accepted up to a
-    /// position of which nothing is known any more.
-    fn with_own(
-        &self,
-        truth: &Truth,
-        key: Key,
-        mut state: State,
-        buried: &HashMap<Key, u64>,
-        forgot: u64,
-    ) -> State {
+    /// A confirmed state with what verdicts told of it and the device's own writes on top.
+    fn with_own(&self, truth: &Truth, key: Key, mut state: State, on_top: OnTop<'_>) -> State {
+        let OnTop { buried, forgot, waiting, with_absorbed } = on_top;
         if let Some(&generation) = buried.get(&key)
             && generation > state.generation
         {
             state = State::removed(generation);
         }
-        for tx in self.absorbed.get(&key).into_iter().flatten() {
+        for tx in self.absorbed.get(&key).into_iter().flatten().filter(|_| with_absorbed) {
             for op in tx.ops.iter().filter(|op| op.key == key) {
-                state.merge(op, tx.when());
+                state.merge(op, tx.when(op, None));
             }
         }
         let decided = truth.decided(self.peer);
@@ -296,12 +325,14 @@ impl DeviceAudit {
                 );
             let is_forgotten = number <= self.decided
                 && matches!(decided[at].fate, Fate::Accepted { seq, .. } if seq <= forgot);
-            if is_back || is_forgotten {
+            // Once confirmed, a write has the place that the history gave it, and is part of what is confirmed.
+            let has_place = key.kind == Kind::Report && number < waiting;
+            if is_back || is_forgotten || has_place {
                 continue;
             }
             let tx = &self.txs[at];
             for op in tx.ops.iter().filter(|op| op.key == key) {
-                state.merge(op, tx.when());
+                state.merge(op, tx.when(op, None));
             }
         }
         state
@@ -382,7 +413,11 @@ impl DeviceAudit {
         key: Key,
         stand: &Stand,
     ) -> Outcome<()> {
-        let possible = self.possible(truth, key, stand);
+        let waiting = match key.kind {
+            Kind::Report if self.writers.contains_key(&key) => first_waiting(store)?,
+            _ => u64::MAX,
+        };
+        let possible = self.possible(truth, key, stand, waiting);
         let shown = match self.places.get(&key) {
             Some(&id) => read(store, key.kind, id)?,
             None => None,
@@ -535,6 +570,13 @@ impl DeviceAudit {
         }
         Ok(())
     }
+}
+
+/// The lowest number in the outbox.
+fn first_waiting(store: &Store) -> Outcome<u64> {
+    let failed = |error| crate::finding::Finding::new("store readable", format!("{error}"));
+    let first = store.sync().outbox(0, 1, usize::MAX).map_err(failed)?;
+    Ok(first.first().map_or(u64::MAX, |row| row.number))
 }
 
 /// An object as an application reads it.

@@ -45,9 +45,10 @@ impl DeviceAudit {
         }
         self.epoch = epoch;
         let Some(from) = from else { return false };
-        // Where a device goes on without a compare, it loses nothing of what it has come to; a compare may also have begun and
-        // ended since the last look, if the device crashed at its end.
-        if !stand.login.comparing && stand.login.cursor.seq.0 >= self.floor {
+        // A compare may also have begun and ended since the last look.
+        let has_compared = self.compares_in == epoch;
+        // Where a device goes on without one, it loses nothing of what it has come to.
+        if !has_compared && !stand.login.comparing && stand.login.cursor.seq.0 >= self.floor {
             return true;
         }
         self.has_lost = true;
@@ -69,7 +70,18 @@ impl DeviceAudit {
         });
         // What a session told of the former history says nothing of this one, even if a crash kept the next from saying more.
         (self.floor, self.caught_up) = (0, 0);
+        self.is_comparing = has_compared;
         true
+    }
+
+    /// Whether the device can have heard of an object by what is confirmed.
+    pub(crate) fn has_heard(&self, truth: &Truth, key: Key) -> bool {
+        // What it had in common with the server when it left a name may lie beyond what it has caught up with.
+        let is_absorbed = self.absorbed.contains_key(&key);
+        match self.lines.is_empty() {
+            true => is_absorbed || truth.version_at(key, self.floor) > 0,
+            false => truth.newest(key).is_some(),
+        }
     }
 
     /// Notes whether the device compares. After a compare it has everything up to where that began, but for what was removed

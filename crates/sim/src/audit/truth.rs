@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::rc::Rc;
+use std::sync::LazyLock;
 
 use reconvene_model::change::{OpKind, OpsReader, decode_tx};
 use reconvene_model::{GlobalId, PeerId, TxHash};
@@ -13,7 +14,7 @@ use reconvene_protocol::Code;
 
 use crate::audit::device::uid_of;
 use crate::finding::{Finding, Outcome, found};
-use crate::schema::Kind;
+use crate::schema::{Kind, STAGE};
 
 /// How far ahead of the server a transaction may be dated, in milliseconds.
 pub(crate) const DRIFT_MS: u64 = 60_000;
@@ -25,8 +26,11 @@ pub(crate) struct Key {
     pub(crate) gid: GlobalId,
 }
 
-/// When a register was written: clock reading, then author.
-pub(crate) type When = (u64, u64);
+/// When a register was written: what its policy puts above time, then clock reading, then author.
+pub(crate) type When = (u64, u64, u64);
+
+/// Above all places in the history: what is not decided yet, under `arrival`.
+const NOT_YET: u64 = u64::MAX;
 
 /// The bytes of a value; `None` is null.
 pub(crate) type Cell = Option<Rc<[u8]>>;
@@ -82,9 +86,23 @@ impl TxRecord {
         })
     }
 
-    /// When all its registers were written.
-    pub(crate) fn when(&self) -> When {
-        (self.hlc, self.peer.0)
+    /// When the registers of one of its ops were written, at a position in the history or at none yet.
+    pub(crate) fn when(&self, op: &OpRecord, seq: Option<u64>) -> When {
+        let rank = match op.key.kind {
+            Kind::Sale => op.stage().map_or(0, |stage| u64::from(stage.abs_diff(i32::MIN)) + 1),
+            Kind::Report => seq.unwrap_or(NOT_YET),
+            _ => 0,
+        };
+        (rank, self.hlc, self.peer.0)
+    }
+}
+
+impl OpRecord {
+    /// The precedence that it brings, if any.
+    fn stage(&self) -> Option<i32> {
+        static UID: LazyLock<u64> = LazyLock::new(|| uid_of(Kind::Sale, STAGE));
+        let (_, cell) = self.cells.iter().find(|(known, _)| *known == *UID)?;
+        Some(i32::from_le_bytes(cell.as_deref()?.try_into().ok()?))
     }
 }
 
@@ -152,7 +170,10 @@ fn show_cell(f: &mut fmt::Formatter<'_>, uid: u64, cell: &Cell) -> fmt::Result {
             Ok(number) => write!(f, "{}", i64::from_le_bytes(number)),
             Err(_) => match <[u8; 16]>::try_from(&bytes[..]) {
                 Ok(gid) => write!(f, "{}", GlobalId::from_bytes(gid)),
-                Err(_) => write!(f, "{:?}", String::from_utf8_lossy(bytes)),
+                Err(_) => match <[u8; 4]>::try_from(&bytes[..]) {
+                    Ok(number) => write!(f, "{}", i32::from_le_bytes(number)),
+                    Err(_) => write!(f, "{:?}", String::from_utf8_lossy(bytes)),
+                },
             },
         },
     }
@@ -169,9 +190,9 @@ impl fmt::Debug for OpRecord {
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} g{}", if self.exists { "there" } else { "absent" }, self.generation)?;
-        for (uid, (hlc, peer), cell) in &self.registers {
+        for (uid, (rank, hlc, peer), cell) in &self.registers {
             show_cell(f, *uid, cell)?;
-            write!(f, "@{}.{:x}", hlc & 0xFFFF_FFFF_FFFF, peer >> 48)?;
+            write!(f, "@{rank}.{}.{:x}", hlc & 0xFFFF_FFFF_FFFF, peer >> 48)?;
         }
         Ok(())
     }
@@ -284,44 +305,41 @@ impl Truth {
         let fate = self.judge(&tx, now_ms);
         if let Fate::Accepted { seq, .. } = fate {
             self.head = seq;
-            self.touched.push(Vec::new());
+            let mut befores: BTreeMap<Key, Rc<State>> = BTreeMap::new();
             for op in &tx.ops {
                 let before = self.newest(op.key).cloned().unwrap_or_default();
                 let mut after = (*before).clone();
-                after.merge(op, tx.when());
+                after.merge(op, tx.when(op, Some(seq)));
                 if after == *before {
                     continue;
                 }
-                self.keep_code(op.key, &before, &after);
+                befores.entry(op.key).or_insert(before);
                 let versions = self.versions.entry(op.key).or_default();
                 match versions.last_mut() {
                     Some((at, state)) if *at == seq => *state = Rc::new(after),
                     _ => versions.push((seq, Rc::new(after))),
                 }
-                let touched = self.touched.last_mut().expect("it was just pushed");
-                if !touched.contains(&op.key) {
-                    touched.push(op.key);
-                }
             }
+            self.keep_codes(&befores);
+            self.touched.push(befores.into_keys().collect());
         }
         self.origins.entry(tx.peer).or_default().push(Decided { tx, fate: fate.clone() });
         fate
     }
 
-    fn keep_code(&mut self, key: Key, before: &State, after: &State) {
+    /// Notes who has which code when all of a transaction is done; between its ops a code may be where it does not stay.
+    fn keep_codes(&mut self, befores: &BTreeMap<Key, Rc<State>>) {
         let code = |state: &State| match state.get(self.code_uid) {
             Some(Some(code)) if state.exists => Some(code.clone()),
             _ => None,
         };
-        let (before, after) = (code(before), code(after));
-        if let Some(code) = before
-            && self.codes.get(&code) == Some(&key)
-        {
-            self.codes.remove(&code);
-        }
-        if let Some(code) = after {
-            self.codes.insert(code, key);
-        }
+        let held: Vec<_> = befores.values().filter_map(|before| code(before)).collect();
+        let taken: Vec<_> =
+            befores.keys().filter_map(|key| Some((code(self.newest(*key)?)?, *key))).collect();
+        held.iter().for_each(|code| {
+            self.codes.remove(code);
+        });
+        self.codes.extend(taken);
     }
 
     fn judge(&self, tx: &TxRecord, now_ms: u64) -> Fate {
@@ -364,7 +382,7 @@ impl Truth {
                 _ => {}
             }
             let before = state.clone();
-            if state.merge(op, tx.when()) {
+            if state.merge(op, tx.when(op, Some(self.head + 1))) {
                 lost.push((u32::try_from(at).expect("transactions are small here"), state.generation));
             } else {
                 live += 1;
@@ -395,5 +413,47 @@ impl Truth {
             });
             within || outside
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: PeerId = PeerId(5);
+
+    fn note(truth: &Truth, counter: u64, kind: OpKind, code: &str) -> OpRecord {
+        let key = Key { kind: Kind::Note, gid: GlobalId::new(PEER, counter) };
+        let cells = vec![(truth.code_uid, Some(Rc::from(code.as_bytes())))];
+        OpRecord { key, generation: 0, kind, cells }
+    }
+
+    fn decide(truth: &mut Truth, ops: Vec<OpRecord>) -> Fate {
+        let number = truth.decided(PEER).len() as u64 + 1;
+        let (hash, previous) = (TxHash([number as u8; 16]), TxHash::NONE);
+        truth.decide(Rc::new(TxRecord { peer: PEER, number, hlc: number, hash, previous, ops }), 1)
+    }
+
+    #[test]
+    fn a_code_that_passes_through_an_object_within_a_transaction_stays_with_its_holder() {
+        let mut truth = Truth::new(uid_of(Kind::Note, "code"));
+        let all = vec![note(&truth, 1, OpKind::Insert, "one"), note(&truth, 2, OpKind::Insert, "two")];
+        decide(&mut truth, all);
+        // Ops of one date: of two values the larger one stays.
+        let through = vec![note(&truth, 2, OpKind::Update, "one"), note(&truth, 2, OpKind::Update, "three")];
+        assert!(matches!(decide(&mut truth, through), Fate::Accepted { .. }));
+        let again = vec![note(&truth, 3, OpKind::Insert, "one")];
+        assert!(matches!(decide(&mut truth, again), Fate::Refused { code: Code::NotUnique, .. }));
+    }
+
+    #[test]
+    fn codes_may_be_swapped_in_one_transaction() {
+        let mut truth = Truth::new(uid_of(Kind::Note, "code"));
+        let all = vec![note(&truth, 1, OpKind::Insert, "one"), note(&truth, 2, OpKind::Insert, "two")];
+        decide(&mut truth, all);
+        let swap = vec![note(&truth, 1, OpKind::Update, "two"), note(&truth, 2, OpKind::Update, "one")];
+        assert!(matches!(decide(&mut truth, swap), Fate::Accepted { .. }));
+        let again = vec![note(&truth, 3, OpKind::Insert, "two")];
+        assert!(matches!(decide(&mut truth, again), Fate::Refused { .. }));
     }
 }

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use reconvene_model::PeerId;
+use reconvene_model::change::decode_tx;
 use reconvene_server::committing::Reply;
 use reconvene_store::{Decision, Verdict};
 
@@ -74,23 +75,33 @@ impl World {
 
     /// Holds a decision against what must be decided.
     fn check_decision(&mut self, peer: PeerId, bytes: &[u8], decision: &Decision) -> Outcome<()> {
-        let Ok(tx) = TxRecord::read(bytes) else {
+        let known = self.truth.decided(peer);
+        let tx = TxRecord::read(bytes);
+        // A number that was decided on is not read further: it gets its first verdict, whatever its bytes.
+        let number = match (&tx, decode_tx(bytes)) {
+            (Ok(tx), _) => Some(tx.number),
+            (Err(_), Ok((head, _))) => Some(head.number)
+                .filter(|&number| head.origin == peer && (1..=known.len() as u64).contains(&number)),
+            (Err(_), Err(_)) => None,
+        };
+        let Some(number) = number else {
             self.coverage.fault("peer: uploads what cannot be read");
             return match decision {
                 Decision::Broken { .. } => Ok(()),
                 other => found("only what follows is decided", format!("what cannot be read was {other:?}")),
             };
         };
-        let number = tx.number;
-        if tx.peer != peer {
+        if let Ok(tx) = &tx
+            && tx.peer != peer
+        {
             return match decision {
                 Decision::Broken { .. } => Ok(()),
                 other => found("only what follows is decided", format!("{peer} for {}: {other:?}", tx.peer)),
             };
         }
-        let known = self.truth.decided(peer);
         let is_news = number > known.len() as u64;
         let expected = if is_news {
+            let tx = tx?;
             let previous = known.last().map_or(reconvene_model::TxHash::NONE, |last| last.tx.hash);
             let follows = number == known.len() as u64 + 1 && tx.previous == previous;
             if !follows || tx.ops.is_empty() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reconvene_client::{Driver, Progress};
-use reconvene_protocol::{ClientConfig, Closed, Code, Credential};
+use reconvene_protocol::{ClientConfig, Closed, Code, Credential, Message};
 use reconvene_store::__private::Image;
 
 use super::device::Conn;
@@ -103,6 +103,8 @@ impl World {
         let Some(current) = &mut device.conn else { return Ok(()) };
         current.turn_at = None;
         let frames = current.inbox.len();
+        // What is pushed is whole, even if a catch-up begins before anybody looks again.
+        let pushed = if frames > 1 { last_pushed(&current.inbox) } else { 0 };
         while let Some(frame) = current.inbox.pop_front() {
             current.driver.session().handle_frame(frame, now);
         }
@@ -115,6 +117,7 @@ impl World {
             self.crash_device(index, None, down);
             return Ok(());
         }
+        device.audit.pushed = pushed;
         self.pump_device(index)?;
         self.pump_server(conn)
     }
@@ -225,8 +228,8 @@ impl World {
                 }
                 break;
             };
-            let uploaded = match reconvene_protocol::Message::decode(frame.clone(), usize::MAX) {
-                Ok(reconvene_protocol::Message::Upload(txs)) => txs,
+            let uploaded = match Message::decode(frame.clone(), usize::MAX) {
+                Ok(Message::Upload(txs)) => txs,
                 _ => Vec::new(),
             };
             let is_upload = !uploaded.is_empty();
@@ -289,4 +292,13 @@ impl World {
         }
         self.pump_device(index)
     }
+}
+
+/// The last position that these frames push; 0 if they push nothing.
+fn last_pushed(frames: &VecDeque<Bytes>) -> u64 {
+    let pushed = frames.iter().filter_map(|frame| match Message::decode(frame.clone(), usize::MAX) {
+        Ok(Message::Push(txs)) => txs.last().map(|tx| tx.seq.0),
+        _ => None,
+    });
+    pushed.max().unwrap_or(0)
 }

@@ -442,6 +442,7 @@ impl World {
                 set
             }
         };
+        self.devices[session.device].audit.compares_in = sync.epoch().map_err(unreadable)?;
         session.talk.handle_set(Ok(found));
         self.pump_server(conn)
     }

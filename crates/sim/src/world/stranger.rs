@@ -52,8 +52,7 @@ impl World {
         }
         let mut bytes = encode_tx(&head, &ops);
         if chance.percent(8) {
-            // Within its head: of a longer one the server may refuse an op before it comes to the end.
-            bytes.truncate(chance.index(8));
+            bytes.truncate(chance.index(bytes.len()));
         }
         self.server.uploads.push(Upload { peer, txs: vec![Bytes::from(bytes)], reply: NOBODY });
         self.plan_commit();
@@ -90,6 +89,7 @@ impl World {
             let bytes = match property.ty {
                 PropertyType::String => format!("code {}", chance.below(5)).into_bytes(),
                 PropertyType::Relation => self.odd_link(chance).to_bytes().to_vec(),
+                PropertyType::Int => (chance.below(6) as i32 - 2).to_le_bytes().to_vec(),
                 _ => {
                     self.last_value += 1;
                     if is_birth {

@@ -13,10 +13,13 @@ use crate::audit::truth::{Key, OpRecord, TxRecord};
 use crate::coverage::Deed;
 use crate::finding::{Finding, Outcome, check, found};
 use crate::scenario::{DevicePoint, Write};
-use crate::schema::{BIRTH, HeldNote, Kind};
+use crate::schema::{BIRTH, HeldNote, Kind, STAGE};
 
-/// How many ids the settings have.
-const SETTINGS: u64 = 6;
+/// How many ids settings and reports have.
+const SHARED: u64 = 6;
+
+/// How many stages a sale has, beside none.
+const STAGES: u8 = 6;
 
 /// How many codes the notes share.
 const CODES: u8 = 5;
@@ -120,6 +123,12 @@ impl World {
                     format!("device {index}: {entity} {other} is said to have the value, but it is not there")
                 })?;
             }
+            Err(StoreError::PrecedenceTooLow { stored, given, .. }) => {
+                self.coverage.fault("user: puts below the precedence");
+                check(given.is_none_or(|given| given < stored), "writes are refused with reason", || {
+                    format!("device {index}: {given:?} is said to be below {stored}")
+                })?;
+            }
             Err(error) => return found("writes work", format!("device {index}: {error}")),
         }
         let last = store.sync().login_state().map_err(unexpected)?.last_number;
@@ -195,13 +204,21 @@ impl World {
             let Some((_, seen)) = at.checked_sub(1).map(|at| &truth.versions(op.key)[at]) else {
                 continue;
             };
+            if op.kind == OpKind::Insert && seen.exists && op.generation <= seen.generation {
+                // A compare has taken the object away since, and did not tell its generation; whether it may be shown so is another law.
+                continue;
+            }
             for (uid, _) in &op.cells {
                 let then = seen.when(*uid);
-                check(then.is_none_or(|then| then < tx.when()), "what was seen is older", || {
-                    format!(
-                        "device {index}: {op:?} at {:?} overwrites what was written at {then:?}",
-                        tx.when()
-                    )
+                let mut now = tx.when(op, None);
+                if let Some(then) = then
+                    && op.generation > seen.generation
+                {
+                    // Whoever makes it anew is not bound to the precedence of the former one.
+                    now.0 = then.0;
+                }
+                check(then.is_none_or(|then| then < now), "what was seen is older", || {
+                    format!("device {index}: {op:?} at {now:?} overwrites what was written at {then:?}")
                 })?;
             }
         }
@@ -214,8 +231,8 @@ impl World {
         let known =
             audit.seen.get(&(meant.kind, meant.id)).or_else(|| audit.gone.get(&(meant.kind, meant.id)));
         let due = match known.and_then(|&birth| audit.born(&self.births, birth)) {
-            // What was refused under a former name never came to be; its id now stands for another object.
-            Some(known) if audit.left(known.gid.origin) && self.truth.newest(known).is_none() => {
+            // What was refused under a former name never came to be here, and its id now stands for another object.
+            Some(known) if audit.left(known.gid.origin) && !self.stands_for(index, meant.id, known) => {
                 GlobalId::new(audit.peer, meant.id)
             }
             Some(known) => known.gid,
@@ -223,6 +240,21 @@ impl World {
             None => GlobalId::new(audit.peer, meant.id),
         };
         key.kind == meant.kind && key.gid == due
+    }
+
+    /// Whether an id of a device ever stood for this object, which has a former name of the device, in what everyone knows.
+    ///
+    /// What the device's own lost future made under that name comes like any foreign object, under another id.
+    fn stands_for(&self, index: usize, id: u64, key: Key) -> bool {
+        let audit = &self.devices[index].audit;
+        if audit.places.get(&key) == Some(&id) {
+            return true;
+        }
+        let mut places = audit.seen.iter().chain(&audit.gone);
+        let is_elsewhere = places.any(|(&(kind, other), &birth)| {
+            (kind, other != id) == (key.kind, true) && audit.born(&self.births, birth) == Some(key)
+        });
+        !is_elsewhere && audit.has_heard(&self.truth, key)
     }
 
     fn match_ops(&self, index: usize, tx: &TxRecord, meant: &[Meant]) -> Outcome<()> {
@@ -360,7 +392,7 @@ impl Desk<'_> {
     fn write(&mut self, tx: &mut WriteTxn<'_>, write: &Write) -> Result<(), StoreError> {
         match *write {
             Write::Insert { kind, pick, code } => {
-                let id = if kind == Kind::Setting { u64::from(pick) % SETTINGS + 1 } else { 0 };
+                let id = if kind.has_shared_ids() { u64::from(pick) % SHARED + 1 } else { 0 };
                 if id != 0 && self.ids(kind).contains(&id) {
                     return Ok(());
                 }
@@ -398,6 +430,11 @@ impl Desk<'_> {
                 let Some(id) = self.pick(Kind::Note, pick) else { return Ok(()) };
                 self.put(tx, Kind::Note, id, &[("code", code_value(code))])?;
                 self.deeds.push(Deed::Code);
+            }
+            Write::Stage { pick, stage } => {
+                let Some(id) = self.pick(Kind::Sale, pick) else { return Ok(()) };
+                self.put(tx, Kind::Sale, id, &[(STAGE, stage_value(stage))])?;
+                self.deeds.push(Deed::Stage);
             }
             Write::Link { pick, folder } => {
                 let Some(id) = self.pick(Kind::Note, pick) else { return Ok(()) };
@@ -441,6 +478,9 @@ impl Desk<'_> {
             let folder = if pick.is_multiple_of(2) { None } else { self.pick(Kind::Folder, pick / 2) };
             values.insert("folder", folder.map_or(Value::Null, Value::Relation));
         }
+        if kind == Kind::Sale {
+            values.insert(STAGE, stage_value((!pick.is_multiple_of(4)).then_some(pick / 4)));
+        }
         let mut object = Object::with_id(id);
         for (name, value) in &values {
             object.values.insert((*name).to_owned(), value.clone());
@@ -469,6 +509,11 @@ impl Desk<'_> {
 
 fn code_value(code: Option<u8>) -> Value {
     code.map_or(Value::Null, |code| Value::String(format!("code {}", code % CODES)))
+}
+
+/// Stages lie on both sides of 0, where most are.
+fn stage_value(stage: Option<u8>) -> Value {
+    stage.map_or(Value::Null, |stage| Value::Int(i64::from(stage % STAGES) - 2))
 }
 
 fn nth(audit: &DeviceAudit, kind: Kind, pick: u8) -> Option<u64> {

@@ -191,7 +191,7 @@ impl Applier {
         self.flush(tx)?;
         let mut dirty = BTreeSet::new();
         for number in tx.decided_up_to(seq) {
-            dirty.extend(self.leave_outbox(tx, number)?);
+            dirty.extend(self.leave_outbox(tx, number, true)?);
         }
         overlay::recompute(tx, &dirty)
     }
@@ -407,7 +407,7 @@ impl Applier {
                     tx.note_decided(number, Some(*seq));
                     // A catch-up may have brought the transaction before its verdict; one that goes on settles it at its end.
                     if *seq <= meta::cursor(tx)?.seq && !meta::catching_up(tx)? {
-                        let dirty = self.leave_outbox(tx, number)?;
+                        let dirty = self.leave_outbox(tx, number, true)?;
                         overlay::recompute(tx, &dirty)?;
                     }
                 }
@@ -434,7 +434,7 @@ impl Applier {
 
     fn reject(&mut self, tx: &mut WriteTxn<'_>, number: TxNumber) -> Result<()> {
         self.flush(tx)?;
-        let dirty = self.leave_outbox(tx, number)?;
+        let dirty = self.leave_outbox(tx, number, false)?;
         self.applied.rejected.push(rejected::handle(tx, number));
         if planted(Planted::RefusedWriteKept) {
             return Ok(());
@@ -464,7 +464,12 @@ impl Applier {
     }
 
     /// Takes a decided transaction out of the outbox; the objects it wrote are to be computed anew.
-    fn leave_outbox(&mut self, tx: &mut WriteTxn<'_>, number: TxNumber) -> Result<BTreeSet<Place>> {
+    fn leave_outbox(
+        &mut self,
+        tx: &mut WriteTxn<'_>,
+        number: TxNumber,
+        is_taken: bool,
+    ) -> Result<BTreeSet<Place>> {
         let Some(bytes) = outbox::get(tx, number)? else {
             tx.note_decided(number, None);
             return Ok(BTreeSet::new());
@@ -478,6 +483,9 @@ impl Applier {
             let Some(entity) = synced(tx, op.entity) else { continue };
             if let Some(id) = global_ids::local(tx, &entity, op.gid)? {
                 places.push((entity.def.id, id));
+                if is_taken && op.kind == OpKind::Remove {
+                    compared::remember_removed(tx, &entity, id, &op)?;
+                }
             }
         }
         self.forget(tx, number, &places)?;

@@ -1,6 +1,7 @@
 //! The properties of a synced entity as sync sees them: by uid, with their slots.
 
 use reconvene_model::change::{Op, TableCells};
+use reconvene_model::planted::{Planted, planted};
 use reconvene_model::ranking::{self, Ranking};
 use reconvene_model::record::{RecordError, Table};
 use reconvene_model::{EntityId, PropertyType, Seq, Stamp, Uid};
@@ -67,6 +68,9 @@ impl SyncEntity {
 
     /// The stamp at which an op merges; `seq` is its place in the history, if it has one.
     pub(crate) fn stamp(&self, stamp: Stamp, op: &Op<'_>, seq: Option<Seq>) -> Stamp {
+        if planted(Planted::RankIgnored) || (planted(Planted::PendingBelowPlaces) && seq.is_none()) {
+            return stamp;
+        }
         self.ranking.stamp(stamp, &op.cells, seq)
     }
 

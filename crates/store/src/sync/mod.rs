@@ -40,6 +40,7 @@ pub(crate) mod overlay;
 pub(crate) mod pending;
 pub(crate) mod probe;
 pub(crate) mod rejected;
+pub(crate) mod relink;
 pub(crate) mod renew;
 pub(crate) mod restamp;
 mod touches;

@@ -7,7 +7,7 @@
 //! The new key follows from what is issued again, so that copies of a copy, which have that in common, do not each issue it.
 //!
 //! An object that was inserted after the fork is another one than that which the other store inserted under the same id, so its
-//! global id begins with the new name. Local ids stay, and with them all links and everything that an application holds.
+//! global id begins with the new name. Local ids stay, and with them all own links and everything that an application holds.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -29,7 +29,7 @@ use crate::sync::eras::Era;
 use crate::sync::handle::LoginState;
 use crate::sync::id_runs::IdRuns;
 use crate::sync::overlay::{self, Place};
-use crate::sync::{Identity, Role, SyncWriter, apply, global_ids, meta, outbox, random_bytes};
+use crate::sync::{Identity, Role, SyncWriter, apply, global_ids, meta, outbox, random_bytes, relink};
 use crate::txn::{ReadTxn, WriteTxn};
 
 /// How many objects are computed anew at a time: the transactions that write them are held in memory.
@@ -157,6 +157,7 @@ pub(crate) fn renew(tx: &mut WriteTxn<'_>, fork: &Fork<'_>) -> Result<Renewed> {
     meta::put_sent(tx, 0)?;
     let writer = SyncWriter::load(tx)?;
     tx.sync_writer_mut(|stale| *stale = writer)?;
+    relink::keep_former_links(tx, former, &mut inserted)?;
     let places: Vec<Place> = places.into_iter().collect();
     for places in places.chunks(RECOMPUTED_MAX) {
         overlay::recompute(tx, &places.iter().copied().collect())?;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use reconvene_model::change::{Op, OpKind, OpsReader, OpsWriter, TxHead, decode_tx, encode_tx};
 use reconvene_model::clock::{Clock, DRIFT_MAX, from_millis, is_ahead};
+use reconvene_model::planted::{Planted, planted};
 use reconvene_model::record::Record;
 use reconvene_model::{ObjectId, Stamp, TxHash, TxNumber};
 
@@ -80,7 +81,7 @@ pub(crate) fn progress(
     tables: &SyncTables,
     server_ms: u64,
 ) -> Result<Progress> {
-    let frozen = frozen(tx)?;
+    let frozen = if planted(Planted::FrozenRestamped) { meta::decided(tx)? } else { frozen(tx)? };
     let (last, _) = meta::last_tx(tx)?;
     let ahead = |number: TxNumber| -> Result<bool> {
         Ok(is_ahead(head_of(reader, tables, number)?.hlc, server_ms, DRIFT_MAX))
@@ -97,6 +98,7 @@ pub(crate) fn progress(
     }
     let held = match sane {
         _ if sane >= last => Held::Nothing,
+        _ if planted(Planted::FrozenRestamped) => Held::UntilRestamped,
         _ if sane == frozen && meta::decided(tx)? >= frozen => Held::UntilRestamped,
         _ => Held::UntilDecided,
     };
@@ -135,7 +137,7 @@ pub(crate) fn restamp(tx: &mut WriteTxn<'_>, server_ms: u64) -> Result<u64> {
     }
     let first = head_of(tx.engine_tx(), &tx.inner().sync.tables, found.frozen + 1)?;
     let base = newest_accepted(tx, found.frozen)?.max(from_millis(server_ms));
-    if base >= first.hlc {
+    if base >= first.hlc && !planted(Planted::FrozenRestamped) {
         // The server's own clock was set back: what it took before is newer than this, and its verdict must tell.
         put_sent(tx, found.last)?;
         return Ok(0);

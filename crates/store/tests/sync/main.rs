@@ -11,6 +11,7 @@ mod histories;
 mod hostile;
 mod named;
 mod policies;
+mod renewals;
 mod restores;
 mod seats;
 mod versions;

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use reconvene_model::change::Op;
 use reconvene_model::compare::CompareRange;
-use reconvene_model::merge::{compare_writes, merge_states};
+use reconvene_model::merge::{Merged, compare_writes, merge_op, merge_states};
 use reconvene_model::planted::{Planted, planted};
 use reconvene_model::record::Record;
 use reconvene_model::state::{ObjectState, StateEntry, StatesReader, StatesWriter};
-use reconvene_model::{GlobalId, ObjectId, PeerId, Seq, TxNumber};
+use reconvene_model::{GlobalId, ObjectId, PeerId, Seq, Stamp, TxNumber};
 
 use super::{Applier, synced};
 use crate::catalog::EntityRuntime;
@@ -103,7 +104,7 @@ impl Applier {
         for number in numbers {
             let bytes = outbox::expect(tx, number)?;
             rejected::put(tx, number, Cause::LostByServer, &bytes)?;
-            dirty.extend(self.leave_outbox(tx, number)?);
+            dirty.extend(self.leave_outbox(tx, number, false)?);
             self.applied.rejected.push(rejected::handle(tx, number));
         }
         overlay::recompute(tx, &dirty)
@@ -274,6 +275,25 @@ impl Applier {
             self.applied.rejected.push(number);
         }
         Ok(())
+    }
+}
+
+/// Remembers the generation that an own remove has ended, when it was taken and nothing else tells.
+///
+/// What was removed before is not removed again, so a catch-up may begin after it, and a compare does not tell of it.
+pub(super) fn remember_removed(
+    tx: &mut WriteTxn<'_>,
+    entity: &Arc<EntityRuntime>,
+    id: ObjectId,
+    op: &Op<'_>,
+) -> Result<()> {
+    let mut state = match overlay::confirmed_record(tx, entity, id, true)? {
+        Some(record) => convert::state_of_record(tx, tx.sync_entity(entity)?, &record)?.0.into_owned(),
+        None => ObjectState::default(),
+    };
+    match merge_op(&mut state, op, Stamp::NEVER) {
+        Merged::Changed => overlay::put_confirmed(tx, entity, id, op.gid, &state),
+        _ => Ok(()),
     }
 }
 
