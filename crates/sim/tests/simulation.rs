@@ -1,4 +1,4 @@
-//! Runs of the simulator: what once went wrong, and a fixed set of seeds. `cargo xtask soak` tries those that nobody has tried.
+//! Runs of the simulator: what once went wrong, and a fixed set of seeds. `fresh.rs` tries those that nobody has tried.
 
 use reconvene_sim::{Scenario, runner, workload};
 

@@ -29,10 +29,8 @@ pub(crate) fn run(root: &Path, kills: u32) -> anyhow::Result<()> {
         "Killing and restarting a server and two devices {kills} times each, then cutting the power {images} times in each \
          mode of durability; the tests print how far they are."
     );
-    // Other seeds each time: the first one is printed, and a seed that fails says how to replay it.
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let (start, seeds) =
-        ((now.as_secs() << 20).to_string(), kills.saturating_mul(SEEDS_PER_KILL).to_string());
+    // The first one is printed, and a seed that fails says how to replay it.
+    let (start, seeds) = (fresh_seed().to_string(), kills.saturating_mul(SEEDS_PER_KILL).to_string());
     let test = |package: &str, test: &str| {
         cargo(root, &["test", "-p", package, "--release", "--test", test, "--", "--nocapture"])
     };
@@ -49,4 +47,10 @@ pub(crate) fn run(root: &Path, kills: u32) -> anyhow::Result<()> {
             call(&mut cargo(root, &run))
         }),
     ])
+}
+
+/// The first of many seeds that nobody has tried.
+pub(crate) fn fresh_seed() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    now.as_secs() << 20
 }
