@@ -35,7 +35,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
         Step::new("tests", || call(&mut cargo(root, &["test", "--workspace"]))),
         Step::new("fresh seeds of the simulator", || {
             // The same build as that of the tests; the first seed is printed, and one that fails says how to replay it.
-            let test = ["test", "--workspace", "--test", "fresh", "--", "--ignored", "--nocapture"];
+            let test = ["test", "--workspace", "--test", "fresh", "--", "--nocapture"];
             let (from, seconds) = (soak::fresh_seed().to_string(), FRESH_SECONDS.to_string());
             call(cargo(root, &test).env("RECONVENE_SEEDS_FROM", from).env("RECONVENE_SEEDS_SECONDS", seconds))
         }),
