@@ -42,6 +42,8 @@ pub enum Progress {
         objects: u64,
         /// The transactions that the server did not take, or not whole.
         rejected: Vec<TxNumber>,
+        /// The conflicts that were found, in order.
+        conflicts: Vec<u64>,
     },
     /// A compare goes on.
     Comparing(CompareProgress),
@@ -273,11 +275,11 @@ impl Driver {
         let fork = Fork { common, decided_seq: accepted.decided_seq, verdicts: &verdicts };
         let renewed = self.store.sync().renew_identity(&fork)?;
         warn_of(&renewed);
-        let rejected = renewed.rejected.clone();
+        let (rejected, conflicts) = (renewed.rejected.clone(), renewed.conflicts.clone());
         tell(Progress::Advanced);
         tell(Progress::Renewed(renewed));
-        if !rejected.is_empty() {
-            tell(Progress::Applied { objects: 0, rejected });
+        if !rejected.is_empty() || !conflicts.is_empty() {
+            tell(Progress::Applied { objects: 0, rejected, conflicts });
         }
         let reason = "the directory is a copy, or was restored; it logs in again under a new name".to_owned();
         Err(Problem { code: Code::IdentityRenewed, reason })
@@ -409,7 +411,8 @@ impl Driver {
             tell(Progress::Advanced);
         }
         self.reached = reached;
-        tell(Progress::Applied { objects: applied.objects, rejected: applied.rejected });
+        let (rejected, conflicts) = (applied.rejected, applied.conflicts);
+        tell(Progress::Applied { objects: applied.objects, rejected, conflicts });
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use reconvene_protocol::{Backoff, ClientConfig, Closed, ClosedBy, Code, Credential};
 use reconvene_socket::{Meter, Metered, Socket};
-use reconvene_store::Store;
+use reconvene_store::{CONFLICTS_MAX, Store};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio_tungstenite::client_async_with_config;
@@ -80,6 +80,22 @@ impl Shared {
     pub(crate) fn tell(&self, event: &SyncEvent) {
         for listener in &self.listeners {
             listener(event);
+        }
+    }
+
+    /// Tells conflicts in the order in which they were found; those that have left their box already are many at once, and old.
+    pub(crate) fn tell_conflicts(&self, numbers: &[u64]) {
+        if self.listeners.is_empty() {
+            return;
+        }
+        let sync = self.store.sync();
+        let first = numbers.len().saturating_sub(CONFLICTS_MAX as usize);
+        for &number in &numbers[first..] {
+            match sync.conflict(number) {
+                Ok(Some(conflict)) => self.tell(&SyncEvent::Conflict { conflict: Box::new(conflict) }),
+                Ok(None) => {}
+                Err(error) => tracing::error!(%error, "a conflict could not be read after a commit"),
+            }
         }
     }
 }

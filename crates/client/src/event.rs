@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reconvene_model::{PeerId, Seq, TxNumber};
 use reconvene_protocol::Closed;
+use reconvene_store::Conflict;
 
 /// Something that happened to a client, in the order in which it happened.
 #[derive(Clone, Debug)]
@@ -56,6 +57,13 @@ pub enum SyncEvent {
     Rejected {
         /// Their numbers there.
         numbers: Vec<TxNumber>,
+    },
+    /// A write of this store met a concurrent one of another, and one of them lost; `store.sync().conflicts()` keeps it.
+    ///
+    /// Told once, after the commit that brought it, in the order of commits. What a process does not live to tell stays in the box.
+    Conflict {
+        /// Both versions, which of them stands, and why.
+        conflict: Box<Conflict>,
     },
     /// The connection ended, or did not come about.
     Disconnected {

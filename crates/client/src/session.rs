@@ -181,12 +181,13 @@ impl Connection<'_> {
                 shared.status.update(|status| status.state = State::Live);
                 shared.tell(&SyncEvent::CaughtUp { seq });
             }
-            Progress::Applied { objects, rejected } => {
+            Progress::Applied { objects, rejected, conflicts } => {
                 // Also wakes those who wait for the outbox to be empty.
                 shared.status.update(|status| status.objects_applied += objects);
                 if !rejected.is_empty() {
                     shared.tell(&SyncEvent::Rejected { numbers: rejected });
                 }
+                shared.tell_conflicts(&conflicts);
                 if objects > 0 {
                     match shared.store.sync().cursor() {
                         Ok(cursor) => shared.tell(&SyncEvent::Applied { objects, seq: cursor.seq }),

@@ -13,11 +13,13 @@ pub enum Timer {
     Pong,
     /// When a client asks next whether the server has what it has.
     Probe,
+    /// Until when a client gives the catch-up precedence over its uploads.
+    CatchUp,
 }
 
 impl Timer {
     /// All of them, in the order in which they are handled when several are due.
-    pub const ALL: [Timer; 4] = [Timer::Login, Timer::Pong, Timer::Idle, Timer::Probe];
+    pub const ALL: [Timer; 5] = [Timer::Login, Timer::Pong, Timer::Idle, Timer::Probe, Timer::CatchUp];
 }
 
 /// When each timer is due.
@@ -37,6 +39,10 @@ impl TimerTable {
 
     pub(crate) fn stop_all(&mut self) {
         *self = TimerTable::default();
+    }
+
+    pub(crate) fn is_set(&self, timer: Timer) -> bool {
+        self.due[timer as usize].is_some()
     }
 
     /// The earliest deadline.

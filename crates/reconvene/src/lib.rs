@@ -33,7 +33,7 @@
 //! - Everything of the store is here: [`Store`], [`EntityBox`], [`derive@Entity`], [`Tracked`], [`Condition`],
 //!   [`Query`], ...
 //! - [`sync`]: the client that keeps a store in sync, [`SyncClient`]; what a server refused is in
-//!   [`SyncHandle::rejected`]
+//!   [`SyncHandle::rejected`], what met writes of others in [`SyncHandle::conflicts`]
 //! - [`model`]: schemas and the model file, as [`Store::model`] gives it
 //! - [`expr`]: the language of conditions, for those that come as text
 

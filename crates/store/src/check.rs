@@ -14,7 +14,7 @@ use crate::keys;
 use crate::seam::{Direction, KeyRange, Reader, TableId};
 use crate::store::Store;
 use crate::sync::global_ids::Lookup;
-use crate::sync::{Role, meta, origins, rejected};
+use crate::sync::{Role, conflicts, meta, origins, rejected};
 use crate::txn::ReadTxn;
 
 mod counted;
@@ -97,6 +97,7 @@ impl<'t, 's> Check<'t, 's> {
         self.outbox();
         self.confirmed();
         self.rejected();
+        self.conflicts();
         if inner.sync.role == Role::Server {
             self.changes();
             self.origins();
@@ -355,6 +356,16 @@ impl<'t, 's> Check<'t, 's> {
             "rejected transactions",
             |key| row("rejected transaction", key),
             |key, bytes| rejected::read(tx, keys::number(key).map_err(what)?, bytes).map(drop).map_err(what),
+        );
+    }
+
+    fn conflicts(&mut self) {
+        let tx = self.tx;
+        self.rows(
+            tx.inner().sync.tables.conflicts,
+            "conflicts",
+            |key| row("conflict", key),
+            |key, bytes| conflicts::read(tx, keys::number(key).map_err(what)?, bytes).map(drop).map_err(what),
         );
     }
 

@@ -17,6 +17,8 @@ pub(crate) const OUTBOX: &str = "outbox";
 pub(crate) const CONFIRMED: &str = "confirmed";
 /// Number to reason and transaction: what a server did not take.
 pub(crate) const REJECTED: &str = "rejected";
+/// Number to both sides: writes of this store that met those of others.
+pub(crate) const CONFLICTS: &str = "conflicts";
 /// Position, entity and object to nothing: what changed when, on servers.
 pub(crate) const CHANGES: &str = "changes";
 /// Peer to key, numbers and hash, on servers.

@@ -61,10 +61,11 @@ pub use seam::{Durability, SeamError};
 pub use store::Store;
 pub use structs::Put;
 pub use sync::{
-    Applied, Break, Chunk, ChunkStart, Claim, Cursor, Decided, Decision, Delivery, Fetched, Fork, Held,
-    Incoming, Kinship, LOST_BY_SERVER, LOST_OBJECTS_FROM, LoginState, LostOp, Origin, OutboxListener,
-    OutboxTx, PushedTx, Rebased, RefusalReason, Rejected, RejectedOp, Renewed, Role, SyncHandle,
-    TX_BYTES_MAX, TX_OPS_MAX, TX_VALUES_MAX, Uploads, VERDICTS_KEPT, Verdict,
+    Applied, Break, CONFLICTS_BYTES_MAX, CONFLICTS_MAX, Chunk, ChunkStart, Claim, Conflict, ConflictLaw,
+    Cursor, Decided, Decision, Delivery, Fetched, Fork, Held, Incoming, Kinship, LOST_BY_SERVER,
+    LOST_OBJECTS_FROM, LoginState, LostOp, Origin, OutboxListener, OutboxTx, PushedTx, Rebased,
+    RefusalReason, Rejected, RejectedOp, Renewed, Role, Side, SyncHandle, TX_BYTES_MAX, TX_OPS_MAX,
+    TX_VALUES_MAX, Uploads, VERDICTS_KEPT, Verdict, Version,
 };
 pub use time::{SystemTimeSource, TimeSource};
 pub use tracked::Tracked;

@@ -380,8 +380,15 @@ struct Opened {
 }
 
 /// The tables of sync, in the order in which [`sync_tables`] takes them.
-const SYNC_TABLES: [&str; 6] =
-    [keys::OUTBOX, keys::CONFIRMED, keys::REJECTED, keys::CHANGES, keys::ORIGINS, keys::DECISIONS];
+const SYNC_TABLES: [&str; 7] = [
+    keys::OUTBOX,
+    keys::CONFIRMED,
+    keys::REJECTED,
+    keys::CHANGES,
+    keys::ORIGINS,
+    keys::DECISIONS,
+    keys::CONFLICTS,
+];
 
 fn sync_tables(tables: &[TableId]) -> SyncTables {
     SyncTables {
@@ -391,6 +398,7 @@ fn sync_tables(tables: &[TableId]) -> SyncTables {
         changes: tables[3],
         origins: tables[4],
         decisions: tables[5],
+        conflicts: tables[6],
     }
 }
 

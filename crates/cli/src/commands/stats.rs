@@ -44,6 +44,7 @@ fn stats(store: &Store) -> anyhow::Result<Json> {
         "bytes": store.disk_bytes()?,
         "outbox": sync.undecided()?,
         "rejected": sync.rejected()?.len(),
+        "conflicts": sync.conflicts()?.len(),
     });
     match sync.role() {
         Role::Device => {
@@ -88,6 +89,7 @@ fn shown(stats: &Json) -> String {
         facts.add_row(["has everything up to position", &number(&stats["cursor"])]);
         facts.add_row(["transactions waiting for a server", &number(&stats["outbox"])]);
         facts.add_row(["transactions that a server refused", &number(&stats["rejected"])]);
+        facts.add_row(["conflicts with writes of others", &number(&stats["conflicts"])]);
         if stats["catchingUp"] == true {
             facts.add_row(["catching up", "yes: transactions may be half visible"]);
         }

@@ -68,6 +68,7 @@ fn stats_tell_devices_from_servers() {
     assert_eq!(device["peer"], store.sync().peer().to_string());
     assert_eq!(device["bytes"], std::fs::metadata(folder.path("data/data.mdb")).unwrap().len());
     assert_eq!((&device["outbox"], &device["cursor"]), (&0.into(), &0.into()));
+    assert_eq!((&device["rejected"], &device["conflicts"]), (&0.into(), &0.into()));
     assert_eq!(device["entities"][0]["name"], "Note");
     assert_eq!(device["entities"][0]["objects"], 4);
     assert_eq!(device["entities"][1]["synced"], true);

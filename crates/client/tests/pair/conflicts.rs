@@ -1,7 +1,9 @@
 //! What happens to writes that did not know of each other.
 
+use reconvene_client::SyncEvent;
+use reconvene_model::Value;
 use reconvene_sim::Direction;
-use reconvene_store::ToOne;
+use reconvene_store::{Conflict, ConflictLaw, Side, ToOne};
 
 use crate::world::{Device, PATIENCE, Shop, Town, World};
 
@@ -72,6 +74,27 @@ fn of_two_edits_of_one_property_the_later_stays() {
     a.online();
     world.converge(&[&a, &b]);
     assert_eq!((only_shop(&a).stock, only_shop(&b).stock), (4, 4));
+
+    // The one that arrived later is told of it, once.
+    let told = |device: &Device| -> Vec<Conflict> {
+        let events = device.events.all().into_iter();
+        let conflicts = events.filter_map(|(_, event)| match event {
+            SyncEvent::Conflict { conflict } => Some(*conflict),
+            _ => None,
+        });
+        conflicts.collect()
+    };
+    let conflicts = told(&a);
+    assert_eq!(conflicts, a.store.sync().conflicts().unwrap());
+    assert_eq!(conflicts.len(), 1);
+    assert_eq!((conflicts[0].winner, conflicts[0].law), (Side::Theirs, ConflictLaw::Later));
+    let stock = |stock| vec![("stock".to_owned(), Value::Int(stock))];
+    assert_eq!((&conflicts[0].mine.values, &conflicts[0].theirs.values), (&stock(3), &stock(4)));
+    assert_eq!((told(&b), b.store.sync().conflicts().unwrap()), (vec![], vec![]));
+    assert!(a.store.sync().take_version(conflicts[0].number, Side::Mine).unwrap());
+    world.converge(&[&a, &b]);
+    assert_eq!((only_shop(&a).stock, only_shop(&b).stock), (3, 3));
+    assert_eq!((told(&a).len(), told(&b).len()), (1, 0));
 }
 
 #[test]
@@ -87,7 +110,7 @@ fn a_removal_beats_an_edit_and_the_edit_is_kept_as_rejected() {
     assert!(a.shops.is_empty().unwrap() && b.shops.is_empty().unwrap());
     let rejected = b.store.sync().rejected().unwrap();
     assert_eq!(rejected.len(), 1);
-    assert_eq!(rejected[0].ops[0].values, [("stock".to_owned(), reconvene_model::Value::Int(99))]);
+    assert_eq!(rejected[0].ops[0].values, [("stock".to_owned(), Value::Int(99))]);
     assert!(b.store.sync().dismiss_rejected(rejected[0].number).unwrap());
     assert!(b.store.sync().rejected().unwrap().is_empty());
 }
@@ -149,7 +172,7 @@ fn of_two_equal_unique_codes_the_second_to_arrive_is_refused_and_kept() {
     let rejected = b.store.sync().rejected().unwrap();
     assert_eq!(rejected.len(), 1);
     assert_eq!(rejected[0].code, reconvene_client::Code::NotUnique.number());
-    let name = ("name".to_owned(), reconvene_model::Value::String("of b".into()));
+    let name = ("name".to_owned(), Value::String("of b".into()));
     assert!(rejected[0].ops[0].values.contains(&name));
     for device in [&a, &b] {
         let names: Vec<_> = device.shops.all().unwrap().iter().map(|shop| shop.name.clone()).collect();

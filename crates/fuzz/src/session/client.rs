@@ -51,7 +51,11 @@ pub fn client(bytes: &[u8]) {
         confirmed_hash: TxHash::NONE,
         catching_up: false,
     };
-    let config = ClientConfig { message_bytes_max: MESSAGE_BYTES_MIN, ..ClientConfig::default() };
+    let config = ClientConfig {
+        message_bytes_max: MESSAGE_BYTES_MIN,
+        catch_up_first: Duration::ZERO,
+        ..ClientConfig::default()
+    };
     let now = Duration::from_secs(1);
     let session = ClientSession::new(config, login, now);
     let mut driver =

@@ -22,6 +22,11 @@ pub struct ClientConfig {
     /// How long after one digest of what the client has the next is sent, to a server that takes them. Default 30 s; the first
     /// one follows the login after a tenth of that.
     pub probe_interval: Duration,
+    /// How long uploads wait for the end of the catch-up that follows on a login, at most. Default 2 s.
+    ///
+    /// What is caught up with before it is written over shows as a conflict, see `docs/guide/conflicts.md`; what the server has
+    /// merged by then does not.
+    pub catch_up_first: Duration,
 }
 
 impl Default for ClientConfig {
@@ -31,6 +36,7 @@ impl Default for ClientConfig {
             pong_timeout: Duration::from_secs(15),
             message_bytes_max: MESSAGE_BYTES_MAX,
             probe_interval: Duration::from_secs(30),
+            catch_up_first: Duration::from_secs(2),
         }
     }
 }

@@ -66,6 +66,9 @@ impl ClientSession {
             return;
         }
         self.timers.stop(Timer::Login);
+        if !accepted.compare && !self.config.catch_up_first.is_zero() {
+            self.timers.set(Timer::CatchUp, now + self.config.catch_up_first);
+        }
         let idle = Duration::from_millis(accepted.heartbeat_ms).clamp(HEARTBEAT_MIN, HEARTBEAT_MAX);
         if offers_probes(&self.login.capabilities) && offers_probes(&accepted.capabilities) {
             self.timers.set(Timer::Probe, now + self.config.probe_interval / 10);

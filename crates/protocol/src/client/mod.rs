@@ -147,7 +147,7 @@ impl ClientSession {
                     self.timers.set(Timer::Probe, now + self.config.probe_interval);
                     self.events.extend(session.probe_due());
                 }
-                (Timer::Idle | Timer::Probe, _) => {}
+                (Timer::Idle | Timer::Probe | Timer::CatchUp, _) => {}
             }
         }
     }
@@ -205,7 +205,7 @@ impl ClientSession {
         }
         let State::LoggedIn(session) = &mut self.state else { return None };
         // What a compare removes must be gone before undecided writes on it are judged.
-        let ready = session.told && session.comparing.is_none();
+        let ready = session.told && session.comparing.is_none() && !self.timers.is_set(Timer::CatchUp);
         let ask = if ready { session.uploads.ask()? } else { return None };
         Some(ClientEvent::SendTxs {
             from: ask.from,
@@ -279,7 +279,12 @@ impl ClientSession {
             (State::LoggedIn(session), message) => {
                 session.heartbeat.heard(&mut self.timers, now);
                 match session.handle(message, self.login.last_number) {
-                    Ok(event) => self.events.extend(event),
+                    Ok(event) => {
+                        self.events.extend(event);
+                        if !session.catching_up {
+                            self.timers.stop(Timer::CatchUp);
+                        }
+                    }
                     Err((code, reason)) => self.fail(code, reason),
                 }
             }

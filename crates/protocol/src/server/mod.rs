@@ -160,7 +160,7 @@ impl ServerSession {
                 (Timer::Login, _) => {
                     self.close(Code::LoginLate, "the client did not log in in time; connect again");
                 }
-                (Timer::Idle | Timer::Probe, _) => {}
+                (Timer::Idle | Timer::Probe | Timer::CatchUp, _) => {}
             }
         }
     }

@@ -8,7 +8,7 @@ use reconvene_model::{PeerId, Seq};
 use reconvene_protocol::{ClosedBy, Code, Limits};
 
 use crate::MINUTE;
-use crate::support::Pair;
+use crate::support::{Pair, Wire};
 
 #[test]
 fn transactions_of_both_sides_arrive() {
@@ -231,4 +231,30 @@ proptest! {
         pair.settle();
         pair.check();
     }
+}
+
+/// What a device missed comes before what it wrote meanwhile, so that it can tell where the two meet.
+#[test]
+fn uploads_wait_for_the_catch_up_but_not_for_long() {
+    let mut pair = Pair::new();
+    for _ in 0..50 {
+        pair.hub.write_elsewhere(b"x");
+    }
+    pair.commit(b"mine");
+    assert!(pair.drive(MINUTE, |pair| !pair.hub.outcomes.is_empty()));
+    assert!(pair.device.live, "everything was here before");
+    pair.settle();
+
+    // A link that brings nothing must not hold writes back.
+    let mut pair = Pair::new();
+    pair.hub.write_elsewhere(b"x");
+    pair.commit(b"mine");
+    assert!(pair.drive(MINUTE, |pair| pair.client.as_ref().is_some_and(|client| client.is_logged_in())));
+    let login = pair.now;
+    pair.down = Wire::default();
+    pair.down.swallow = true;
+    assert!(pair.drive(MINUTE, |pair| pair.recorded.len() == 2));
+    assert!(!pair.device.live);
+    let waited = pair.now - login;
+    assert!((2..3).contains(&waited.as_secs()), "{waited:?}");
 }

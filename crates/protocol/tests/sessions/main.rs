@@ -46,6 +46,8 @@ fn connected(config: ServerConfig) -> (ClientSession, ServerSession) {
     let mut pair = Pair::new();
     pair.server_config = config;
     pair.device.commit(b"one");
+    // Not all that use this send a catch-up.
+    pair.client_config.catch_up_first = Duration::ZERO;
     let mut client = ClientSession::new(pair.client_config.clone(), pair.device.login(), START);
     let mut server = ServerSession::new(pair.server_config.clone(), [1; 32], 0, START);
     client.handle_frame(server.poll_message().unwrap(), START);

@@ -76,6 +76,8 @@ pub(crate) struct DeviceAudit {
     pub(crate) gone: BTreeMap<(Kind, u64), i64>,
     /// The transactions of which it was told that they came back.
     pub(super) told: BTreeSet<(u64, bool)>,
+    /// The last conflict of which it was told.
+    pub(super) last_conflict: u64,
     /// The objects that it made itself, as its transactions name them.
     pub(super) own_births: HashMap<i64, Key>,
     /// Its former names.
@@ -150,6 +152,7 @@ impl DeviceAudit {
             places: HashMap::new(),
             gone: BTreeMap::new(),
             told: BTreeSet::new(),
+            last_conflict: 0,
             own_births: HashMap::new(),
             former: BTreeSet::new(),
             issued: 0,
@@ -178,6 +181,7 @@ impl DeviceAudit {
 
     /// Notes a committed transaction: it must continue the chain.
     pub(crate) fn committed(&mut self, tx: TxRecord) -> Outcome<()> {
+        let tx = TxRecord { floor: self.floor, ..tx };
         let number = self.txs.len() as u64 + 1;
         check(tx.number == number, "numbers without gaps", || {
             format!("transaction {} was committed where {number} was due", tx.number)
@@ -265,6 +269,7 @@ impl DeviceAudit {
     /// After a restart the application may be told again what it was told before.
     pub(crate) fn forget_told(&mut self) {
         self.told.clear();
+        self.last_conflict = 0;
     }
 
     /// What an object may look like at this moment: one state if the device is up to date, any since then while it catches up,

@@ -2,8 +2,9 @@
 //!
 //! [`truth`] decides what the server must decide and what its history makes of every object; [`device`] knows what a device
 //! must hold and show, given how far it has come; `restamps`, which of its
-//! transactions it may date anew; `names`, what becomes of them when it parts from a copy of it.
+//! transactions it may date anew; `names`, what becomes of them when it parts from a copy of it; `conflicts`, that what it tells of them is so.
 
+mod conflicts;
 pub(crate) mod device;
 mod lines;
 mod names;

@@ -53,6 +53,8 @@ pub(crate) struct TxRecord {
     pub(crate) hash: TxHash,
     pub(crate) previous: TxHash,
     pub(crate) ops: Vec<OpRecord>,
+    /// Up to where its author is known to have had everything when it was written.
+    pub(crate) floor: u64,
 }
 
 impl TxRecord {
@@ -83,6 +85,7 @@ impl TxRecord {
             hash: TxHash::of(bytes),
             previous: head.previous,
             ops,
+            floor: 0,
         })
     }
 
@@ -431,7 +434,7 @@ mod tests {
     fn decide(truth: &mut Truth, ops: Vec<OpRecord>) -> Fate {
         let number = truth.decided(PEER).len() as u64 + 1;
         let (hash, previous) = (TxHash([number as u8; 16]), TxHash::NONE);
-        truth.decide(Rc::new(TxRecord { peer: PEER, number, hlc: number, hash, previous, ops }), 1)
+        truth.decide(Rc::new(TxRecord { peer: PEER, number, hlc: number, hash, previous, ops, floor: 0 }), 1)
     }
 
     #[test]

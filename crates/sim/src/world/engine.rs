@@ -44,7 +44,11 @@ impl World {
         self.last_conn += 1;
         let id = self.last_conn;
         let now = Duration::from_millis(self.now);
-        let config = ClientConfig { probe_interval: PROBE_INTERVAL, ..ClientConfig::default() };
+        let mut config = ClientConfig { probe_interval: PROBE_INTERVAL, ..ClientConfig::default() };
+        if index.is_multiple_of(2) {
+            // Half of the devices upload while they catch up, as other clients may have it.
+            config.catch_up_first = Duration::ZERO;
+        }
         let driver = Driver::new(store, config, vec![Credential::None], now)
             .map_err(|error| Finding::new("store readable", error.to_string()))?;
         device.link.connect(mix(&[self.scenario.seed, index as u64, attempt]), self.now);
@@ -191,9 +195,12 @@ impl World {
                     device.backoff.handle_progress();
                     None
                 }
-                Progress::Applied { rejected, .. } => {
+                Progress::Applied { rejected, conflicts, .. } => {
                     if let Some(store) = device.store.as_ref().filter(|_| !self.is_corrupted) {
                         device.audit.told_rejected(store, &rejected)?;
+                        let epoch = store.sync().cursor().map_err(super::server::unreadable)?.epoch;
+                        let truth = self.former.get(&epoch).map_or(&self.truth, |former| former);
+                        device.audit.told_conflicts(store, truth, epoch, &conflicts)?;
                     }
                     Some(DevicePoint::AfterApply)
                 }

@@ -290,6 +290,16 @@ fn a_history_that_does_not_fit_its_objects_is_found() {
 }
 
 #[test]
+fn broken_conflicts_are_found() {
+    let damage = |tx: &mut WriteTxn<'_>, tables: &Tables| {
+        tx.put_raw(tables.sync.conflicts, &keys::number_key(3), &[9, 0, 1, 1]).unwrap();
+        tx.put_raw(tables.sync.conflicts, &keys::number_key(4), &[0, 0, 1, 1, 0, 0, 0]).unwrap();
+    };
+    let expected = ["conflict 3: unknown law 9", "conflict 4: a side is missing"];
+    found(&filled(), damage, &expected);
+}
+
+#[test]
 fn findings_have_an_end() {
     let store = filled();
     let tables = Tables::of(&store);

@@ -220,7 +220,7 @@ fn dump(store: &Store) -> String {
         }
         names.extend(crate::index::indexes(&entity.def).map(index_table));
     }
-    names.extend([OUTBOX, CONFIRMED, REJECTED, CHANGES, ORIGINS, DECISIONS].map(str::to_owned));
+    names.extend([OUTBOX, CONFIRMED, REJECTED, CONFLICTS, CHANGES, ORIGINS, DECISIONS].map(str::to_owned));
     let mut out = String::new();
     for name in names {
         let table = inner.engine.table_if_exists(&name).unwrap().unwrap();

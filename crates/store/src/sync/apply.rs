@@ -24,10 +24,12 @@ use crate::txn::WriteTxn;
 
 mod compared;
 mod delivery;
+mod news;
 
 pub use delivery::{Applied, Delivery, LostOp, Verdict};
 
 use compared::{Login, Lost};
+use news::News;
 
 /// Applies deliveries in order.
 pub(crate) fn apply(tx: &mut WriteTxn<'_>, deliveries: &[Delivery<'_>]) -> Result<Applied> {
@@ -61,6 +63,8 @@ pub(crate) fn settle_common(tx: &mut WriteTxn<'_>, fork: &Fork<'_>) -> Result<Ap
 struct Applier {
     /// Objects with undecided transactions whose confirmed state changed: their visible state is out of date.
     dirty: BTreeSet<Place>,
+    /// What was confirmed of them before.
+    news: News,
     applied: Applied,
     inserts: Inserts,
     updates: Updates,
@@ -197,6 +201,7 @@ impl Applier {
     }
 
     fn flush(&mut self, tx: &mut WriteTxn<'_>) -> Result<()> {
+        self.tell_conflicts(tx)?;
         overlay::recompute(tx, &std::mem::take(&mut self.dirty))
     }
 
@@ -283,6 +288,7 @@ impl Applier {
         state: &ObjectState<'_>,
     ) -> Result<()> {
         if pending {
+            self.note_before(tx, entity, (entity.def.id, id), gid)?;
             self.dirty.insert((entity.def.id, id));
             overlay::put_confirmed(tx, entity, id, gid, state)
         } else {
@@ -455,6 +461,7 @@ impl Applier {
                 None => 0,
             };
             if generation < lost.generation {
+                self.note_before(tx, &entity, (entity.def.id, id), op.gid)?;
                 let tombstone = ObjectState { generation: lost.generation, ..ObjectState::default() };
                 overlay::put_confirmed(tx, &entity, id, op.gid, &tombstone)?;
                 self.dirty.insert((entity.def.id, id));

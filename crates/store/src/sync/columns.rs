@@ -7,6 +7,7 @@ use reconvene_model::record::{RecordError, Table};
 use reconvene_model::{EntityId, PropertyType, Seq, Stamp, Uid};
 
 use crate::catalog::{Catalog, EntityRuntime};
+use crate::sync::conflicts::ConflictLaw;
 
 /// One property that travels.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +93,16 @@ impl SyncEntity {
     /// Whether the place of a write in the history ranks it.
     pub(crate) fn is_by_arrival(&self) -> bool {
         self.ranking == Ranking::Arrival
+    }
+
+    /// What decides between two writes to one register.
+    pub(crate) fn law(&self, one: Stamp, other: Stamp) -> ConflictLaw {
+        match self.ranking {
+            _ if one.rank == other.rank && one.hlc == other.hlc => ConflictLaw::Tie,
+            _ if one.rank == other.rank => ConflictLaw::Later,
+            Ranking::Arrival => ConflictLaw::Arrival,
+            _ => ConflictLaw::Precedence,
+        }
     }
 
     /// The column of this uid.

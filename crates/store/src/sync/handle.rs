@@ -19,7 +19,8 @@ use crate::sync::outbox::{self, OutboxTx};
 use crate::sync::renew::{self, Fork, Kinship, Renewed};
 use crate::sync::restamp::{self, Uploads};
 use crate::sync::{
-    Applied, Cursor, Delivery, OutboxListener, Rejected, Role, Verdict, apply, digest, meta, probe, rejected,
+    Applied, Conflict, Cursor, Delivery, OutboxListener, Rejected, Role, Side, Verdict, apply, conflicts,
+    digest, meta, probe, rejected,
 };
 use crate::txn::ReadTxn;
 
@@ -221,6 +222,35 @@ impl SyncHandle {
     /// Forgets a rejected transaction; whether it was there.
     pub fn dismiss_rejected(&self, number: TxNumber) -> Result<bool> {
         self.store.write(|tx| rejected::dismiss(tx, number))
+    }
+
+    /// What of this store met concurrent writes of others, oldest first: both versions, and which of them stands by which law.
+    ///
+    /// At most [`CONFLICTS_MAX`](crate::CONFLICTS_MAX) in at most [`CONFLICTS_BYTES_MAX`](crate::CONFLICTS_BYTES_MAX) are kept.
+    pub fn conflicts(&self) -> Result<Vec<Conflict>> {
+        self.read(|tx| conflicts::all(tx, tx.engine_tx(), self.store.inner().sync.tables.conflicts))
+    }
+
+    /// One conflict, if it is still kept.
+    pub fn conflict(&self, number: u64) -> Result<Option<Conflict>> {
+        self.read(|tx| conflicts::one(tx, tx.engine_tx(), self.store.inner().sync.tables.conflicts, number))
+    }
+
+    /// Forgets a conflict; whether it was there.
+    pub fn dismiss_conflict(&self, number: u64) -> Result<bool> {
+        self.store.write(|tx| conflicts::dismiss(tx, number))
+    }
+
+    /// Lets one side of a conflict stand: writes its values again as a new write of this store, or removes the object anew, and
+    /// forgets the conflict, in one transaction; whether the conflict was there.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotFound`] if the object was removed: under an id that the store chose, it is only to be put as a new one.
+    /// [`StoreError::PrecedenceTooLow`] for a version of lower precedence than the one that stands, and all else that a put
+    /// may meet. Nothing has changed then, and the conflict stays.
+    pub fn take_version(&self, number: u64, side: Side) -> Result<bool> {
+        self.store.write(|tx| conflicts::take(tx, number, side))
     }
 
     /// A hash over all synced objects; equal on stores that agree.

@@ -22,6 +22,7 @@ const FORMER: &[u8] = b"sync/former";
 const ERAS: &[u8] = b"sync/eras";
 const COMPARE: &[u8] = b"sync/compare";
 const SUSPECT: &[u8] = b"sync/suspect";
+const CONFLICTS: &[u8] = b"sync/conflicts";
 
 /// How many former histories are remembered.
 const FORMER_MAX: usize = 64;
@@ -232,6 +233,17 @@ pub(crate) fn keeps_after_compare(tx: &impl MetaTable) -> Result<bool> {
 /// Ends a compare; `keeps` says whether what the catch-up undoes is to be kept.
 pub(crate) fn end_compare(tx: &mut impl MetaTable, keeps: bool) -> Result<()> {
     tx.meta_put(COMPARE, &[if keeps { AFTER_COMPARE } else { 0 }])
+}
+
+/// The number of the newest conflict, and how many bytes all rows of conflicts have.
+pub(crate) fn conflicts(tx: &impl MetaTable) -> Result<(u64, u64)> {
+    let Some(bytes) = tx.meta_get(CONFLICTS)? else { return Ok((0, 0)) };
+    let both = u128::from_be_bytes(fixed(CONFLICTS, bytes)?);
+    Ok(((both >> 64) as u64, both as u64))
+}
+
+pub(crate) fn put_conflicts(tx: &mut impl MetaTable, last: u64, bytes: u64) -> Result<()> {
+    tx.meta_put(CONFLICTS, &(u128::from(last) << 64 | u128::from(bytes)).to_be_bytes())
 }
 
 /// The random identity of a server's history.

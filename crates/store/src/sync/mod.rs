@@ -23,6 +23,7 @@ pub(crate) mod apply;
 pub(crate) mod changes;
 pub(crate) mod columns;
 pub(crate) mod compare;
+pub(crate) mod conflicts;
 pub(crate) mod convert;
 pub(crate) mod digest;
 pub(crate) mod eras;
@@ -49,6 +50,7 @@ mod updates;
 pub use apply::{Applied, Delivery, LostOp, Verdict};
 pub use changes::{Chunk, ChunkStart};
 pub use compare::Fetched;
+pub use conflicts::{CONFLICTS_BYTES_MAX, CONFLICTS_MAX, Conflict, ConflictLaw, Side, Version};
 pub use handle::{LoginState, SyncHandle};
 pub use ledger::{Break, Decided, Decision, Incoming, PushedTx, RefusalReason};
 pub use meta::Cursor;
@@ -96,6 +98,7 @@ pub(crate) struct SyncTables {
     pub(crate) changes: TableId,
     pub(crate) origins: TableId,
     pub(crate) decisions: TableId,
+    pub(crate) conflicts: TableId,
 }
 
 /// The sync half of an open store.

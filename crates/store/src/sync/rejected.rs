@@ -224,7 +224,7 @@ fn read_states(tx: &impl CatalogLookup, number: TxNumber, block: &[u8]) -> Resul
 }
 
 /// Values by property name, links as local ids.
-fn values<'c>(
+pub(crate) fn values<'c>(
     tx: &impl CatalogLookup,
     entity: &EntityRuntime,
     cells: impl Iterator<Item = (Uid, Option<&'c [u8]>)>,

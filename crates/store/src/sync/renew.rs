@@ -124,6 +124,8 @@ pub struct Renewed {
     pub reissued: u64,
     /// What of the common transactions the server had not taken, or not whole: see [`crate::SyncHandle::rejected`].
     pub rejected: Vec<TxNumber>,
+    /// What of them was found to conflict with others: see [`crate::SyncHandle::conflicts`].
+    pub conflicts: Vec<u64>,
 }
 
 /// Settles what both have, takes a new name, and issues again what comes after the fork.
@@ -163,7 +165,13 @@ pub(crate) fn renew(tx: &mut WriteTxn<'_>, fork: &Fork<'_>) -> Result<Renewed> {
         overlay::recompute(tx, &places.iter().copied().collect())?;
     }
     tx.sync.outbox_grew |= reissued > 0;
-    Ok(Renewed { former, peer: tx.own_peer(), reissued, rejected: settled.rejected })
+    Ok(Renewed {
+        former,
+        peer: tx.own_peer(),
+        reissued,
+        rejected: settled.rejected,
+        conflicts: settled.conflicts,
+    })
 }
 
 /// The secret of the next name.

@@ -4,6 +4,7 @@
 
 mod clocks;
 mod compare;
+mod conflicts;
 mod copies;
 mod digest;
 mod findings;
@@ -13,6 +14,7 @@ mod named;
 mod policies;
 mod renewals;
 mod restores;
+mod room;
 mod seats;
 mod versions;
 mod world;

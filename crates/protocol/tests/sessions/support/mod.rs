@@ -97,7 +97,12 @@ impl Pair {
         self.up = Wire::default();
         self.down = Wire::default();
         self.catch_up = None;
-        self.client = Some(ClientSession::new(self.client_config.clone(), self.device.login(), self.now));
+        let mut config = self.client_config.clone();
+        if self.connects.is_multiple_of(2) {
+            // Uploads and catch-up at the same time, as other clients may have it.
+            config.catch_up_first = Duration::ZERO;
+        }
+        self.client = Some(ClientSession::new(config, self.device.login(), self.now));
         self.server = Some(ServerSession::new(self.server_config.clone(), self.nonce(), 0, self.now));
     }
 

@@ -130,6 +130,8 @@ pub struct Applied {
     pub skipped: u64,
     /// The store's transactions that were refused or superseded, or lost ops: see [`crate::SyncHandle::rejected`].
     pub rejected: Vec<TxNumber>,
+    /// The conflicts that were found, in order: see [`crate::SyncHandle::conflicts`].
+    pub conflicts: Vec<u64>,
     /// How many of the store's transactions left the outbox.
     pub settled: u64,
     /// The highest number whose verdict, and that of all before it, is durable here.
