@@ -10,12 +10,15 @@
 //! - [`scenario`]: what happens, as data; [`schema`]: the application of the devices
 //! - `world`: devices, server, network, users; `audit`: what must hold
 //! - [`coverage`]: what the runs came across
+//! - [`real`]: real processes, killed and paused, held against the same auditor
 
 mod audit;
 pub mod chance;
 pub mod coverage;
 pub mod finding;
 pub mod proxy;
+#[cfg(target_os = "linux")]
+pub mod real;
 pub mod runner;
 pub mod scenario;
 pub mod schema;

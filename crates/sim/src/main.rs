@@ -15,6 +15,7 @@ const HELP: &str = "\
 Simulates devices and a server in virtual time and tries to break the promises of Reconvene.
 
 Usage: reconvene-sim [options]
+       reconvene-sim real [--minutes N] [--seed S]
 
 Options:
   --seeds N      How many seeds to run (1000 unless told).
@@ -24,8 +25,12 @@ Options:
   --replay FILE  Runs the scenario in this file alone.
   --planted      Plants each known mistake and looks for the first seed that finds it; needs the feature
                  `planted-faults`.
+  --plant NAME   With `real`: plants this mistake; needs the feature `planted-faults`.
   --trace        With --seed or --replay: tells what happens, step by step.
   --help         This text.
+
+`real` starts a server and devices as processes, over loopback and with everything that befalls real ones; the same auditor
+judges. It runs for 1 minute unless told; S says what goes wrong, but not to the moment. What fails stays where it lies.
 
 A seed that fails is made shorter and written to standard output; kept under crates/sim/regressions/, it becomes a test.
 Exit codes: 0 all held, 1 something did not, 2 the command was not understood.
@@ -41,18 +46,20 @@ struct Options {
     minutes: Option<u64>,
     seed: Option<u64>,
     replay: Option<String>,
+    plant: Option<String>,
     trace: bool,
     planted: bool,
     help: bool,
 }
 
 fn main() -> ExitCode {
-    let options = match parse(std::env::args().skip(1)) {
+    let mut arguments = std::env::args().skip(1).peekable();
+    if let Some(word) = arguments.next_if(|word| word.starts_with("real")) {
+        return real(&word, arguments);
+    }
+    let options = match parse(arguments) {
         Ok(options) => options,
-        Err(message) => {
-            eprintln!("error: {message}\n\n{HELP}");
-            return ExitCode::from(2);
-        }
+        Err(message) => return mistaken(&message),
     };
     if options.help {
         print!("{HELP}");
@@ -91,6 +98,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
             "--minutes" => options.minutes = Some(number(value()?)?),
             "--seed" => options.seed = Some(number(value()?)?),
             "--replay" => options.replay = Some(value()?),
+            "--plant" => options.plant = Some(value()?),
             "--trace" => options.trace = true,
             "--planted" => options.planted = true,
             "--help" | "-h" => options.help = true,
@@ -98,6 +106,64 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
         }
     }
     Ok(options)
+}
+
+/// Runs real processes, or is one of them.
+#[cfg(target_os = "linux")]
+fn real(word: &str, mut arguments: impl Iterator<Item = String>) -> ExitCode {
+    use reconvene_sim::real;
+
+    if word == "real-child" {
+        return match real::child(&arguments.next().unwrap_or_default()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let options = match parse(arguments) {
+        Ok(options) if word == "real" => options,
+        Ok(_) => return mistaken(&format!("there is no command `{word}`")),
+        Err(message) => return mistaken(&message),
+    };
+    if options.help {
+        print!("{HELP}");
+        return ExitCode::SUCCESS;
+    }
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return mistaken(&format!("this program cannot be found: {error}")),
+    };
+    let seed = options.seed.unwrap_or(1);
+    let time = Duration::from_secs(60 * options.minutes.unwrap_or(1));
+    println!("seed {seed}, for {} s", time.as_secs());
+    let start = Instant::now();
+    let report = real::run(&real::Options { program, seed, time, planted: options.plant }, &mut |line| {
+        println!("{:.0} s: {line}", start.elapsed().as_secs_f64());
+    });
+    println!("{}", report.counts);
+    match report.finding {
+        None => {
+            println!("all held");
+            ExitCode::SUCCESS
+        }
+        Some((finding, directory)) => {
+            println!("{finding}\neverything lies in {}", directory.display());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn real(_: &str, _: impl Iterator<Item = String>) -> ExitCode {
+    mistaken("real processes are run on Linux only: their disks are filled by its limits")
+}
+
+/// Says what was not understood.
+fn mistaken(message: &str) -> ExitCode {
+    eprintln!("error: {message}\n\n{HELP}");
+    ExitCode::from(2)
 }
 
 /// Runs one scenario and tells how it went; whether all held.

@@ -9,6 +9,7 @@ pub use crate::field::{FieldMap, FieldReader, FieldWriter};
 pub use crate::property::Property;
 pub use crate::property_value::PropertyValue;
 use crate::seam::MemoryImage;
+use reconvene_model::{PeerId, TxHash, TxNumber};
 
 /// The description of the property that is the object's id.
 pub fn id_property(
@@ -96,6 +97,19 @@ pub fn corrupt(
     cell: &[u8],
 ) -> crate::Result<bool> {
     store.write(|tx| crate::sync::probe::corrupt(tx, entity, id, property, cell))
+}
+
+/// What a server has decided on transactions of these peers after these numbers, as far as it keeps it: by peer and number, hashes and
+/// verdicts, all of one moment.
+///
+/// # Errors
+///
+/// If they cannot be read.
+pub fn decisions(
+    store: &crate::Store,
+    asked: &[(PeerId, TxNumber)],
+) -> crate::Result<Vec<(PeerId, TxNumber, TxHash, crate::Verdict)>> {
+    store.read(|tx| crate::sync::decisions(tx.engine_tx(), &tx.inner().sync.tables, asked))
 }
 
 /// What a store in memory has committed at one moment; copies are cheap. For tests of crashes, copies and restored backups.

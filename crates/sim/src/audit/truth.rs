@@ -345,7 +345,8 @@ impl Truth {
         self.codes.extend(taken);
     }
 
-    fn judge(&self, tx: &TxRecord, now_ms: u64) -> Fate {
+    /// What must be decided on a transaction at this moment.
+    pub(crate) fn judge(&self, tx: &TxRecord, now_ms: u64) -> Fate {
         let refused = |code, op: Option<usize>| Fate::Refused {
             code,
             op: op.map(|op| u32::try_from(op).expect("transactions are small here")),

@@ -54,6 +54,7 @@ pub use conflicts::{CONFLICTS_BYTES_MAX, CONFLICTS_MAX, Conflict, ConflictLaw, S
 pub use handle::{LoginState, SyncHandle};
 pub use ledger::{Break, Decided, Decision, Incoming, PushedTx, RefusalReason};
 pub use meta::Cursor;
+pub(crate) use origins::decisions;
 pub use origins::{Claim, Origin, Rebased, VERDICTS_KEPT};
 pub use outbox::OutboxTx;
 pub use rejected::{LOST_BY_SERVER, LOST_OBJECTS_FROM, Rejected, RejectedOp};

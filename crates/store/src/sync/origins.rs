@@ -292,6 +292,26 @@ pub(crate) fn unconfirmed<R: Reader>(
     Ok(verdicts)
 }
 
+/// What was decided on transactions of these peers after these numbers, as far as it is kept.
+pub(crate) fn decisions<R: Reader>(
+    reader: &R,
+    tables: &SyncTables,
+    asked: &[(PeerId, TxNumber)],
+) -> Result<Vec<(PeerId, TxNumber, TxHash, Verdict)>> {
+    let mut all = Vec::new();
+    for &(peer, after) in asked {
+        let start = keys::peer_number_key(peer, after);
+        let end = keys::peer_number_key(peer, TxNumber::MAX);
+        let range = (Bound::Excluded(&start[..]), Bound::Included(&end[..]));
+        for row in reader.range(tables.decisions, range, Direction::Forward)? {
+            let (key, row) = row?;
+            let (hash, verdict) = read_verdict(row)?;
+            all.push((peer, keys::peer_number(key)?.1, hash, verdict));
+        }
+    }
+    Ok(all)
+}
+
 pub(crate) fn read_verdict(row: &[u8]) -> Result<(TxHash, Verdict)> {
     let damaged = |e| StoreError::damaged("decisions", e);
     let number = |n: u64| u32::try_from(n).map_err(|e| StoreError::damaged("decisions", e));
