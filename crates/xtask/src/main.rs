@@ -38,8 +38,9 @@ Commands:
   callgrind [--bless]
                      Counts the instructions of the hot paths and compares them with
                      crates/bench/instructions.json; with --bless writes them there.
-  soak [--kills N]   The kill test, with N kills of each process (100 unless told), and 100 power cuts and
-                     100 seeds of the simulator for each of those, in a release build.
+  soak [--kills N]   The kill test, with N kills of each process (100 unless told) and N restores; for each of those
+                     100 power cuts, 100 seeds of the simulator and, up to 30, a minute of real processes. A release
+                     build.
   fuzz <target> [--minutes N]
                      Searches for N minutes (60 unless told) for inputs that break a target of crates/fuzz.
   help               This text.

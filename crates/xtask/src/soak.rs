@@ -1,4 +1,4 @@
-//! `cargo xtask soak`: the kill test, the power cuts and the simulator, with far more of them than
+//! `cargo xtask soak`: the kill test, the power cuts, the simulator and real processes, with far more of them than
 //! an ordinary run has time for.
 
 use std::path::Path;
@@ -23,6 +23,9 @@ const IMAGES_VARIABLE: &str = "RECONVENE_POWER_CUT_IMAGES";
 /// How many seeds the simulator runs for each kill of the kill test.
 const SEEDS_PER_KILL: u32 = 100;
 
+/// How many minutes real processes run at most; a minute for each kill of the kill test.
+const REAL_MINUTES_MAX: u32 = 30;
+
 pub(crate) fn run(root: &Path, kills: u32) -> anyhow::Result<()> {
     let images = kills.saturating_mul(IMAGES_PER_KILL);
     println!(
@@ -31,6 +34,7 @@ pub(crate) fn run(root: &Path, kills: u32) -> anyhow::Result<()> {
     );
     // The first one is printed, and a seed that fails says how to replay it.
     let (start, seeds) = (fresh_seed().to_string(), kills.saturating_mul(SEEDS_PER_KILL).to_string());
+    let seed = start.clone();
     let test = |package: &str, test: &str| {
         cargo(root, &["test", "-p", package, "--release", "--test", test, "--", "--nocapture"])
     };
@@ -44,6 +48,11 @@ pub(crate) fn run(root: &Path, kills: u32) -> anyhow::Result<()> {
         }),
         Step::new("simulator", move || {
             let run = ["run", "-p", "reconvene-sim", "--release", "--", "--start", &start, "--seeds", &seeds];
+            call(&mut cargo(root, &run))
+        }),
+        Step::new("real processes", move || {
+            let minutes = kills.clamp(1, REAL_MINUTES_MAX).to_string();
+            let run = ["run", "-p", "reconvene-sim", "--release", "--", "real", "--minutes", &minutes, "--seed", &seed];
             call(&mut cargo(root, &run))
         }),
     ])
