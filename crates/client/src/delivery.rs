@@ -18,6 +18,8 @@ enum Item {
     Login(Box<LoginAccepted>),
     Verdicts(Vec<wire::Verdict>),
     States(wire::Bytes, reconvene_model::Seq),
+    /// Where within a position the states before it ended.
+    Within(wire::Bytes),
     CatchUpDone(reconvene_model::Seq),
     Pushed(Vec<wire::PushedTx>),
     Fetched(wire::Bytes),
@@ -49,9 +51,12 @@ impl Inbox {
         self.items.push(Item::Verdicts(verdicts));
     }
 
-    pub(crate) fn states(&mut self, states: wire::Bytes, upto: reconvene_model::Seq) {
+    pub(crate) fn states(&mut self, states: wire::Bytes, upto: reconvene_model::Seq, resume: wire::Bytes) {
         self.bytes += states.len();
         self.items.push(Item::States(states, upto));
+        if !resume.is_empty() {
+            self.items.push(Item::Within(resume));
+        }
     }
 
     pub(crate) fn fetched(&mut self, states: wire::Bytes) {
@@ -105,6 +110,7 @@ impl Inbox {
                 }
                 Item::Verdicts(verdicts) => deliveries.extend(verdicts.iter().map(verdict_delivery)),
                 Item::States(block, upto) => deliveries.push(Delivery::States { block, upto: *upto }),
+                Item::Within(resume) => deliveries.push(Delivery::Within { resume }),
                 Item::Fetched(block) => deliveries.push(Delivery::Fetched { block }),
                 Item::Extra(range) => deliveries.push(Delivery::Extra { range: *range }),
                 Item::Compared(seq) => deliveries.push(Delivery::Compared { seq: *seq }),

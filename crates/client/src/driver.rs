@@ -107,6 +107,7 @@ impl Driver {
             capabilities: CAPABILITIES.map(str::to_owned).into(),
             compare: state.comparing,
             catching_up: state.catching_up,
+            resume: sync.resume()?.into(),
         };
         Ok(Driver {
             store: store.clone(),
@@ -158,8 +159,8 @@ impl Driver {
                     self.inbox.verdicts(verdicts);
                     Ok(())
                 }
-                ClientEvent::CatchUp { states, upto_seq } => {
-                    self.inbox.states(states, upto_seq);
+                ClientEvent::CatchUp { states, upto_seq, resume } => {
+                    self.inbox.states(states, upto_seq, resume);
                     Ok(())
                 }
                 ClientEvent::CatchUpDone(seq) => {

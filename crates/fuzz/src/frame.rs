@@ -96,7 +96,7 @@ pub fn any_message(script: &mut Script<'_>) -> Message {
         1 => Message::Upload((0..=script.below(3)).map(|_| block(script)).collect()),
         2 => Message::Confirm(count(script)),
         3 => Message::Verdicts((0..=script.below(3)).map(|_| verdict(script)).collect()),
-        4 => Message::CatchUp { states: block(script), upto_seq: Seq(number(script)) },
+        4 => Message::CatchUp { states: block(script), upto_seq: Seq(number(script)), resume: Bytes::new() },
         5 => Message::CatchUpDone(Seq(number(script))),
         6 => Message::Push((0..script.below(4)).map(|_| pushed(script)).collect()),
         7 => Message::Pong(script.number()),
@@ -142,6 +142,7 @@ pub fn login(script: &mut Script<'_>) -> Login {
         compare: false,
         confirmed_hash: TxHash::NONE,
         catching_up: false,
+        resume: Bytes::new(),
     }
 }
 

@@ -146,8 +146,11 @@ impl Planted {
 #[cfg(feature = "planted-faults")]
 mod on {
     use std::cell::Cell;
+    use std::sync::OnceLock;
 
     use super::Planted;
+
+    static EVERYWHERE: OnceLock<Planted> = OnceLock::new();
 
     thread_local! {
         static MADE: Cell<Option<Planted>> = const { Cell::new(None) };
@@ -158,14 +161,19 @@ mod on {
         MADE.set(mistake);
     }
 
+    /// Lets all threads of this process make a mistake from here on; the first one that is named counts.
+    pub fn plant_everywhere(mistake: Planted) {
+        EVERYWHERE.get_or_init(|| mistake);
+    }
+
     /// Whether this thread makes the mistake.
     pub fn planted(mistake: Planted) -> bool {
-        MADE.get() == Some(mistake)
+        MADE.get() == Some(mistake) || EVERYWHERE.get() == Some(&mistake)
     }
 }
 
 #[cfg(feature = "planted-faults")]
-pub use on::{plant, planted};
+pub use on::{plant, plant_everywhere, planted};
 
 /// Whether this thread makes the mistake: without the feature none does.
 #[cfg(not(feature = "planted-faults"))]

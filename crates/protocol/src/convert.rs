@@ -13,8 +13,8 @@ use crate::frame::MessageError;
 use crate::generated::envelope::Kind;
 use crate::generated::{self as wire, credential, pushed_tx, verdict};
 use crate::limits::{
-    CAPABILITIES_MAX, CAPABILITY_BYTES_MAX, CHAIN_HASHES_MAX, Limits, NUMBER_MAX, TEXT_BYTES_MAX,
-    VERSIONS_MAX,
+    CAPABILITIES_MAX, CAPABILITY_BYTES_MAX, CHAIN_HASHES_MAX, Limits, NUMBER_MAX, RESUME_BYTES_MAX,
+    TEXT_BYTES_MAX, VERSIONS_MAX,
 };
 use crate::login::CredentialProof;
 use crate::message::{
@@ -41,9 +41,11 @@ pub(crate) fn to_wire(message: &Message) -> Kind {
             Kind::Verdicts(wire::Verdicts { verdicts: verdicts.iter().map(verdict_to_wire).collect() })
         }
         Message::Confirm(number) => Kind::Confirm(wire::Confirm { number: *number }),
-        Message::CatchUp { states, upto_seq } => {
-            Kind::CatchUp(wire::CatchUp { states: states.clone(), upto_seq: upto_seq.0 })
-        }
+        Message::CatchUp { states, upto_seq, resume } => Kind::CatchUp(wire::CatchUp {
+            states: states.clone(),
+            upto_seq: upto_seq.0,
+            resume: resume.clone(),
+        }),
         Message::CatchUpDone(seq) => Kind::CatchUpDone(wire::CatchUpDone { seq: seq.0 }),
         Message::Push(txs) => Kind::Push(wire::Push { txs: txs.iter().map(pushed_to_wire).collect() }),
         Message::Ping(token) => Kind::Ping(wire::Ping { token: *token }),
@@ -94,6 +96,7 @@ pub(crate) fn from_wire(kind: Kind) -> Result<Message> {
         Kind::CatchUp(chunk) => Message::CatchUp {
             states: chunk.states,
             upto_seq: Seq(number(chunk.upto_seq, "upto_seq of CatchUp")?),
+            resume: resume(chunk.resume, "resume of CatchUp")?,
         },
         Kind::CatchUpDone(done) => Message::CatchUpDone(Seq(number(done.seq, "seq of CatchUpDone")?)),
         Kind::Push(push) => {
@@ -162,6 +165,7 @@ fn login_to_wire(login: &Login) -> wire::Login {
             false => copy(&login.confirmed_hash.0),
         },
         catching_up: login.catching_up,
+        resume: login.resume.clone(),
     }
 }
 
@@ -195,6 +199,7 @@ fn login_from_wire(login: wire::Login) -> Result<Login> {
         capabilities: capabilities(login.capabilities)?,
         compare: login.compare,
         catching_up: login.catching_up,
+        resume: resume(login.resume, "resume of Login")?,
     })
 }
 
@@ -370,6 +375,11 @@ fn cut(text: &str) -> &str {
 
 fn array<const N: usize>(bytes: &[u8], what: &'static str) -> Result<[u8; N]> {
     bytes.try_into().map_err(|_| MessageError::Invalid { what })
+}
+
+/// Where a catch-up goes on, which only its server reads.
+fn resume(bytes: Bytes, what: &'static str) -> Result<Bytes> {
+    if bytes.len() > RESUME_BYTES_MAX { Err(MessageError::Invalid { what }) } else { Ok(bytes) }
 }
 
 fn number(value: u64, what: &'static str) -> Result<u64> {

@@ -111,6 +111,9 @@ pub struct Login {
     /// A catch-up was cut off: the client may hold objects from above its cursor.
     #[prost(bool, tag = "14")]
     pub catching_up: bool,
+    /// What the last CatchUp said that the client holds durably, if it was cut off within a Seq; at most 32 bytes.
+    #[prost(bytes = "bytes", tag = "15")]
+    pub resume: ::prost::bytes::Bytes,
 }
 /// One proof of who the client is.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -327,6 +330,9 @@ pub struct CatchUp {
     /// large Seq travels in several chunks with the same number; 0 before the first Seq is complete.
     #[prost(uint64, tag = "2")]
     pub upto_seq: u64,
+    /// Where within the next Seq the chunk ended, for the server alone to read; at most 32 bytes, empty at the end of a Seq.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub resume: ::prost::bytes::Bytes,
 }
 /// Server: nothing is left to catch up with; pushes follow from here.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

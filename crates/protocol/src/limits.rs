@@ -56,6 +56,9 @@ pub const PARTS_MAX: usize = LOST_OPS_MAX + VERDICTS_MAX;
 /// The most protocol versions in a `Hello`.
 pub const VERSIONS_MAX: usize = 64;
 
+/// The most bytes that say where within a Seq a catch-up goes on.
+pub const RESUME_BYTES_MAX: usize = 32;
+
 /// The most credentials in a login.
 pub const CREDENTIALS_MAX: usize = 8;
 

@@ -39,6 +39,8 @@ pub enum Message {
         states: Bytes,
         /// With this chunk the client has everything up to here; a chunk that ends within a Seq names the one before.
         upto_seq: Seq,
+        /// Where within the next Seq it ended, for the server alone to read; empty at the end of a Seq.
+        resume: Bytes,
     },
     /// Server: nothing is left to catch up with; pushes follow from this Seq.
     CatchUpDone(Seq),
@@ -149,6 +151,8 @@ pub struct Login {
     pub compare: bool,
     /// A catch-up was cut off: the client may hold objects from above its cursor.
     pub catching_up: bool,
+    /// What the last chunk of a catch-up said that the client holds durably, if it was cut off within a Seq.
+    pub resume: Bytes,
 }
 
 /// The two hashes that name a version of a schema.

@@ -138,6 +138,7 @@ fn every_limit_is_documented_with_its_value() {
         PARTS_MAX,
         VERSIONS_MAX,
         CREDENTIALS_MAX,
+        RESUME_BYTES_MAX,
         CAPABILITIES_MAX,
         CAPABILITY_BYTES_MAX,
         TEXT_BYTES_MAX,

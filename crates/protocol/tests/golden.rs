@@ -107,8 +107,8 @@ fn a_server_that_hears_the_client_says_these_bytes() {
     assert_eq!(request.peer, ada().peer());
     assert!(request.verify_secret(&Secret::new(SECRET)));
     server.accept_login(answer(), START);
-    for (chunk, upto) in CHUNKS {
-        server.send_catch_up(states(chunk), Seq(upto)).unwrap();
+    for (chunk, upto, resume) in CHUNKS {
+        server.send_catch_up_within(states(chunk), Seq(upto), resume.into()).unwrap();
     }
     server.send_catch_up_done(Seq(42)).unwrap();
     for number in ["03", "04", "05", "06", "07"] {
@@ -200,7 +200,11 @@ fn directory() -> PathBuf {
 fn conversation() -> Vec<(&'static str, Message)> {
     let txs = txs();
     let answer = answer();
-    let catch_up = |chunk: &[Task], upto| Message::CatchUp { states: states(chunk), upto_seq: Seq(upto) };
+    let catch_up = |(chunk, upto, resume): (&[Task], u64, &'static str)| Message::CatchUp {
+        states: states(chunk),
+        upto_seq: Seq(upto),
+        resume: resume.into(),
+    };
     let lost = |generation| vec![LostOp { op: 0, code: Code::ObjectRemoved, generation }];
     vec![
         (
@@ -229,9 +233,9 @@ fn conversation() -> Vec<(&'static str, Message)> {
                 rebased: None,
             })),
         ),
-        ("04-catch-up", catch_up(CHUNKS[0].0, CHUNKS[0].1)),
-        ("05-catch-up-within-a-seq", catch_up(CHUNKS[1].0, CHUNKS[1].1)),
-        ("06-catch-up-to-the-head", catch_up(CHUNKS[2].0, CHUNKS[2].1)),
+        ("04-catch-up", catch_up(CHUNKS[0])),
+        ("05-catch-up-within-a-seq", catch_up(CHUNKS[1])),
+        ("06-catch-up-to-the-head", catch_up(CHUNKS[2])),
         ("07-catch-up-done", Message::CatchUpDone(Seq(42))),
         ("08-upload", Message::Upload(txs[1..].to_vec())),
         ("09-verdicts", Message::Verdicts(verdicts())),
@@ -280,12 +284,13 @@ fn conversation() -> Vec<(&'static str, Message)> {
     ]
 }
 
-/// Ada holds the verdict on her first transaction, and was in the middle of a catch-up.
+/// Ada holds the verdict on her first transaction, and was in the middle of a catch-up, within Seq 41.
 fn login_to_a_restored_server() -> Message {
     let Message::Login(mut login) = login() else { panic!("a login") };
     (login.confirmed, login.confirmed_hash) = (1, TxHash::of(&txs()[0]));
     login.capabilities = vec!["compare".into()];
     login.catching_up = true;
+    login.resume = "41/3".into();
     Message::Login(login)
 }
 
@@ -388,9 +393,12 @@ fn a_client_that_compares_says_these_bytes() {
 /// Seq, counter and title of one of Ben's tasks.
 type Task = (u64, u64, &'static str);
 
-/// What catches Ada up, and the Seq that is complete with each chunk.
-const CHUNKS: [(&[Task], u64); 3] =
-    [(&[(40, 1, "rake leaves"), (41, 2, "dig")], 40), (&[(41, 3, "sow")], 40), (&[(41, 4, "water")], 42)];
+/// What catches Ada up, the Seq that is complete with each chunk, and where within the next one it ended, in words of the server's.
+const CHUNKS: [(&[Task], u64, &str); 3] = [
+    (&[(40, 1, "rake leaves"), (41, 2, "dig")], 40, "41/2"),
+    (&[(41, 3, "sow")], 40, "41/3"),
+    (&[(41, 4, "water")], 42, ""),
+];
 
 fn nonce() -> Nonce {
     std::array::from_fn(|at| at as u8)
@@ -413,6 +421,7 @@ fn client() -> ClientSession {
         compare: false,
         confirmed_hash: TxHash::NONE,
         catching_up: false,
+        resume: Bytes::new(),
     };
     ClientSession::new(ClientConfig::default(), login, START)
 }

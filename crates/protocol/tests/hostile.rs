@@ -149,6 +149,7 @@ fn sessions(state: usize) -> (ClientSession, ServerSession) {
         compare: false,
         confirmed_hash: TxHash::NONE,
         catching_up: false,
+        resume: Bytes::new(),
     };
     let mut client = ClientSession::new(ClientConfig::default(), login, START);
     let mut server = ServerSession::new(ServerConfig::default(), [1; 32], 0, START);
@@ -193,7 +194,11 @@ fn message() -> impl Strategy<Value = Message> {
         vec(block(), 1..5).prop_map(Message::Upload),
         vec(verdict(), 1..5).prop_map(Message::Verdicts),
         count().prop_map(Message::Confirm),
-        (block(), number()).prop_map(|(states, seq)| Message::CatchUp { states, upto_seq: Seq(seq) }),
+        (block(), number()).prop_map(|(states, seq)| Message::CatchUp {
+            states,
+            upto_seq: Seq(seq),
+            resume: Bytes::new()
+        }),
         number().prop_map(|seq| Message::CatchUpDone(Seq(seq))),
         vec(pushed(), 0..5).prop_map(Message::Push),
         any::<u64>().prop_map(Message::Ping),
@@ -245,6 +250,7 @@ fn login() -> impl Strategy<Value = Login> {
             compare,
             confirmed_hash: TxHash::NONE,
             catching_up: false,
+            resume: Bytes::new(),
         })
 }
 

@@ -36,6 +36,8 @@ pub struct Conversation {
     /// What the client said at its login, and how far in this history it has been.
     cursor: Cursor,
     seen: Seq,
+    /// Where within a position its catch-up was cut off, by its own account.
+    resume: Option<ChunkStart>,
     /// Uploads without answer.
     undecided: usize,
     /// A chunk that waits for the answers to uploads.
@@ -112,6 +114,7 @@ impl Conversation {
             comparing: Comparing::default(),
             cursor: Cursor::default(),
             seen: Seq(0),
+            resume: None,
             undecided: 0,
             waiting: None,
             told: 0,
@@ -130,6 +133,7 @@ impl Conversation {
             match event {
                 ServerEvent::LoginRequested(request) => {
                     self.cursor = request.login.cursor;
+                    self.resume = ChunkStart::read(&request.login.resume);
                     return Some(Wanted::Login(request));
                 }
                 ServerEvent::Uploaded(txs) => {
@@ -185,13 +189,23 @@ impl Conversation {
         self.verdicts
     }
 
+    /// Where the catch-up begins: within a position, if the device holds a part of it since an earlier session in the same history and
+    /// view.
+    fn start(&self, answer: &LoginAnswer) -> ChunkStart {
+        let from = answer.catch_up_from;
+        let goes_on = self.cursor == (Cursor { epoch: answer.epoch, view: answer.view, seq: from });
+        let within =
+            self.resume.filter(|start| goes_on && start.seq > from && start.seq <= answer.decided_seq);
+        within.unwrap_or(ChunkStart::after(from))
+    }
+
     /// Takes the answer to [`Wanted::Login`].
     pub fn handle_login(&mut self, answer: Result<LoginAnswer, Refusal>, now: Duration) {
         match answer {
             Ok(answer) => {
                 self.following = match answer.compare {
                     true => Following::Nothing,
-                    false => Following::CatchUp(ChunkStart::after(answer.catch_up_from)),
+                    false => Following::CatchUp(self.start(&answer)),
                 };
                 self.seen = if self.cursor.epoch == answer.epoch { self.cursor.seq } else { Seq(0) };
                 self.told = answer.decided_number;
@@ -353,8 +367,9 @@ impl Conversation {
             }
         };
         self.following = Following::CatchUp(chunk.next);
+        let resume = chunk.resume();
         if let Some(block) = chunk.block
-            && let Err(error) = self.session.send_catch_up(block.into(), chunk.upto)
+            && let Err(error) = self.session.send_catch_up_within(block.into(), chunk.upto, resume.into())
         {
             self.send_failed(error);
             return;

@@ -170,6 +170,7 @@ async fn log_in(socket: &mut Socket, key: &PeerKey) {
         compare: false,
         confirmed_hash: TxHash::NONE,
         catching_up: false,
+        resume: Default::default(),
     }));
     socket.send(Frame::Binary(login.encode())).await.unwrap();
     assert!(matches!(next(socket).await, Some(Message::LoginAccepted(_))));

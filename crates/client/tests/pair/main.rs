@@ -13,6 +13,7 @@ mod pauses;
 mod restores;
 mod servers;
 mod silence;
+mod slow_links;
 mod strangers;
 mod twins;
 mod world;

@@ -50,6 +50,7 @@ pub fn client(bytes: &[u8]) {
         compare: false,
         confirmed_hash: TxHash::NONE,
         catching_up: false,
+        resume: Bytes::new(),
     };
     let config = ClientConfig {
         message_bytes_max: MESSAGE_BYTES_MIN,
@@ -89,7 +90,7 @@ impl Driver {
             5 => {
                 let states = Bytes::copy_from_slice(script.bytes());
                 let upto_seq = self.near_seq(script);
-                self.receive(Message::CatchUp { states, upto_seq }.encode());
+                self.receive(Message::CatchUp { states, upto_seq, resume: Bytes::new() }.encode());
             }
             6 => {
                 let seq = self.near_seq(script);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use reconvene_model::identity::PeerKey;
 use reconvene_model::{TxHash, TxNumber};
 
@@ -66,4 +67,6 @@ pub struct ClientLogin {
     pub compare: bool,
     /// A catch-up was cut off, so that the store may hold objects from above the cursor.
     pub catching_up: bool,
+    /// What the last chunk of that catch-up said which the store holds, if it ended within a Seq.
+    pub resume: Bytes,
 }

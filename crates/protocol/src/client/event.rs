@@ -38,6 +38,8 @@ pub enum ClientEvent {
         states: Bytes,
         /// The cursor after it: the last Seq that is complete. Chunks that share a large Seq repeat the one before.
         upto_seq: Seq,
+        /// What to say at the next login if nothing follows, kept in the same commit; empty at the end of a Seq.
+        resume: Bytes,
     },
     /// The store has everything up to this Seq.
     CatchUpDone(Seq),

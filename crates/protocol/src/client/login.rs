@@ -55,6 +55,7 @@ impl ClientSession {
             capabilities: login.capabilities.clone(),
             compare: login.compare,
             catching_up: login.catching_up,
+            resume: login.resume.clone(),
         }));
         self.first_out = Some(message.encode());
         self.state = State::AwaitAnswer;

@@ -22,7 +22,7 @@ impl LoggedIn {
             {
                 Err(unexpected(format!("{} before the compare was complete", message.name())))
             }
-            Message::CatchUp { states, upto_seq } => {
+            Message::CatchUp { states, upto_seq, resume } => {
                 // A chunk that ends within a Seq names the one before, once more.
                 if upto_seq < self.seq {
                     return Err(disorder(format!("CatchUp names Seq {upto_seq} after {}", self.seq)));
@@ -30,7 +30,7 @@ impl LoggedIn {
                 self.seq = upto_seq;
                 // A server that fell back to catch-up, since this client was slow, is not violating anything.
                 self.catching_up = true;
-                Ok(Some(ClientEvent::CatchUp { states, upto_seq }))
+                Ok(Some(ClientEvent::CatchUp { states, upto_seq, resume }))
             }
             Message::CatchUpDone(seq) => {
                 if !self.catching_up {

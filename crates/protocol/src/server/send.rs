@@ -75,10 +75,21 @@ impl ServerSession {
     /// A chunk may end within a Seq, so that a large transaction travels in several of them: they name the same `upto_seq`,
     /// which is never below [`Self::sent_seq`], and a client that is cut off between them gets that Seq once more.
     pub fn send_catch_up(&mut self, states: Bytes, upto_seq: Seq) -> Result<(), SendError> {
+        self.send_catch_up_within(states, upto_seq, Bytes::new())
+    }
+
+    /// As [`Self::send_catch_up`] for a chunk that ends within a Seq: a client that is cut off after it says `resume` at its next
+    /// login, at most [`RESUME_BYTES_MAX`] bytes, so that the rest of that Seq is enough.
+    pub fn send_catch_up_within(
+        &mut self,
+        states: Bytes,
+        upto_seq: Seq,
+        resume: Bytes,
+    ) -> Result<(), SendError> {
         if upto_seq < self.sent_seq().ok_or(SendError::NotLoggedIn)? || self.is_comparing() {
             return Err(SendError::OutOfOrder);
         }
-        self.enqueue_bounded(Message::CatchUp { states, upto_seq }.encode())?;
+        self.enqueue_bounded(Message::CatchUp { states, upto_seq, resume }.encode())?;
         self.sent(upto_seq, true);
         Ok(())
     }

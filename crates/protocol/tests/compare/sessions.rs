@@ -33,6 +33,7 @@ fn login(capable: bool, compare: bool) -> ClientLogin {
         compare,
         confirmed_hash: TxHash::NONE,
         catching_up: false,
+        resume: Bytes::new(),
     }
 }
 
@@ -177,7 +178,10 @@ fn a_session_compares_then_catches_up_from_there_and_only_then_uploads() {
 fn catch_up_from_before_the_compare_is_refused() {
     let (mut client, _) = begun();
     client.send_compare(CompareMessage::Done).unwrap();
-    client.handle_frame(Message::CatchUp { states: Bytes::new(), upto_seq: Seq(69) }.encode(), START);
+    client.handle_frame(
+        Message::CatchUp { states: Bytes::new(), upto_seq: Seq(69), resume: Bytes::new() }.encode(),
+        START,
+    );
     let closed = std::iter::from_fn(|| client.poll_event()).last();
     assert!(matches!(closed, Some(ClientEvent::Closed(closed)) if closed.code == Code::OrderViolated));
 }
@@ -208,7 +212,7 @@ fn a_client_whose_objects_no_cursor_vouches_for_insists_on_a_compare() {
 #[test]
 fn neither_catch_up_nor_pushes_nor_uploads_come_before_the_end() {
     for message in [
-        Message::CatchUp { states: Bytes::new(), upto_seq: Seq(99) },
+        Message::CatchUp { states: Bytes::new(), upto_seq: Seq(99), resume: Bytes::new() },
         Message::CatchUpDone(Seq(99)),
         Message::Push(vec![]),
     ] {

@@ -94,7 +94,7 @@ fn check_upload_ends(message: Message, expected: Code) {
 #[test]
 fn a_server_is_held_to_its_order() {
     let own = |seq, number| PushedTx { seq: Seq(seq), content: PushedContent::Own { number } };
-    let chunk = |seq| Message::CatchUp { states: Bytes::new(), upto_seq: Seq(seq) };
+    let chunk = |seq| Message::CatchUp { states: Bytes::new(), upto_seq: Seq(seq), resume: Bytes::new() };
     let done = |seq| Message::CatchUpDone(Seq(seq));
     let accepted = |number| {
         Message::Verdicts(vec![Verdict { number, outcome: Outcome::Accepted { seq: Seq(9), lost: vec![] } }])

@@ -60,10 +60,10 @@ pub fn child(orders: &str) -> Result<(), String> {
 /// Makes a mistake from here on, which is given by its name.
 #[cfg(feature = "planted-faults")]
 fn plant(name: &str) -> Result<(), String> {
-    use reconvene_model::planted::{Planted, plant};
+    use reconvene_model::planted::{Planted, plant_everywhere};
 
     let mistake = Planted::ALL.into_iter().find(|mistake| format!("{mistake:?}") == name);
-    plant(Some(mistake.ok_or_else(|| format!("nobody knows the mistake {name:?}"))?));
+    plant_everywhere(mistake.ok_or_else(|| format!("nobody knows the mistake {name:?}"))?);
     Ok(())
 }
 

@@ -125,6 +125,7 @@ impl Applier {
                 }
                 self.flush(tx)
             }
+            Delivery::Within { resume } => meta::put_resume(tx, resume),
             Delivery::CatchUpDone { seq } => {
                 self.reach(tx, *seq)?;
                 self.settle(tx, *seq)?;

@@ -40,7 +40,26 @@ pub struct ChunkStart {
     pub after: Option<(EntityId, ObjectId)>,
 }
 
+impl Chunk {
+    /// What a receiver that is cut off after this chunk may say, so that the rest of the position is enough for it; empty unless the
+    /// chunk ends within a position. [`ChunkStart::read`] reads it.
+    pub fn resume(&self) -> Vec<u8> {
+        match self.next.after {
+            Some((entity, id)) if !self.last && self.upto < self.next.seq => {
+                keys::change_key(self.next.seq, entity, id).to_vec()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
 impl ChunkStart {
+    /// What [`Chunk::resume`] has written; `None` for anything else.
+    pub fn read(bytes: &[u8]) -> Option<ChunkStart> {
+        let (seq, entity, id) = keys::change(bytes).ok()?;
+        Some(ChunkStart { seq, after: Some((entity, id)) })
+    }
+
     /// After everything up to `seq`.
     pub fn after(seq: Seq) -> Self {
         ChunkStart { seq, after: None }

@@ -214,6 +214,11 @@ impl SyncHandle {
         self.read(|tx| meta::catching_up(tx))
     }
 
+    /// What a server said about where a catch-up goes on that was cut off within a position; empty otherwise.
+    pub fn resume(&self) -> Result<Vec<u8>> {
+        self.read(|tx| meta::resume(tx).map(<[u8]>::to_vec))
+    }
+
     /// What servers did not take, oldest first, with reasons and data.
     pub fn rejected(&self) -> Result<Vec<Rejected>> {
         self.read(|tx| rejected::all(tx, tx.engine_tx(), self.store.inner().sync.tables.rejected))

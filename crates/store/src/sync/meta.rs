@@ -166,7 +166,18 @@ pub(crate) fn put_seen(tx: &mut impl MetaTable, hlc: u64) -> Result<()> {
 
 /// Whether a catch-up began and has not ended: transactions may be half visible.
 pub(crate) fn catching_up(tx: &impl MetaTable) -> Result<bool> {
-    Ok(tx.meta_get(CATCHING_UP)? == Some(&[1]))
+    Ok(tx.meta_get(CATCHING_UP)?.is_some_and(|row| row.first() == Some(&1)))
+}
+
+/// Where within a position the catch-up goes on that was cut off, as the server said it; empty if at the end of one.
+pub(crate) fn resume(tx: &impl MetaTable) -> Result<&[u8]> {
+    let row = tx.meta_get(CATCHING_UP)?.unwrap_or_default();
+    Ok(row.strip_prefix(&[1]).unwrap_or_default())
+}
+
+/// Notes where the catch-up goes on if it is cut off here.
+pub(crate) fn put_resume(tx: &mut impl MetaTable, resume: &[u8]) -> Result<()> {
+    if catching_up(tx)? { tx.meta_put(CATCHING_UP, &[&[1], resume].concat()) } else { Ok(()) }
 }
 
 pub(crate) fn put_catching_up(tx: &mut impl MetaTable, on: bool) -> Result<()> {

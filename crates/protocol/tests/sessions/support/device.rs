@@ -86,6 +86,7 @@ impl Device {
             compare: false,
             confirmed_hash: self.hashes[&self.durable],
             catching_up: false,
+            resume: Bytes::new(),
         }
     }
 

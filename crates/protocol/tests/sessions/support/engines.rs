@@ -56,7 +56,7 @@ impl Pair {
                     }
                     client.handle_durable(device.durable);
                 }
-                ClientEvent::CatchUp { states, upto_seq } => {
+                ClientEvent::CatchUp { states, upto_seq, .. } => {
                     device.live = false;
                     device.split_chunks += usize::from(upto_seq == device.cursor.seq);
                     device.take_states(&states);

@@ -56,6 +56,11 @@ pub enum Delivery<'a> {
         /// Up to where every object has been delivered now.
         upto: Seq,
     },
+    /// Where within the next position the states before it ended: what to say to the server if nothing follows.
+    Within {
+        /// In the server's own words, kept as they are.
+        resume: &'a [u8],
+    },
     /// The end of a catch-up.
     CatchUpDone {
         /// The position at which pushes go on.
