@@ -32,6 +32,8 @@ pub(crate) struct ServeSettings {
     pub(crate) authentication: AuthenticationChoice,
     /// Whether devices may come from a history that the server knows nothing of.
     pub(crate) takes_over: bool,
+    /// For how many days devices are told of a removal; 0 for ever.
+    pub(crate) removals_kept_days: usize,
     /// The longest message that a device may send, in bytes.
     pub(crate) message_bytes_max: usize,
     /// The most connections at a time.
@@ -238,6 +240,7 @@ impl Options {
                 .0
                 .get(options::TAKE_OVER_DEVICES.environment)
                 .is_some_and(|(value, _)| *value == Value::Switch(true)),
+            removals_kept_days: self.number(&options::REMOVALS_KEPT_DAYS),
             message_bytes_max: self.number(&options::MESSAGE_BYTES_MAX),
             sessions_max: self.number(&options::SESSIONS_MAX),
             log: LogSettings {

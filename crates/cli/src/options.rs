@@ -38,7 +38,7 @@ pub(crate) const CONFIG_FILE: &str = "reconvene.json";
 pub(crate) const ENVIRONMENT_PREFIX: &str = "RECONVENE_";
 
 /// Every option of `reconvene serve`, in the order in which people read them.
-pub(crate) static SERVE: [&OptionSpec; 12] = [
+pub(crate) static SERVE: [&OptionSpec; 13] = [
     &MODEL,
     &BIND,
     &DB_DIRECTORY,
@@ -46,6 +46,7 @@ pub(crate) static SERVE: [&OptionSpec; 12] = [
     &SHARED_SECRET,
     &UNSECURED_NO_AUTHENTICATION,
     &TAKE_OVER_DEVICES,
+    &REMOVALS_KEPT_DAYS,
     &MESSAGE_BYTES_MAX,
     &SESSIONS_MAX,
     &LOG_LEVEL,
@@ -141,6 +142,18 @@ pub(crate) static TAKE_OVER_DEVICES: OptionSpec = OptionSpec {
     long_help: "Such a device was at another server, or this one was replaced, or restored more than once. With this option it \
                 is brought to the server's state: what it had not sent is sent, and what it had otherwise is kept in its \
                 rejected box. Without it such a device is not let in, and keeps everything as it is.",
+};
+
+pub(crate) static REMOVALS_KEPT_DAYS: OptionSpec = OptionSpec {
+    environment: "RECONVENE_REMOVALS_KEPT_DAYS",
+    long: Some("removals-kept-days"),
+    key: Some("removalsKeptDays"),
+    key_aliases: &[],
+    kind: Kind::Count { min: 0, max: 36_500 },
+    default: Some("90"),
+    help: "For how many days devices are told of a removal; 0 for ever",
+    long_help: "A device that was away for longer compares all it has with what the server has before it sends anything: that \
+                takes longer than to catch up, and nothing is lost by it. What is kept of a removal is some dozens of bytes.",
 };
 
 pub(crate) static MESSAGE_BYTES_MAX: OptionSpec = OptionSpec {

@@ -34,6 +34,7 @@ pub(crate) fn run(settings: &ServeSettings) -> anyhow::Result<Exit> {
         .bind(settings.bind)
         .authentication(authentication(&settings.authentication))
         .take_over_devices(settings.takes_over)
+        .removals_kept(removals_kept(settings))
         .limits(limits(settings))
         .protocol(protocol(settings))
         .start()?;
@@ -83,6 +84,11 @@ fn authentication(choice: &AuthenticationChoice) -> Authentication {
             Authentication::SharedSecret(Secret::new(secret.expose()))
         }
     }
+}
+
+fn removals_kept(settings: &ServeSettings) -> Option<Duration> {
+    let days = u64::try_from(settings.removals_kept_days).unwrap_or(u64::MAX);
+    (days > 0).then(|| Duration::from_secs(days.saturating_mul(24 * 60 * 60)))
 }
 
 fn limits(settings: &ServeSettings) -> ServerLimits {
@@ -164,7 +170,7 @@ mod tests {
     use reconvene_server::ServerError;
 
     use super::*;
-    use crate::options::{MESSAGE_BYTES_MAX, OptionSpec, SESSIONS_MAX};
+    use crate::options::{MESSAGE_BYTES_MAX, OptionSpec, REMOVALS_KEPT_DAYS, SESSIONS_MAX};
     use crate::value::{Found, Kind, Value};
 
     fn default_number(option: &OptionSpec) -> usize {
@@ -179,6 +185,8 @@ mod tests {
     fn defaults_are_those_of_the_libraries() {
         assert_eq!(default_number(&MESSAGE_BYTES_MAX), ServerConfig::default().limits.message_bytes_max);
         assert_eq!(default_number(&SESSIONS_MAX), ServerLimits::default().sessions_max);
+        let days = u64::try_from(default_number(&REMOVALS_KEPT_DAYS)).unwrap();
+        assert_eq!(Duration::from_secs(days * 24 * 60 * 60), reconvene_server::REMOVALS_KEPT);
     }
 
     #[test]

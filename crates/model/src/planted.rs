@@ -92,11 +92,13 @@ pub enum Planted {
     RankIgnored,
     /// Under `arrival`, undecided writes have no place above those that are decided.
     PendingBelowPlaces,
+    /// Removals are forgotten, but devices that have not heard of them are let go on.
+    HorizonStays,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 43] = [
+    pub const ALL: [Planted; 44] = [
         Planted::VerdictBeforeCommit,
         Planted::OutboxDroppedAtLogin,
         Planted::GenerationIgnored,
@@ -140,6 +142,7 @@ impl Planted {
         Planted::FrozenRestamped,
         Planted::RankIgnored,
         Planted::PendingBelowPlaces,
+        Planted::HorizonStays,
     ];
 }
 

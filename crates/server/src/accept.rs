@@ -36,6 +36,11 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
+    /// Lets something run beside the connections, until the server has drained.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(work);
+    }
+
     /// Waits until every connection has ended; cuts those that have not in time, and tells so.
     pub(crate) fn wait(self, timeout: Duration) -> bool {
         let Listening { runtime, ended } = self;

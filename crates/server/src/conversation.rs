@@ -38,6 +38,9 @@ pub struct Conversation {
     seen: Seq,
     /// Where within a position its catch-up was cut off, by its own account.
     resume: Option<ChunkStart>,
+    /// The horizon when the session began to read the history with nothing in its hands.
+    horizon: Seq,
+    has_read: bool,
     /// Uploads without answer.
     undecided: usize,
     /// A chunk that waits for the answers to uploads.
@@ -115,6 +118,8 @@ impl Conversation {
             cursor: Cursor::default(),
             seen: Seq(0),
             resume: None,
+            horizon: Seq(0),
+            has_read: false,
             undecided: 0,
             waiting: None,
             told: 0,
@@ -366,6 +371,11 @@ impl Conversation {
                 return;
             }
         };
+        if self.is_beyond_horizon(&chunk) {
+            let reason = "removals were forgotten that the device has not heard of; connect again, what it has is compared";
+            self.session.close(Code::Slow, reason);
+            return;
+        }
         self.following = Following::CatchUp(chunk.next);
         let resume = chunk.resume();
         if let Some(block) = chunk.block
@@ -380,6 +390,16 @@ impl Conversation {
                 Err(error) => self.send_failed(error),
             }
         }
+    }
+
+    /// Whether the server has forgotten removals that the device, which holds objects from before them, has yet to hear of.
+    fn is_beyond_horizon(&mut self, chunk: &Chunk) -> bool {
+        let Following::CatchUp(start) = self.following else { return false };
+        if !std::mem::replace(&mut self.has_read, true) && self.cursor.epoch == 0 {
+            // Who has nothing misses nothing that was removed before.
+            self.horizon = chunk.horizon;
+        }
+        chunk.horizon > start.seq && chunk.horizon > self.horizon
     }
 
     /// Whether more of the history may be fetched for it.

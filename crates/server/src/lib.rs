@@ -25,6 +25,7 @@ pub mod committing;
 pub mod comparing;
 mod connection;
 pub mod conversation;
+mod expiry;
 pub mod login;
 pub mod options;
 pub mod ring;
@@ -38,7 +39,7 @@ use std::time::Duration;
 
 use reconvene_store::Store;
 
-pub use options::{Authentication, ServerBuilder, ServerError, ServerLimits};
+pub use options::{Authentication, REMOVALS_KEPT, ServerBuilder, ServerError, ServerLimits};
 pub use reconvene_protocol::{Secret, ServerConfig};
 
 use accept::Listening;
@@ -85,7 +86,8 @@ impl Server {
     }
 
     fn start(builder: ServerBuilder) -> Result<Server, ServerError> {
-        let ServerBuilder { store, bind, authentication, takes_over, limits, protocol } = builder;
+        let ServerBuilder { store, bind, authentication, takes_over, removals_kept, limits, protocol } =
+            builder;
         let authentication = authentication.ok_or(ServerError::NoAuthentication)?;
         let admission = Admission { authentication, takes_over };
         let sync = store.sync();
@@ -93,6 +95,9 @@ impl Server {
         let committer = committer::start(sync, ring.clone()).map_err(ServerError::Threads)?;
         let shared = Arc::new(Shared::new(store, admission, limits, protocol, ring, committer.jobs));
         let (listening, address) = accept::start(shared.clone(), bind)?;
+        if let Some(term) = removals_kept {
+            listening.spawn(expiry::run(shared.clone(), term));
+        }
         let threads = Some(Threads { listening, committer: committer.thread });
         Ok(Server { shared, address, threads })
     }

@@ -85,6 +85,13 @@ pub fn judge(
         tracing::error!(peer = %request.peer, "a device has seen more of the history than this server holds");
         return Err(Refusal::new(Code::HistoryLost, message));
     }
+    let horizon = sync.horizon()?;
+    let is_before_horizon = cursor.epoch != 0 && cursor.seq < horizon;
+    if is_before_horizon && !compares {
+        let message = "this device was away for longer than the server remembers removals, and cannot compare what it has; \
+                       update the app";
+        return Err(Refusal::new(Code::HistoryLost, message));
+    }
     if login.confirmed < origin.forgotten() && login.confirmed < login.last_number {
         let message = "this device is a copy, or was restored, from so long ago that the server cannot tell any more which of its \
                        unsent writes it has; give it a new directory, they are kept in this one";
@@ -111,7 +118,7 @@ pub fn judge(
     let common = origin.decided.min(login.last_number);
     let refusals = sync.unconfirmed(request.peer, login.confirmed)?.into_iter();
     let refusals = refusals.filter(|(number, _)| *number <= common);
-    let compare = compares && (login.compare || (cursor.epoch != 0 && !same_view));
+    let compare = compares && (login.compare || (cursor.epoch != 0 && !same_view) || is_before_horizon);
     Ok(LoginAnswer {
         session,
         server_time_ms,

@@ -64,6 +64,9 @@ pub enum ServerError {
     DrainTimedOut(Duration),
 }
 
+/// For how long a server tells devices of a removal, unless it is told otherwise.
+pub const REMOVALS_KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
 /// What bounds a server; each limit has a default that suits small machines.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -103,6 +106,7 @@ pub struct ServerBuilder {
     pub(crate) bind: SocketAddr,
     pub(crate) authentication: Option<Authentication>,
     pub(crate) takes_over: bool,
+    pub(crate) removals_kept: Option<Duration>,
     pub(crate) limits: ServerLimits,
     pub(crate) protocol: ServerConfig,
 }
@@ -114,6 +118,7 @@ impl ServerBuilder {
             bind: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9999),
             authentication: None,
             takes_over: false,
+            removals_kept: Some(REMOVALS_KEPT),
             limits: ServerLimits::default(),
             protocol: ServerConfig::default(),
         }
@@ -140,6 +145,16 @@ impl ServerBuilder {
     #[must_use]
     pub fn take_over_devices(mut self, takes_over: bool) -> Self {
         self.takes_over = takes_over;
+        self
+    }
+
+    /// For how long the server tells devices of a removal, default [`REMOVALS_KEPT`]; for ever with `None`.
+    ///
+    /// A device that was away for longer compares what it has with what the server has, before it sends anything. The age is
+    /// known to one part in 64 of the term, at best to 10 ms; time is that of the store's clock.
+    #[must_use]
+    pub fn removals_kept(mut self, term: Option<Duration>) -> Self {
+        self.removals_kept = term;
         self
     }
 

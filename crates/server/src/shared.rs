@@ -85,6 +85,8 @@ impl Shared {
     /// The set that a session begins to compare with, not older than `from`; built on a thread that may block if there is none that is new enough.
     pub(crate) async fn set(self: Arc<Self>, from: Seq) -> Result<Arc<SharedSet>, StoreError> {
         let mut sets = self.sets.lock().await;
+        // A set from below the horizon may hold what was removed since, without a trace.
+        let from = from.max(self.sync.horizon()?);
         if let Some(set) = sets.find(self.sync.head()?, from, self.elapsed()) {
             return Ok(set);
         }

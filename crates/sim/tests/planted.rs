@@ -6,7 +6,7 @@ use reconvene_model::planted::{Planted, plant};
 use reconvene_sim::{runner, workload};
 
 /// Each mistake with a seed that found it when this was written.
-const FOUND_BY: [(Planted, u64); 43] = [
+const FOUND_BY: [(Planted, u64); 44] = [
     (Planted::VerdictBeforeCommit, 1),
     (Planted::OutboxDroppedAtLogin, 1),
     (Planted::GenerationIgnored, 1),
@@ -50,6 +50,7 @@ const FOUND_BY: [(Planted, u64); 43] = [
     (Planted::FrozenRestamped, 2),
     (Planted::RankIgnored, 1),
     (Planted::PendingBelowPlaces, 1),
+    (Planted::HorizonStays, 3),
 ];
 
 /// How many further seeds are tried, should the first one look elsewhere by now.

@@ -62,10 +62,10 @@ pub use store::Store;
 pub use structs::Put;
 pub use sync::{
     Applied, Break, CONFLICTS_BYTES_MAX, CONFLICTS_MAX, Chunk, ChunkStart, Claim, Conflict, ConflictLaw,
-    Cursor, Decided, Decision, Delivery, Fetched, Fork, Held, Incoming, Kinship, LOST_BY_SERVER,
-    LOST_OBJECTS_FROM, LoginState, LostOp, Origin, OutboxListener, OutboxTx, PushedTx, Rebased,
-    RefusalReason, Rejected, RejectedOp, Renewed, Role, Side, SyncHandle, TX_BYTES_MAX, TX_OPS_MAX,
-    TX_VALUES_MAX, Uploads, VERDICTS_KEPT, Verdict, Version,
+    Cursor, Decided, Decision, Delivery, EXPIRY_STEP_ROWS, Expired, Expiry, Fetched, Fork, Held, Incoming,
+    Kinship, LOST_BY_SERVER, LOST_OBJECTS_FROM, LoginState, LostOp, Origin, OutboxListener, OutboxTx,
+    PushedTx, Rebased, RefusalReason, Rejected, RejectedOp, Renewed, Role, Side, SyncHandle, TX_BYTES_MAX,
+    TX_OPS_MAX, TX_VALUES_MAX, Uploads, VERDICTS_KEPT, Verdict, Version,
 };
 pub use time::{SystemTimeSource, TimeSource};
 pub use tracked::Tracked;

@@ -52,7 +52,18 @@ pub(crate) fn run(root: &Path, kills: u32) -> anyhow::Result<()> {
         }),
         Step::new("real processes", move || {
             let minutes = kills.clamp(1, REAL_MINUTES_MAX).to_string();
-            let run = ["run", "-p", "reconvene-sim", "--release", "--", "real", "--minutes", &minutes, "--seed", &seed];
+            let run = [
+                "run",
+                "-p",
+                "reconvene-sim",
+                "--release",
+                "--",
+                "real",
+                "--minutes",
+                &minutes,
+                "--seed",
+                &seed,
+            ];
             call(&mut cargo(root, &run))
         }),
     ])

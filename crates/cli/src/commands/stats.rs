@@ -56,6 +56,10 @@ fn stats(store: &Store) -> anyhow::Result<Json> {
         Role::Server => {
             stats["history"] = json!(format!("{:016x}", sync.epoch()?));
             stats["head"] = json!(sync.head()?.0);
+            let expiry = sync.expiry()?;
+            stats["removalsKept"] = json!(expiry.kept);
+            stats["removalsForgotten"] = json!(expiry.forgotten);
+            stats["horizon"] = json!(expiry.horizon.0);
         }
     }
     let mut entities = Vec::new();
@@ -85,6 +89,9 @@ fn shown(stats: &Json) -> String {
     };
     if stats["role"] == "server" {
         facts.add_row(["newest position", &number(&stats["head"])]);
+        facts.add_row(["removals kept", &number(&stats["removalsKept"])]);
+        facts.add_row(["removals forgotten", &number(&stats["removalsForgotten"])]);
+        facts.add_row(["removals forgotten up to position", &number(&stats["horizon"])]);
     } else {
         facts.add_row(["has everything up to position", &number(&stats["cursor"])]);
         facts.add_row(["transactions waiting for a server", &number(&stats["outbox"])]);

@@ -91,6 +91,7 @@ fn every_option_is_taken_from_every_source() {
         ("RECONVENE_DB_DIRECTORY", "\"by-file\"", "by-text"),
         ("RECONVENE_UNSECURED_NO_AUTHENTICATION", "true", "true"),
         ("RECONVENE_TAKE_OVER_DEVICES", "true", "true"),
+        ("RECONVENE_REMOVALS_KEPT_DAYS", "30", "0"),
         ("RECONVENE_MESSAGE_BYTES_MAX", "17825792", "128 MiB"),
         ("RECONVENE_SESSIONS_MAX", "5", "6"),
         ("RECONVENE_LOG_LEVEL", "\"warn\"", "error"),
@@ -364,6 +365,7 @@ fn the_example_is_sound_and_names_every_option() {
         Situation::new().variable("RECONVENE_SHARED_SECRET", "a secret of some length").load().unwrap();
     assert_eq!(settings.bind, plain.bind);
     assert_eq!(settings.takes_over, plain.takes_over);
+    assert_eq!(settings.removals_kept_days, plain.removals_kept_days);
     assert_eq!(settings.message_bytes_max, plain.message_bytes_max);
     assert_eq!(settings.sessions_max, plain.sessions_max);
     assert_eq!(settings.log, plain.log);

@@ -10,6 +10,7 @@ mod faults;
 mod limits;
 mod logins;
 mod pauses;
+mod removals;
 mod restores;
 mod servers;
 mod silence;

@@ -39,6 +39,8 @@ pub(crate) struct World {
     server: Option<Server>,
     /// Whether the server takes devices of histories that it knows nothing of.
     pub(crate) takes_over: bool,
+    /// For how long the server tells devices of removals.
+    pub(crate) removals_kept: Option<Duration>,
     authentication: Authentication,
     /// For servers that are started from here on.
     pub(crate) protocol: ServerConfig,
@@ -153,6 +155,7 @@ impl World {
             server: None,
             authentication: Authentication::None,
             takes_over: false,
+            removals_kept: None,
             protocol: ServerConfig { heartbeat: HEARTBEAT, ..ServerConfig::default() },
             limits: ServerLimits::default(),
             proxies: Vec::new(),
@@ -167,6 +170,7 @@ impl World {
             .bind("127.0.0.1:0".parse().unwrap())
             .authentication(self.authentication.clone())
             .take_over_devices(self.takes_over)
+            .removals_kept(self.removals_kept)
             .protocol(self.protocol.clone())
             .limits(self.limits.clone())
             .start()

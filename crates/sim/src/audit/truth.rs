@@ -3,7 +3,7 @@
 //! Nothing here uses the merge or the ledger of the product: it is the other opinion. It reads transactions with the codec of
 //! `model`, because frozen bytes are what devices and servers agree upon.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::LazyLock;
@@ -13,7 +13,7 @@ use reconvene_model::{GlobalId, PeerId, TxHash};
 use reconvene_protocol::Code;
 
 use crate::audit::device::uid_of;
-use crate::finding::{Finding, Outcome, found};
+use crate::finding::{Finding, Outcome, check, found};
 use crate::schema::{Kind, STAGE};
 
 /// How far ahead of the server a transaction may be dated, in milliseconds.
@@ -238,9 +238,18 @@ pub(crate) struct Truth {
     touched: Vec<Vec<Key>>,
     codes: HashMap<Rc<[u8]>, Key>,
     code_uid: u64,
+    /// Removed objects of which the server knows nothing any more.
+    forgotten: HashSet<Key>,
 }
 
 impl Truth {
+    /// Lets the server forget an object, which must have been removed, and cannot be made again.
+    pub(crate) fn forget(&mut self, key: Key) -> Outcome<()> {
+        let is_gone = self.newest(key).is_some_and(|state| !state.exists && state.generation > 0);
+        self.forgotten.insert(key);
+        check(is_gone && !key.kind.may_choose_ids(), "only removals are forgotten", || format!("{key:?}"))
+    }
+
     pub(crate) fn new(code_uid: u64) -> Truth {
         Truth { code_uid, ..Truth::default() }
     }
@@ -358,7 +367,8 @@ impl Truth {
         let (mut lost, mut live) = (Vec::new(), 0);
         for (at, op) in tx.ops.iter().enumerate() {
             let place = objects.iter().position(|(key, ..)| *key == op.key).unwrap_or_else(|| {
-                let state = self.newest(op.key).map(|state| (**state).clone()).unwrap_or_default();
+                let known = self.newest(op.key).filter(|_| !self.forgotten.contains(&op.key));
+                let state = known.map(|state| (**state).clone()).unwrap_or_default();
                 objects.push((op.key, state, false));
                 objects.len() - 1
             });

@@ -5,6 +5,7 @@ mod committer;
 mod corruption;
 mod device;
 mod engine;
+mod expiry;
 mod link;
 mod mishaps;
 mod restores;
@@ -108,6 +109,8 @@ pub(crate) enum Event {
         device: usize,
     },
     ServerUp,
+    /// The server looks for removals that are old enough to be forgotten.
+    Expire,
 }
 
 struct Queued {
@@ -217,6 +220,7 @@ impl World {
             let at = self.scenario.steps[step].at;
             self.at(at, Event::Step(step));
         }
+        self.plan_expiry();
         let end = self.scenario.steps.last().map_or(0, |step| step.at) + 1;
         self.run_until(end, false)?;
         self.heal()?;
@@ -310,6 +314,7 @@ impl World {
             Event::Commit { boot } => self.commit(boot),
             Event::DeviceUp { device } => self.device_up(device),
             Event::ServerUp => self.server_up(),
+            Event::Expire => self.expire(),
         }
     }
 

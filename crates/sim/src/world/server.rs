@@ -427,7 +427,8 @@ impl World {
         let Some(store) = &self.server.store else { return Ok(()) };
         let sync = store.sync();
         let head = sync.head().map_err(unreadable)?;
-        let found = match self.server.sets.find(head, reconvene_model::Seq(from), now) {
+        let from = reconvene_model::Seq(from).max(sync.horizon().map_err(unreadable)?);
+        let found = match self.server.sets.find(head, from, now) {
             Some(set) => {
                 self.coverage.fault("server: compares with a set of before");
                 set

@@ -27,6 +27,8 @@ pub struct Chunk {
     pub last: bool,
     /// Where the next chunk goes on.
     pub next: ChunkStart,
+    /// The highest position of a removal that the server had forgotten at that moment: who starts below it may miss some.
+    pub horizon: Seq,
     /// The highest number of the receiver on which the server had decided at that moment.
     pub decided: TxNumber,
 }

@@ -1,6 +1,7 @@
 //! The door through which sync engines reach a store; applications use a few of its reads.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use reconvene_model::compare::{CompareRange, Salt, Slice, SliceOutcome, SortedItems};
 use reconvene_model::identity::PeerKey;
@@ -12,6 +13,7 @@ use crate::seam::Reader;
 use crate::store::Store;
 use crate::sync::changes::{self, Chunk, ChunkStart};
 use crate::sync::compare::{self, Fetched};
+use crate::sync::expiry::{self, Expired, Expiry};
 use crate::sync::global_ids::Lookup;
 use crate::sync::ledger::{self, Decided, Incoming};
 use crate::sync::origins::{self, Claim, Origin};
@@ -341,7 +343,8 @@ impl SyncHandle {
         self.server()?;
         self.read(|tx| {
             let head = meta::head(tx)?;
-            changes::chunk(tx, tx.engine_tx(), &self.store.inner().sync, head, start, bytes_max)
+            let chunk = changes::chunk(tx, tx.engine_tx(), &self.store.inner().sync, head, start, bytes_max)?;
+            Ok(Chunk { horizon: meta::horizon(tx)?, ..chunk })
         })
     }
 
@@ -352,7 +355,8 @@ impl SyncHandle {
         self.read(|tx| {
             let origin = origins::get(tx.engine_tx(), &sync.tables, peer)?;
             let chunk = changes::chunk(tx, tx.engine_tx(), sync, meta::head(tx)?, start, bytes_max)?;
-            Ok(Chunk { decided: origin.map_or(0, |origin| origin.decided), ..chunk })
+            let decided = origin.map_or(0, |origin| origin.decided);
+            Ok(Chunk { decided, horizon: meta::horizon(tx)?, ..chunk })
         })
     }
 
@@ -403,6 +407,33 @@ impl SyncHandle {
     pub fn fetch(&self, ranges: &[CompareRange], bytes_max: usize) -> Result<Fetched> {
         self.server()?;
         self.read(|tx| compare::fetch(tx, tx.engine_tx(), &self.store.inner().sync, ranges, bytes_max))
+    }
+
+    /// On a server: forgets removals that are older than `term`, by the store's clock; looks at no more than [`EXPIRY_STEP_ROWS`](crate::EXPIRY_STEP_ROWS)
+    /// rows of the history in one durable transaction, and writes none if nothing is due. To be called now and then, and again while
+    /// there is more.
+    ///
+    /// The age of a removal is known to one part in 64 of the term, and counts at the earliest from the first call.
+    /// Where ids can be given again, generations are kept for ever.
+    pub fn expire(&self, term: Duration) -> Result<Expired> {
+        self.server()?;
+        let term_ms = u64::try_from(term.as_millis()).unwrap_or(u64::MAX);
+        let now_ms = self.store.now_ms();
+        if !self.read(|tx| expiry::is_due(tx, now_ms, term_ms))? {
+            return Ok(Expired::default());
+        }
+        self.store.write(|tx| expiry::step(tx, now_ms, term_ms))
+    }
+
+    /// On a server: which removals it has forgotten, and how many it keeps.
+    pub fn expiry(&self) -> Result<Expiry> {
+        self.server()?;
+        self.read(|tx| expiry::expiry(tx, tx.engine_tx(), &self.store.inner().sync))
+    }
+
+    /// On a server: the highest position of a removal that it has forgotten. Who has seen less must compare.
+    pub fn horizon(&self) -> Result<Seq> {
+        self.read(|tx| meta::horizon(tx))
     }
 
     fn server(&self) -> Result<()> {

@@ -5,7 +5,9 @@ use reconvene_model::planted::{Planted, planted};
 use reconvene_model::{Seq, TxHash, TxNumber};
 
 use crate::error::{Result, StoreError};
+use crate::keys;
 use crate::sync::Role;
+use crate::sync::expiry::{Mark, Swept};
 
 const ROLE: &[u8] = b"sync/role";
 const SECRET: &[u8] = b"sync/secret";
@@ -23,6 +25,14 @@ const ERAS: &[u8] = b"sync/eras";
 const COMPARE: &[u8] = b"sync/compare";
 const SUSPECT: &[u8] = b"sync/suspect";
 const CONFLICTS: &[u8] = b"sync/conflicts";
+const TIMES: &[u8] = b"sync/times";
+const EXPIRY: &[u8] = b"sync/expiry";
+
+/// The bytes of a mark: a time and a position.
+const MARK_BYTES: usize = 16;
+
+/// The bytes of how far the history was looked through: horizon, count, and the key of a change.
+const SWEPT_BYTES: usize = 16 + 20;
 
 /// How many former histories are remembered.
 const FORMER_MAX: usize = 64;
@@ -274,6 +284,47 @@ pub(crate) fn head(tx: &impl MetaTable) -> Result<Seq> {
 pub(crate) fn put_head(tx: &mut impl MetaTable, head: Seq) -> Result<()> {
     tx.meta_put(HEAD, &head.0.to_be_bytes())
 }
+
+/// When the head of a server's history was where, ascending.
+pub(crate) fn marks(tx: &impl MetaTable) -> Result<Vec<Mark>> {
+    let (rows, rest) = tx.meta_get(TIMES)?.unwrap_or_default().as_chunks::<MARK_BYTES>();
+    if !rest.is_empty() {
+        return Err(StoreError::damaged("meta", "sync/times does not end with a mark"));
+    }
+    let number = |row: &[u8; MARK_BYTES], at: usize| {
+        u64::from_be_bytes(row[at..at + 8].try_into().expect("8 bytes of 16"))
+    };
+    Ok(rows.iter().map(|row| Mark { ms: number(row, 0), seq: Seq(number(row, 8)) }).collect())
+}
+
+pub(crate) fn put_marks(tx: &mut impl MetaTable, marks: &[Mark]) -> Result<()> {
+    let bytes: Vec<u8> =
+        marks.iter().flat_map(|mark| [mark.ms.to_be_bytes(), mark.seq.0.to_be_bytes()]).flatten().collect();
+    tx.meta_put(TIMES, &bytes)
+}
+
+/// How far a server's history has been looked through for removals that are old enough to be forgotten.
+pub(crate) fn swept(tx: &impl MetaTable) -> Result<Swept> {
+    let Some(bytes) = tx.meta_get(EXPIRY)? else { return Ok(Swept::default()) };
+    let bytes: [u8; SWEPT_BYTES] = fixed(EXPIRY, bytes)?;
+    let number = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("8 bytes of 36"));
+    Ok(Swept { horizon: Seq(number(0)), forgotten: number(8), at: keys::change(&bytes[16..])? })
+}
+
+pub(crate) fn put_swept(tx: &mut impl MetaTable, swept: &Swept) -> Result<()> {
+    let (seq, entity, id) = swept.at;
+    let mut bytes = Vec::with_capacity(SWEPT_BYTES);
+    bytes.extend_from_slice(&swept.horizon.0.to_be_bytes());
+    bytes.extend_from_slice(&swept.forgotten.to_be_bytes());
+    bytes.extend_from_slice(&keys::change_key(seq, entity, id));
+    tx.meta_put(EXPIRY, &bytes)
+}
+
+/// The highest position of a removal that a server has forgotten.
+pub(crate) fn horizon(tx: &impl MetaTable) -> Result<Seq> {
+    Ok(swept(tx)?.horizon)
+}
+
 /// Notes that the history of this epoch goes on from `head` under another one.
 pub(crate) fn put_former(tx: &mut impl MetaTable, epoch: u64, head: Seq) -> Result<()> {
     let mut bytes = tx.meta_get(FORMER)?.unwrap_or_default().to_vec();

@@ -248,7 +248,9 @@ pub(crate) fn judge<R: Reader>(
     let start = slice.range.start;
     let entity = tx.catalog().by_uid(start.entity).filter(|entity| entity.def.is_synced());
     let (Some(entity), Some(end)) = (entity, slice.range.end) else { return Ok(SliceOutcome::Unknown) };
-    if slice.seq > meta::head(tx)? || end > end_of(entity) || end <= start {
+    // Below the horizon an object may have been removed since without a trace.
+    let is_told = (meta::horizon(tx)?..=meta::head(tx)?).contains(&slice.seq);
+    if !is_told || end > end_of(entity) || end <= start {
         return Ok(SliceOutcome::Unknown);
     }
     let mut judging = Judging { tx, reader, sync, entity, slice, hasher: SliceHasher::new(slice.values) };

@@ -7,6 +7,7 @@ mod compare;
 mod conflicts;
 mod copies;
 mod digest;
+mod expiry;
 mod findings;
 mod histories;
 mod hostile;
