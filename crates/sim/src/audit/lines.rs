@@ -5,11 +5,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use reconvene_model::Value;
+use reconvene_model::change::OpKind;
 use reconvene_model::value::value_of_cell;
 use reconvene_store::{LOST_BY_SERVER, Store};
 
 use super::device::{DeviceAudit, Stand, uid_of};
-use super::truth::{Fate, Key, State, Truth};
+use super::truth::{Fate, Key, OpRecord, State, Truth, TxRecord};
 use crate::finding::{Finding, Outcome, check};
 use crate::schema::BIRTH;
 
@@ -82,6 +83,17 @@ impl DeviceAudit {
             true => is_absorbed || truth.version_at(key, self.floor) > 0,
             false => truth.newest(key).is_some(),
         }
+    }
+
+    /// Whether this transaction, or an undecided one before it, makes an object that exists in this generation.
+    pub(crate) fn makes_again(&self, tx: &TxRecord, op: &OpRecord, generation: u64) -> bool {
+        let makes = |other: &OpRecord| {
+            other.key == op.key && other.kind == OpKind::Insert && other.generation <= generation
+        };
+        let undecided =
+            self.writers.get(&op.key).into_iter().flatten().filter(|&&number| number > self.decided);
+        tx.ops.iter().any(makes)
+            || undecided.into_iter().any(|&number| self.txs[(number - 1) as usize].ops.iter().any(makes))
     }
 
     /// Notes whether the device compares. After a compare it has everything up to where that began, but for what was removed

@@ -204,7 +204,7 @@ impl World {
             let Some((_, seen)) = at.checked_sub(1).map(|at| &truth.versions(op.key)[at]) else {
                 continue;
             };
-            if op.kind == OpKind::Insert && seen.exists && op.generation <= seen.generation {
+            if seen.exists && audit.makes_again(tx, op, seen.generation) {
                 // A compare has taken the object away since, and did not tell its generation; whether it may be shown so is another law.
                 continue;
             }

@@ -75,9 +75,9 @@ pub(crate) fn kinship(
     decided_hash: TxHash,
     chain: &[TxHash],
 ) -> Result<Kinship> {
-    // What was written since the server does not know, whatever number it has.
     let (own, last) = (said.decided, said.last_number);
-    if decided == 0 || (decided <= last && hash_of(tx, decided)? == Some(decided_hash)) {
+    // A copy may have brought what was written here since.
+    if decided == 0 || hash_of(tx, decided)? == Some(decided_hash) {
         return Ok(Kinship::Same);
     }
     let mut common = own;
@@ -88,6 +88,10 @@ pub(crate) fn kinship(
         common += 1;
     }
     let told = own.saturating_add(chain.len() as u64);
+    // The server spoke of what it was told of. What was written since may be among the rest of what it has.
+    if common == last && decided > last + 1 && meta::last_tx(tx)?.0 > last {
+        return Ok(Kinship::Longer { common });
+    }
     Ok(if decided <= own || common == last || common < told {
         Kinship::Forked { common }
     } else if common > own && common < decided {

@@ -408,9 +408,11 @@ fn kin_are_told_from_forks_by_what_the_server_says() {
     assert_eq!(told(9, other, &[hash(2), hash(3)]), Kinship::Forked { common: 3 });
     assert_eq!(told(9, other, &[hash(2)]), Kinship::Longer { common: 2 });
     assert_eq!(told(9, other, &[]), Kinship::Untold);
-    // What is written between a login and its answer is nothing that the answer could speak of.
+    // The answer does not speak of what is written between a login and it; a copy may have brought that all the same.
     world.devices[0].shops().put(&mut shop("four")).unwrap();
     assert_eq!(told(4, other, &[hash(2), hash(3)]), Kinship::Forked { common: 3 });
+    assert_eq!(told(4, hash(4), &[hash(2), hash(3)]), Kinship::Same);
+    assert_eq!(told(5, other, &[hash(2), hash(3)]), Kinship::Longer { common: 3 });
 }
 
 #[test]
