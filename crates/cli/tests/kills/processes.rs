@@ -5,6 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use reconvene::Store;
@@ -224,12 +225,15 @@ fn start_device(folder: &TempDir, address: SocketAddr, device: usize) -> Running
     Running::start(device::command(&orders), folder, ["a", "b"][device])
 }
 
-/// An address on which nothing listens, kept over all restarts of the server.
+/// An address on which nothing listens, kept over all restarts of the server, and given to no other scene of this process.
 ///
 /// It lies below the ports that systems give to those who ask for any: otherwise another process could be given it while the
 /// server is away, or a device's own attempt to connect could be, and would then meet itself.
 fn free_address() -> SocketAddr {
-    let mut random = Random::new(std::process::id().into());
+    // One sequence for all scenes: between the probe and the server's start, a second sequence would find the same port free.
+    static RANDOM: LazyLock<Mutex<Random>> =
+        LazyLock::new(|| Mutex::new(Random::new(std::process::id().into())));
+    let mut random = RANDOM.lock().expect("no scene panics while it draws a port");
     let mut addresses =
         std::iter::repeat_with(|| SocketAddr::from(([127, 0, 0, 1], 10_000 + random.below(20_000) as u16)));
     addresses.find(|address| TcpListener::bind(address).is_ok()).expect("some port is free")
