@@ -17,6 +17,9 @@ const SUITE: &str = "store";
 /// How many single durable puts make one pair.
 const COMMITS: usize = 100;
 
+/// How many objects are queued one by one, and put at once for comparison.
+const QUEUED: usize = 20_000;
+
 /// Runs the suite.
 pub(crate) fn run(settings: &Settings) -> anyhow::Result<Vec<Row>> {
     let mut rows = vec![
@@ -26,6 +29,7 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<Vec<Row>> {
     rows.extend(reads(settings)?);
     rows.push(put_many_synced(settings)?);
     rows.push(durable_puts(settings)?);
+    rows.push(queued_puts(settings)?);
     Ok(rows)
 }
 
@@ -266,5 +270,35 @@ fn durable_puts(settings: &Settings) -> anyhow::Result<Row> {
         },
     )?;
     let subject = Subject { unit: "us", ..subject(settings, "single durable put", 1.15) };
+    Ok(Row::new(subject, &pairs))
+}
+
+/// Objects put one by one without waiting, until all are durable, against the same objects put at once by ours as well.
+fn queued_puts(settings: &Settings) -> anyhow::Result<Row> {
+    let pairs = pairs(
+        settings.pairs,
+        || {
+            let directory = settings.directory()?;
+            let store = open::<Plain>(directory.path())?;
+            let of = store.boxed::<Plain>()?;
+            let objects = objects::<Plain>(QUEUED);
+            let run = || {
+                let pending: Vec<_> = objects.into_iter().map(|object| of.put_async(object)).collect();
+                for pending in pending {
+                    pending.wait()?;
+                }
+                Ok(())
+            };
+            Ok(nanos_each(cost(run)?.0.cpu, QUEUED))
+        },
+        || {
+            let directory = settings.directory()?;
+            let store = open::<Plain>(directory.path())?;
+            let of = store.boxed::<Plain>()?;
+            let mut objects = objects::<Plain>(QUEUED);
+            Ok(nanos_each(cost(|| Ok(of.put_many(&mut objects)?))?.0.cpu, QUEUED))
+        },
+    )?;
+    let subject = Subject { objects: QUEUED as u64, ..subject(settings, "put_async against put_many", 1.3) };
     Ok(Row::new(subject, &pairs))
 }

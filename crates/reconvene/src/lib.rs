@@ -57,3 +57,8 @@ pub mod sync {
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// Runs the examples of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/observers.md")]
+struct GuideObservers;

@@ -1,6 +1,7 @@
 //! What can go wrong in a store, in words for the person who has to act on it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use reconvene_expr::{CheckError, ParseError};
 use reconvene_model::change::BlockTooLarge;
@@ -122,6 +123,31 @@ pub enum StoreError {
         /// What it holds.
         ty: PropertyType,
     },
+    /// Values were to be added up that are no numbers.
+    #[error(
+        "{entity}.{property} is of type {ty}, whose values cannot be added up; choose a property with numbers"
+    )]
+    NotANumber {
+        /// The entity.
+        entity: String,
+        /// The property.
+        property: String,
+        /// What it holds.
+        ty: PropertyType,
+    },
+    /// A sum does not fit its type.
+    #[error(
+        "the values of {entity}.{property} add up to {sum}, which does not fit into 64 bits; add up fewer of them at a time, \
+         or ask for their mean"
+    )]
+    SumTooLarge {
+        /// The entity.
+        entity: String,
+        /// The property.
+        property: String,
+        /// The sum.
+        sum: i128,
+    },
     /// The id was given among the values of an object.
     #[error(
         "{entity}.{property} is the id of the object, not one of its values; set the object's id instead"
@@ -147,6 +173,29 @@ pub enum StoreError {
         "this thread is already inside a write transaction of the store; use that transaction instead of beginning another"
     )]
     NestedWrite,
+    /// A thread was to wait, inside a write transaction, for a write that can only follow it.
+    #[error(
+        "this thread is inside a write transaction of the store, which the queued write has to wait for; wait for it after that"
+    )]
+    WaitInWrite,
+    /// The queue of writes is full, and inside a write transaction nobody can wait for room in it.
+    #[error(
+        "{max} writes are queued and none of them can be committed before this thread ends its write transaction; write in \
+         that transaction, or queue after it"
+    )]
+    WriteQueueFull {
+        /// How many may be queued.
+        max: usize,
+    },
+    /// The closure of a queued write panicked.
+    #[error("the closure of a write panicked ({what}); nothing of that write was kept")]
+    Panicked {
+        /// What the panic said.
+        what: String,
+    },
+    /// The commit that a queued write was part of failed.
+    #[error("{0}; this write and all that were to be committed with it were not kept")]
+    GroupNotCommitted(#[source] Arc<StoreError>),
     /// No object of this id.
     #[error(
         "{entity} {id} does not exist; it may have been removed meanwhile (to insert a new object, put it with id 0)"

@@ -187,6 +187,11 @@ pub(crate) fn text_floor(text: &[u8], out: &mut Vec<u8>) {
     escape(text, out, TEXT_BYTES_MAX);
 }
 
+/// Whether a key of text, without its id, holds only the beginning and a hash of the rest.
+pub(crate) fn is_cut(value_key: &[u8]) -> bool {
+    value_key.len() > 1 + TEXT_BYTES_MAX + TEXT_END.len()
+}
+
 /// Whether text stands whole in its key, so that keys compare as the text does.
 pub(crate) fn is_whole(text: &[u8]) -> bool {
     let zeros = || text.iter().filter(|&&byte| byte == 0).count();

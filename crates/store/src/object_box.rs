@@ -202,6 +202,14 @@ pub struct ObjectQuery<'b, A = Store> {
 }
 
 impl<A: ReadAccess> ObjectQuery<'_, A> {
+    pub(crate) fn selection(&self) -> &Selection {
+        &self.selection
+    }
+
+    pub(crate) fn access(&self) -> &A {
+        self.access
+    }
+
     /// Orders by a property, as [`Query::order_by`](crate::Query::order_by) does.
     ///
     /// # Errors
@@ -390,13 +398,13 @@ fn collect(selection: &Selection, view: &impl Reader) -> Result<Vec<Object>> {
     Ok(objects)
 }
 
-fn read_object(def: &EntityDef, id: ObjectId, record: &[u8]) -> Result<Object> {
+pub(crate) fn read_object(def: &EntityDef, id: ObjectId, record: &[u8]) -> Result<Object> {
     let table = table_of(record)?;
     let value = |property: &PropertyDef| Ok((property.name.clone(), read_value(property, &table)?));
     Ok(Object { id, values: def.stored_properties().map(value).collect::<Result<_>>()? })
 }
 
-fn read_value(property: &PropertyDef, table: &Table<'_>) -> Result<Value> {
+pub(crate) fn read_value(property: &PropertyDef, table: &Table<'_>) -> Result<Value> {
     let damaged =
         |what: &dyn fmt::Display| StoreError::damaged("record", format!("{}: {what}", property.name));
     let (slot, ty) = (property.slot(), property.ty);

@@ -4,7 +4,6 @@
 //! that, unless another thread is just doing so. So observers run one at a time, in order, under no lock that a store needs:
 //! they may read and write. What they write is told after they return.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use reconvene_model::{EntityId, ObjectId};
 
 use crate::catalog::{Catalog, EntityRuntime};
+use crate::in_order::InOrder;
 use crate::store::Store;
 
 /// How many commits wait for a slow observer one by one; further ones are told together.
@@ -81,6 +81,9 @@ pub struct EntityChanges {
     pub updated: Vec<ObjectId>,
     /// Objects that are gone.
     pub removed: Vec<ObjectId>,
+    /// Whether more objects changed than are listed when commits are told together: then the lists are empty, and any object
+    /// of the entity may be another. Only a [`ChangeStream`](crate::ChangeStream) says so.
+    pub too_many: bool,
 }
 
 impl Changes {
@@ -99,18 +102,16 @@ struct Subscriber {
 }
 
 /// The observers of a store.
-#[derive(Default)]
 pub(crate) struct Observers {
     /// Replaced as a whole, so that a queued commit keeps the list of those that were there.
     subscribers: Mutex<Arc<Vec<Arc<Subscriber>>>>,
-    queue: Mutex<Queue>,
+    queue: InOrder<Commit>,
 }
 
-#[derive(Default)]
-struct Queue {
-    commits: VecDeque<Commit>,
-    /// Whether a thread is emptying the queue.
-    dispatching: bool,
+impl Default for Observers {
+    fn default() -> Self {
+        Observers { subscribers: Mutex::default(), queue: InOrder::new() }
+    }
 }
 
 struct Commit {
@@ -191,48 +192,25 @@ impl Observers {
         if subscribers.is_empty() || log.runs.is_empty() {
             return false;
         }
-        let mut queue = lock(&self.queue);
-        if queue.commits.len() >= QUEUED_COMMITS_MAX
-            && let Some(last) = queue.commits.back_mut()
-        {
-            last.merge(log.touched());
-            let former = std::mem::replace(&mut last.subscribers, subscribers);
-            drop(queue);
-            // Under no lock, as in the end of a subscription.
-            drop(former);
-            return true;
-        }
-        queue.commits.push_back(Commit { touched: log.touched().collect(), compact: 0, subscribers });
+        let commit = Commit { touched: log.touched().collect(), compact: 0, subscribers };
+        // Dropped under no lock, as in the end of a subscription.
+        let former = self.queue.push(commit, QUEUED_COMMITS_MAX, |last, commit| {
+            last.merge(commit.touched);
+            std::mem::replace(&mut last.subscribers, commit.subscribers)
+        });
+        drop(former);
         true
     }
 
     /// Tells the observers all that is queued, unless another thread is doing so.
     pub(crate) fn dispatch(&self, catalog: &Catalog) {
-        {
-            let mut queue = lock(&self.queue);
-            if queue.dispatching {
-                return;
-            }
-            queue.dispatching = true;
-        }
         let mut panicked = None;
-        loop {
-            let commit = {
-                let mut queue = lock(&self.queue);
-                match queue.commits.pop_front() {
-                    Some(commit) => commit,
-                    None => {
-                        // Under the lock, so that no commit can be queued between the last look and the end.
-                        queue.dispatching = false;
-                        break;
-                    }
-                }
-            };
+        self.queue.tell(|commit| {
             let changes = net_changes(commit.touched, &|entity| {
                 catalog.by_id(entity).map_or_else(String::new, |entity| entity.def.name.clone())
             });
             if changes.entities.is_empty() {
-                continue;
+                return;
             }
             for subscriber in commit.subscribers.iter() {
                 if !subscriber.active.load(Ordering::Acquire) {
@@ -240,9 +218,13 @@ impl Observers {
                 }
                 // One observer's panic must not keep changes from the others.
                 let told = panic::catch_unwind(AssertUnwindSafe(|| (subscriber.callback)(&changes)));
-                panicked = panicked.or(told.err());
+                if let Err(panic) = told
+                    && panicked.is_none()
+                {
+                    panicked = Some(panic);
+                }
             }
-        }
+        });
         if let Some(panicked) = panicked {
             panic::resume_unwind(panicked);
         }

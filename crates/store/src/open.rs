@@ -4,6 +4,7 @@ mod obstacles;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, RwLock};
 
 use reconvene_model::evolve::{self, Condition, EntityDescription};
@@ -31,6 +32,7 @@ use crate::sync::adopt;
 use crate::sync::meta::{ADOPT, MetaTable};
 use crate::sync::{Role, SyncOpen, SyncState, SyncTables};
 use crate::time::{SystemTimeSource, TimeSource};
+use crate::write_queue;
 
 /// The version of all that lies in a directory: tables, keys, records.
 const FORMAT: u32 = 1;
@@ -258,6 +260,8 @@ impl StoreBuilder {
             meta: opened.meta,
             sync: opened.sync,
             observers: Observers::default(),
+            write_queue: write_queue::new(),
+            handles: AtomicUsize::new(0),
             writer: Mutex::new(()),
             time: self.time.clone(),
             directory,

@@ -1,9 +1,12 @@
 //! Queries: objects that meet a condition, in an order, or a part of them.
 
 mod access;
+mod aggregate;
+mod by_name;
 mod key_set;
 mod narrow;
 mod planner;
+mod property_query;
 mod selection;
 
 use std::fmt;
@@ -14,6 +17,8 @@ use reconvene_expr::parse;
 use reconvene_model::ObjectId;
 
 pub use self::access::{InWrite, ReadAccess, WriteAccess};
+pub use self::by_name::ObjectPropertyQuery;
+pub use self::property_query::{Number, PropertyQuery};
 pub(crate) use self::selection::{Selection, order_property, property, table_of};
 use crate::boxes::EntityBox;
 use crate::condition::Condition;
@@ -85,6 +90,18 @@ impl<T: Entity, A: ReadAccess> Query<T, A> {
     fn new(of: Arc<StructRuntime>, condition: Condition<T>, access: A) -> Self {
         let selection = Selection::new(of.entity.clone(), condition.into_expr());
         Query { of, selection, access, objects: PhantomData }
+    }
+
+    pub(crate) fn of(&self) -> &Arc<StructRuntime> {
+        &self.of
+    }
+
+    pub(crate) fn selection(&self) -> &Selection {
+        &self.selection
+    }
+
+    pub(crate) fn access(&self) -> &A {
+        &self.access
     }
 
     /// Orders by a property: numbers by size with NaN last, text by code point, `false` before `true`, and objects without a

@@ -4,6 +4,7 @@ use std::any::TypeId;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use reconvene_model::model_file::ModelFile;
@@ -22,11 +23,12 @@ use crate::seam::{Engine, TableId};
 use crate::sync::{SyncHandle, SyncState};
 use crate::time::TimeSource;
 use crate::txn::{ReadTxn, WriteTxn};
+use crate::write_queue::WriteQueue;
 
 /// An embedded store of typed objects.
 ///
-/// It is cheap to clone, and all clones are the same store; it closes when the last one and the last box are dropped. Any
-/// thread may read at any time and sees one moment; writers take turns.
+/// It is cheap to clone, and all clones are the same store; it closes when the last one and the last box are dropped, after
+/// what [`Store::write_async`] queued is committed. Any thread may read at any time and sees one moment; writers take turns.
 ///
 /// ```
 /// use reconvene_store::{Entity, Store};
@@ -47,9 +49,22 @@ use crate::txn::{ReadTxn, WriteTxn};
 /// assert_eq!(tasks.query(Task::done().eq(true)).count()?, 1);
 /// # Ok::<(), reconvene_store::StoreError>(())
 /// ```
-#[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+}
+
+impl Clone for Store {
+    fn clone(&self) -> Self {
+        Store::from_inner(self.inner.clone())
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if self.inner.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.inner.write_queue.close();
+        }
+    }
 }
 
 /// What all clones of a store share. Fields are dropped in this order: the registration goes last, when the files are free.
@@ -60,6 +75,9 @@ pub(crate) struct Inner {
     pub(crate) meta: TableId,
     pub(crate) sync: SyncState,
     pub(crate) observers: Observers,
+    pub(crate) write_queue: Arc<WriteQueue>,
+    /// How many [`Store`]s there are; the last one to go sees the queued writes through.
+    pub(crate) handles: AtomicUsize,
     /// Held from the begin of a write transaction until its commit is in the observers' queue.
     pub(crate) writer: Mutex<()>,
     pub(crate) time: Arc<dyn TimeSource>,
@@ -123,6 +141,7 @@ impl Store {
     }
 
     pub(crate) fn from_inner(inner: Arc<Inner>) -> Self {
+        inner.handles.fetch_add(1, Ordering::Relaxed);
         Store { inner }
     }
 

@@ -57,6 +57,11 @@ impl Outcome {
     pub(crate) fn commit(&self) {
         self.committed.store(true, Ordering::Release);
     }
+
+    /// Whether the transaction was committed.
+    pub(crate) fn is_committed(&self) -> bool {
+        self.committed.load(Ordering::Acquire)
+    }
 }
 
 impl<T: Entity> Tracked<T> {
@@ -70,7 +75,7 @@ impl<T: Entity> Tracked<T> {
         if let Some((outcome, _)) = &self.unless
             && !Arc::ptr_eq(outcome, current)
             && let Some((outcome, before)) = self.unless.take()
-            && !outcome.committed.load(Ordering::Acquire)
+            && !outcome.is_committed()
         {
             self.base = before;
         }

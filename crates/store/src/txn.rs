@@ -1,6 +1,7 @@
 //! Transactions: snapshots to read, and the one that writes.
 
 use std::cell::{OnceCell, RefCell};
+use std::ops::Deref;
 use std::sync::{Arc, PoisonError};
 
 use reconvene_model::planted::{Planted, planted};
@@ -58,7 +59,7 @@ impl<'s> ReadTxn<'s> {
 /// The one transaction that writes to a store; what its closure does is committed whole or not at all.
 pub struct WriteTxn<'s> {
     inner: &'s Arc<Inner>,
-    engine: seam::WriteTx<'s>,
+    engine: MarkedTx<'s>,
     pub(crate) sync: SyncTx,
     /// The largest ids that were read or raised, and whether they are to be stored.
     last_ids: LastIds<'s>,
@@ -68,8 +69,32 @@ pub struct WriteTxn<'s> {
     key: Vec<u8>,
     /// Room for one record, kept from object to object.
     record: Vec<u8>,
+    /// Room for the table of a record, likewise.
+    table: Vec<u8>,
     /// The newest id that was handed out, while it is known what is not stored under it.
     fresh: Option<Fresh>,
+}
+
+/// The engine's transaction, with a note of whether it was written to.
+struct MarkedTx<'s> {
+    tx: seam::WriteTx<'s>,
+    wrote: bool,
+}
+
+impl<'s> MarkedTx<'s> {
+    #[inline]
+    fn writing(&mut self) -> &mut seam::WriteTx<'s> {
+        self.wrote = true;
+        &mut self.tx
+    }
+}
+
+impl<'s> Deref for MarkedTx<'s> {
+    type Target = seam::WriteTx<'s>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.tx
+    }
 }
 
 /// An id that no object ever had, so that nothing needs to be looked up under it.
@@ -102,6 +127,11 @@ impl Drop for LastIds<'_> {
     fn drop(&mut self) {
         self.inner.note_handed_out(self.ids.iter().map(|(entity, id)| (*entity, id.handed_out)));
     }
+}
+
+/// Whether this thread is inside a write transaction of a store, given by its address.
+pub(crate) fn is_writing(store: usize) -> bool {
+    WRITING.with_borrow(|writing| writing.iter().any(|inner| inner.addr() == store))
 }
 
 /// Marks the thread as writing, until it is dropped.
@@ -137,7 +167,7 @@ impl<'s> WriteTxn<'s> {
         grow_ahead(inner);
         let mut tx = WriteTxn {
             inner,
-            engine: inner.engine.write()?,
+            engine: MarkedTx { tx: inner.engine.write()?, wrote: false },
             sync: SyncTx::new(inner.sync.naming()),
             last_ids: LastIds { inner, ids: Vec::new() },
             index_changes: IndexChanges::default(),
@@ -145,6 +175,7 @@ impl<'s> WriteTxn<'s> {
             outcome: Arc::default(),
             key: Vec::new(),
             record: Vec::new(),
+            table: Vec::new(),
             fresh: None,
         };
         let written = write(&mut tx).and_then(|result| {
@@ -155,7 +186,7 @@ impl<'s> WriteTxn<'s> {
         });
         let WriteTxn { engine, sync, changes, outcome, last_ids, .. } = tx;
         let committed = written.and_then(|result| {
-            engine.commit()?;
+            engine.tx.commit()?;
             Ok(result)
         });
         drop(last_ids);
@@ -185,6 +216,16 @@ impl<'s> WriteTxn<'s> {
 
     pub(crate) fn engine_tx(&self) -> &seam::WriteTx<'s> {
         &self.engine
+    }
+
+    /// Begins a part of the transaction, to know later whether it wrote anything.
+    pub(crate) fn mark(&mut self) {
+        self.engine.wrote = false;
+    }
+
+    /// Whether anything was written since the last mark.
+    pub(crate) fn wrote_since_mark(&self) -> bool {
+        self.engine.wrote
     }
 
     pub(crate) fn outcome(&self) -> &Arc<Outcome> {
@@ -220,6 +261,8 @@ impl<'s> WriteTxn<'s> {
         if let (Some(Fresh { exists: false, .. }), Some(new)) = (fresh, new) {
             return self.insert_fresh_record(entity, id, new);
         }
+        // Index changes are noted before anything is written.
+        self.engine.wrote = true;
         let old = self.engine.get(entity.objects, &key)?;
         let kind = match (&old, new) {
             (None, None) => return Ok(()),
@@ -237,11 +280,11 @@ impl<'s> WriteTxn<'s> {
         }
         match new {
             Some(record) if kind == ChangeKind::Inserted => {
-                self.engine.append(entity.objects, &key, record)?
+                self.engine.writing().append(entity.objects, &key, record)?
             }
-            Some(record) => self.engine.put(entity.objects, &key, record)?,
+            Some(record) => self.engine.writing().put(entity.objects, &key, record)?,
             None => {
-                self.engine.delete(entity.objects, &key)?;
+                self.engine.writing().delete(entity.objects, &key)?;
             }
         }
         if let Some(fresh) = fresh {
@@ -263,7 +306,7 @@ impl<'s> WriteTxn<'s> {
         if !entity.indexes.is_empty() {
             return self.replace_record(entity, id, Some(record));
         }
-        self.engine.put(entity.objects, &keys::object_key(id), record)?;
+        self.engine.writing().put(entity.objects, &keys::object_key(id), record)?;
         self.changes.note(entity, id, ChangeKind::Updated);
         Ok(())
     }
@@ -271,12 +314,13 @@ impl<'s> WriteTxn<'s> {
     /// Writes the record of the newest object, under whose id nothing is stored.
     fn insert_fresh_record(&mut self, entity: &EntityRuntime, id: ObjectId, record: &[u8]) -> Result<()> {
         if !entity.indexes.is_empty() {
+            self.engine.wrote = true;
             let new = Record::parse_as(&entity.layout, record).map_err(StoreError::bad_record)?.table;
             for index in &entity.indexes {
                 index_change(&mut self.index_changes, &mut self.key, index, id, None, Some(&new))?;
             }
         }
-        self.engine.append(entity.objects, &keys::object_key(id), record)?;
+        self.engine.writing().append(entity.objects, &keys::object_key(id), record)?;
         self.fresh = Some(Fresh { entity: entity.def.id, id, exists: true });
         self.changes.note(entity, id, ChangeKind::Inserted);
         if self.index_changes.is_full() { self.apply_index_changes() } else { Ok(()) }
@@ -296,9 +340,9 @@ impl<'s> WriteTxn<'s> {
             self.fresh = None;
         }
         match record {
-            Some(record) => self.engine.put(absent, &keys::object_key(id), record)?,
+            Some(record) => self.engine.writing().put(absent, &keys::object_key(id), record)?,
             None => {
-                self.engine.delete(absent, &keys::object_key(id))?;
+                self.engine.writing().delete(absent, &keys::object_key(id))?;
             }
         }
         Ok(())
@@ -325,6 +369,17 @@ impl<'s> WriteTxn<'s> {
     pub(crate) fn keep_record_room(&mut self, room: Vec<u8>) {
         if room.capacity() <= RECORD_ROOM_BYTES_MAX {
             self.record = room;
+        }
+    }
+
+    /// An empty buffer for the table of a record; [`WriteTxn::keep_table_room`] takes it back.
+    pub(crate) fn table_room(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.table)
+    }
+
+    pub(crate) fn keep_table_room(&mut self, room: Vec<u8>) {
+        if room.capacity() <= RECORD_ROOM_BYTES_MAX {
+            self.table = room;
         }
     }
 
@@ -379,7 +434,7 @@ impl<'s> WriteTxn<'s> {
     fn store_last_ids(&mut self) -> Result<()> {
         for &(entity, LastId { last, changed, .. }) in &self.last_ids.ids {
             if changed {
-                self.engine.put(
+                self.engine.writing().put(
                     self.inner.meta,
                     keys::last_id_key(entity).as_bytes(),
                     &keys::object_key(last),
@@ -394,20 +449,20 @@ impl<'s> WriteTxn<'s> {
         if self.index_changes.is_empty() {
             return Ok(());
         }
-        self.index_changes.apply(&mut self.engine)
+        self.index_changes.apply(self.engine.writing())
     }
 
     pub(crate) fn put_raw(&mut self, table: TableId, key: &[u8], value: &[u8]) -> Result<()> {
-        Ok(self.engine.put(table, key, value)?)
+        Ok(self.engine.writing().put(table, key, value)?)
     }
 
     pub(crate) fn append_raw(&mut self, table: TableId, key: &[u8], value: &[u8]) -> Result<()> {
-        Ok(self.engine.append(table, key, value)?)
+        Ok(self.engine.writing().append(table, key, value)?)
     }
 
     /// Deletes a key; whether it was there.
     pub(crate) fn delete_raw(&mut self, table: TableId, key: &[u8]) -> Result<bool> {
-        Ok(self.engine.delete(table, key)?)
+        Ok(self.engine.writing().delete(table, key)?)
     }
 
     /// The objects that have this value in a unique property, given in canonical bytes: links as global ids.
@@ -517,7 +572,7 @@ impl MetaTable for WriteTxn<'_> {
     }
 
     fn meta_put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        Ok(self.engine.put(self.inner.meta, key, value)?)
+        Ok(self.engine.writing().put(self.inner.meta, key, value)?)
     }
 }
 

@@ -71,6 +71,31 @@ impl Selection {
         Selection { limit: Some(self.limit.unwrap_or(1).min(1)), ..self.clone() }
     }
 
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// How many results there are at most, those that the offset leaves out included.
+    pub(crate) fn wanted(&self) -> Option<u64> {
+        self.limit.map(|limit| limit.saturating_add(self.offset))
+    }
+
+    /// The same with what the offset leaves out.
+    pub(crate) fn with_skipped(&self) -> Selection {
+        Selection { offset: 0, limit: self.wanted(), ..self.clone() }
+    }
+
+    /// The same by ascending id, where the order does not decide which objects are selected.
+    pub(crate) fn unordered(&self) -> Selection {
+        let has_part = self.offset > 0 || self.limit.is_some();
+        Selection { order: if has_part { self.order.clone() } else { Vec::new() }, ..self.clone() }
+    }
+
+    /// Bytes that order as the selected objects do.
+    pub(crate) fn position(&self, id: ObjectId, record: &[u8]) -> Result<Box<[u8]>> {
+        sort_key(&self.order_terms()?, id, &table_of(record)?)
+    }
+
     /// The selected objects, in order, each with its record.
     pub(crate) fn each(
         &self,
@@ -269,12 +294,13 @@ impl Selection {
         if self.matches(id, record)? { visit(id, Some(record)) } else { Ok(ControlFlow::Continue(())) }
     }
 
-    fn matches(&self, id: ObjectId, record: &[u8]) -> Result<bool> {
+    /// Whether an object meets the condition.
+    pub(crate) fn matches(&self, id: ObjectId, record: &[u8]) -> Result<bool> {
         self.predicate()?.matches(id, &table_of(record)?).map_err(|e| StoreError::damaged("record", e))
     }
 
     /// The record of an object that an index names.
-    fn record<'v>(&self, view: &'v View<'_>, id: ObjectId) -> Result<&'v [u8]> {
+    pub(crate) fn record<'v>(&self, view: &'v View<'_>, id: ObjectId) -> Result<&'v [u8]> {
         let record = view.get(self.entity.objects, &keys::object_key(id))?;
         record.ok_or_else(|| {
             StoreError::damaged("index", format!("{} {id} does not exist", self.entity.def.name))

@@ -3,13 +3,14 @@
 //! Passing an open gate is one atomic addition. A closed gate lets nobody in; whoever closes it waits for those inside
 //! to leave. Guards may move between threads, which the locks of the standard library do not allow.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
+
+use crate::primitives::{AtomicUsize, Condvar, Mutex, MutexGuard, Ordering};
 
 /// Counts who is inside and can be closed; see the module.
 #[derive(Debug, Default)]
-pub(super) struct Gate {
+pub(crate) struct Gate {
     /// The number of passes, and [`CLOSED`] while the gate is closed.
     state: AtomicUsize,
     /// Held to change or await [`CLOSED`], so that no wake-up falls between a look at `state` and the wait.
@@ -22,15 +23,15 @@ const CLOSED: usize = 1 << (usize::BITS - 1);
 
 /// Being inside the gate; dropping it leaves.
 #[derive(Debug)]
-pub(super) struct Pass<'g>(&'g Gate);
+pub(crate) struct Pass<'g>(&'g Gate);
 
 /// Having the gate closed with nobody inside; dropping it opens the gate.
 #[derive(Debug)]
-pub(super) struct Closed<'g>(&'g Gate);
+pub(crate) struct Closed<'g>(&'g Gate);
 
 impl Gate {
     /// Enters, waiting while the gate is closed.
-    pub(super) fn pass(&self) -> Pass<'_> {
+    pub(crate) fn pass(&self) -> Pass<'_> {
         loop {
             // Counting first and looking after means that a closer either sees this pass or is seen by it.
             if self.state.fetch_add(1, Ordering::AcqRel) & CLOSED == 0 {
@@ -47,7 +48,7 @@ impl Gate {
     /// Closes the gate and waits until nobody is inside; gives up after `wait_max` and opens it again.
     ///
     /// Only one caller at a time may close the gate; the engine's writer lock sees to that.
-    pub(super) fn close(&self, wait_max: Duration) -> Option<Closed<'_>> {
+    pub(crate) fn close(&self, wait_max: Duration) -> Option<Closed<'_>> {
         let began = Instant::now();
         let mut turning = self.lock();
         let before = self.state.fetch_or(CLOSED, Ordering::AcqRel);
@@ -90,50 +91,5 @@ impl Drop for Closed<'_> {
         let _turning = self.0.lock();
         self.0.state.fetch_and(!CLOSED, Ordering::AcqRel);
         self.0.turned.notify_all();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicBool;
-    use std::thread;
-
-    use super::*;
-
-    const LONG: Duration = Duration::from_secs(60);
-
-    #[test]
-    fn closing_gives_up_while_somebody_is_inside_and_leaves_the_gate_open() {
-        let gate = Gate::default();
-        let inside = gate.pass();
-        assert!(gate.close(Duration::ZERO).is_none());
-        let another = gate.pass();
-        drop((inside, another));
-        assert!(gate.close(Duration::ZERO).is_some());
-        drop(gate.pass());
-    }
-
-    #[test]
-    fn nobody_is_inside_while_it_is_closed() {
-        let gate = Gate::default();
-        let alone = AtomicBool::new(false);
-        thread::scope(|scope| {
-            for _ in 0..3 {
-                scope.spawn(|| {
-                    for _ in 0..20_000 {
-                        let _pass = gate.pass();
-                        assert!(!alone.load(Ordering::SeqCst), "a reader is inside a closed gate");
-                    }
-                });
-            }
-            for _ in 0..200 {
-                let closed = gate.close(LONG).unwrap();
-                alone.store(true, Ordering::SeqCst);
-                thread::yield_now();
-                alone.store(false, Ordering::SeqCst);
-                drop(closed);
-            }
-        });
-        assert_eq!(gate.state.load(Ordering::SeqCst), 0);
     }
 }

@@ -5,9 +5,9 @@
 //! has left is kept for the next, and dropped with the next commit: it never keeps pages from being used again that would be
 //! free without it, for those of the last commit's snapshot are kept anyway.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
-use heed::{Env, RoTxn, WithoutTls};
+use crate::primitives::{Mutex, MutexGuard};
 
 /// How many snapshots are kept at most; more threads seldom read at once, and each takes a place among the readers.
 const SNAPSHOTS_MAX: usize = 8;
@@ -15,17 +15,20 @@ const SNAPSHOTS_MAX: usize = 8;
 /// Snapshots of the last commit; see the module.
 ///
 /// Whoever uses it holds a pass of the gate, and whoever closes the gate to change the map or the tables calls
-/// [`clear`](IdleSnapshots::clear) before.
-#[derive(Default)]
-pub(super) struct IdleSnapshots(Mutex<Vec<RoTxn<'static, WithoutTls>>>);
+/// [`clear`](IdleSnapshots::clear) before. Whoever asks says which snapshots are of the last commit.
+pub(crate) struct IdleSnapshots<S>(Mutex<Vec<S>>);
 
-impl IdleSnapshots {
+impl<S> IdleSnapshots<S> {
+    pub(crate) fn new() -> Self {
+        IdleSnapshots(Mutex::new(Vec::new()))
+    }
+
     /// A snapshot of the last commit, if one is there.
     #[inline]
-    pub(super) fn take(&self, env: &Env<WithoutTls>) -> Option<RoTxn<'static, WithoutTls>> {
+    pub(crate) fn take(&self, is_last: impl Fn(&S) -> bool) -> Option<S> {
         let mut snapshots = self.lock();
         // A commit that others see already may not have dropped those of before yet.
-        if snapshots.last().is_some_and(|snapshot| !is_last(snapshot, env)) {
+        if snapshots.last().is_some_and(|snapshot| !is_last(snapshot)) {
             snapshots.clear();
         }
         snapshots.pop()
@@ -33,30 +36,26 @@ impl IdleSnapshots {
 
     /// Keeps a snapshot that is of no use to its reader any more, unless something was committed since.
     #[inline]
-    pub(super) fn give_back(&self, snapshot: RoTxn<'static, WithoutTls>, env: &Env<WithoutTls>) {
+    pub(crate) fn give_back(&self, snapshot: S, is_last: impl Fn(&S) -> bool) {
         let mut snapshots = self.lock();
         // Looked at under the lock: the commit that comes next takes it after itself, to drop what is there.
-        if snapshots.len() < SNAPSHOTS_MAX && is_last(&snapshot, env) {
+        if snapshots.len() < SNAPSHOTS_MAX && is_last(&snapshot) {
             snapshots.push(snapshot);
         }
     }
 
     /// Drops all.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.lock().clear();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<RoTxn<'static, WithoutTls>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<S>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl std::fmt::Debug for IdleSnapshots {
+impl<S> std::fmt::Debug for IdleSnapshots<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("IdleSnapshots").field("kept", &self.lock().len()).finish()
     }
-}
-
-fn is_last(snapshot: &RoTxn<'static, WithoutTls>, env: &Env<WithoutTls>) -> bool {
-    snapshot.id() == env.info().last_txn_id
 }

@@ -50,7 +50,7 @@ pub(crate) struct LmdbEngine {
     /// Every read transaction that somebody uses is inside.
     gate: Gate,
     /// Without use where another process writes: nothing here would drop them with its commits.
-    pub(super) idle: IdleSnapshots,
+    pub(super) idle: IdleSnapshots<RoTxn<'static, WithoutTls>>,
     /// Held by the write transaction, and by whatever opens tables, grows the map or drops a table.
     writer: Mutex<()>,
     spent: AtomicBool,
@@ -89,7 +89,7 @@ impl LmdbEngine {
             tables: Tables::new(options.tables_max),
             options,
             gate: Gate::default(),
-            idle: IdleSnapshots::default(),
+            idle: IdleSnapshots::new(),
             writer: Mutex::new(()),
             spent: AtomicBool::new(false),
             unmapped: AtomicBool::new(false),
@@ -111,7 +111,7 @@ impl LmdbEngine {
             if self.unmapped.load(Ordering::Acquire) {
                 return Err(SeamError::Spent);
             }
-            if let Some(txn) = self.idle.take(&self.env) {
+            if let Some(txn) = self.idle.take(|snapshot| self.is_last(snapshot)) {
                 return Ok((txn, pass));
             }
             match self.env.clone().static_read_txn() {
@@ -285,8 +285,14 @@ impl LmdbEngine {
     #[inline]
     pub(super) fn end_read(&self, txn: RoTxn<'static, WithoutTls>) {
         if !self.options.read_only {
-            self.idle.give_back(txn, &self.env);
+            self.idle.give_back(txn, |snapshot| self.is_last(snapshot));
         }
+    }
+
+    /// Whether a snapshot shows the last commit.
+    #[inline]
+    fn is_last(&self, snapshot: &RoTxn<'static, WithoutTls>) -> bool {
+        snapshot.id() == self.env.info().last_txn_id
     }
 
     pub(super) fn describe(&self, error: heed::Error, doing: &'static str) -> SeamError {

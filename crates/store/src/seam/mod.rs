@@ -14,6 +14,8 @@ use self::memory::{MemoryEngine, MemoryEntries, MemoryWrite, Version};
 mod data_file;
 mod error;
 mod gate;
+#[cfg(test)]
+mod gate_tests;
 mod handles;
 mod idle;
 mod lmdb;

@@ -385,9 +385,15 @@ impl SyncWriter {
     }
 }
 
-/// Turns the touched objects of the transaction into one outbox transaction, as the last step before the commit.
+/// Turns the objects touched so far into one outbox transaction, as the last step before the commit, or before a write that
+/// is committed together with this one and travels by itself.
 pub(crate) fn before_commit(tx: &mut WriteTxn<'_>) -> Result<()> {
     local::finish(tx)
+}
+
+/// Forgets a write that failed without having written anything.
+pub(crate) fn forget(tx: &mut WriteTxn<'_>) {
+    tx.sync.touches = Touches::default();
 }
 
 /// Lets the changed writer stay, after the commit and before another transaction can begin.
