@@ -61,6 +61,8 @@ pub(crate) struct DeviceAudit {
     pub(crate) floor: u64,
     /// Up to where a catch-up came to its end, even if another one has begun since.
     pub(crate) caught_up: u64,
+    /// Up to where a catch-up may have come to its end while nobody looked.
+    pub(crate) unseen: u64,
     /// Up to where it was pushed everything since the last look.
     pub(crate) pushed: u64,
     /// Generations that verdicts told.
@@ -84,8 +86,8 @@ pub(crate) struct DeviceAudit {
     pub(super) former: BTreeSet<PeerId>,
     /// How many transactions it issued under them.
     pub(super) issued: u64,
-    /// What it had in common with the server when it left a name: confirmed, although it may lie beyond its cursor.
-    pub(super) absorbed: HashMap<Key, Vec<Rc<TxRecord>>>,
+    /// What it had in common with the server when it left a name, with its places: confirmed, although it may lie beyond its cursor.
+    pub(super) absorbed: HashMap<Key, Vec<(u64, Rc<TxRecord>)>>,
     /// What of it came back, by the number among all that it ever issued.
     pub(super) came_back: Vec<(u64, Decided)>,
     /// The epoch of the history in which it is; 0 before its first login.
@@ -144,6 +146,7 @@ impl DeviceAudit {
             writers: HashMap::new(),
             floor: 0,
             caught_up: 0,
+            unseen: 0,
             pushed: 0,
             buried: HashMap::new(),
             decided: 0,
@@ -315,7 +318,10 @@ impl DeviceAudit {
         {
             state = State::removed(generation);
         }
-        for tx in self.absorbed.get(&key).into_iter().flatten().filter(|_| with_absorbed) {
+        for (seq, tx) in self.absorbed.get(&key).into_iter().flatten() {
+            if !with_absorbed || *seq <= forgot {
+                continue;
+            }
             for op in tx.ops.iter().filter(|op| op.key == key) {
                 state.merge(op, tx.when(op, None));
             }
@@ -504,7 +510,8 @@ impl DeviceAudit {
         let rows: HashMap<u64, &[u8]> = outbox.iter().map(|tx| (tx.number, &tx.bytes[..])).collect();
         let decided = truth.decided(self.peer);
         // What had come back in a former history has left the outbox.
-        let floor = self.lines.iter().map(|former| former.floor).fold(self.floor, u64::max);
+        let floor = self.floor.max(self.unseen);
+        let floor = self.lines.iter().map(|former| former.floor).fold(floor, u64::max);
         for tx in &self.txs {
             let must = tx.number > self.decided
                 || matches!(decided[tx.number as usize - 1].fate, Fate::Accepted { seq, .. } if seq > floor);

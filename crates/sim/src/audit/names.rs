@@ -62,9 +62,9 @@ impl DeviceAudit {
             txs.push(tx);
         }
         for known in &decided[..common] {
-            if let Fate::Accepted { .. } = &known.fate {
+            if let Fate::Accepted { seq, .. } = &known.fate {
                 for op in &known.tx.ops {
-                    self.absorbed.entry(op.key).or_default().push(known.tx.clone());
+                    self.absorbed.entry(op.key).or_default().push((*seq, known.tx.clone()));
                 }
             }
             if let Fate::Accepted { lost, .. } | Fate::Superseded { lost } = &known.fate {

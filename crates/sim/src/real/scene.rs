@@ -243,6 +243,8 @@ impl Scene {
         let (audit, history) = (&mut self.audits[index], &self.history);
         let told = |finding| of_device(index, finding);
         audit.follows(None, &history.truth, &stand);
+        // Since the last look catch-ups may have ended and another one begun.
+        audit.unseen = stand.login.cursor.seq.0;
         audit.advanced(&history.truth, &stand).map_err(told)?;
         audit.read_anew(&store, &history.births).map_err(told)?;
         audit.check_all(&store, &history.truth, &history.births, &self.uids, &stand).map_err(told)?;

@@ -235,7 +235,10 @@ impl World {
                 }
                 break;
             };
-            let uploaded = match Message::decode(frame.clone(), usize::MAX) {
+            let message = Message::decode(frame.clone(), usize::MAX);
+            // A device ends the session when it is answered more often than it has asked.
+            let is_question = matches!(message, Ok(Message::Probe(_)));
+            let uploaded = match message {
                 Ok(Message::Upload(txs)) => txs,
                 _ => Vec::new(),
             };
@@ -248,7 +251,13 @@ impl World {
             for tx in &uploaded {
                 device.audit.sent(TxRecord::read(tx)?.number);
             }
-            let journey = device.link.send(true, frame.len(), self.now, settings);
+            let journey = match device.link.send(true, frame.len(), self.now, settings) {
+                Journey::Twice(at, _) if is_question => {
+                    device.link.up.in_flight -= 1;
+                    Journey::Arrives(at)
+                }
+                journey => journey,
+            };
             match journey {
                 Journey::Arrives(at) => self.at(at, Event::Up { conn, frame }),
                 Journey::Twice(at, again) => {

@@ -1,11 +1,13 @@
 //! What stores put into a compare: the same where they have the same, whatever is undecided.
 
-use reconvene_model::PeerId;
+use reconvene_model::change::{Op, OpKind, OpsWriter};
 use reconvene_model::compare::{
     CompareKey, CompareRange, CompareSet, Fingerprinter, Item, Salt, SortedItems,
 };
+use reconvene_model::evolve::name_uid as entity_uid;
 use reconvene_model::state::{StateEntry, StatesReader};
-use reconvene_store::{Entity, Role, Store};
+use reconvene_model::{GlobalId, PeerId, Seq};
+use reconvene_store::{Delivery, Entity, LostOp, Role, Store, Verdict};
 
 use crate::versions::exchange;
 use crate::world::{Shop, Town, World};
@@ -130,4 +132,42 @@ fn objects_with_shared_ids_are_the_same_for_all() {
     let shared = all(&theirs).iter().filter(|item| item.key.gid.origin == PeerId::SHARED).count();
     assert_eq!((shared, theirs.len()), (40, 80));
     check_fetch(&server, &theirs);
+}
+
+#[test]
+fn a_write_that_a_verdict_swallowed_stays_away_when_a_compare_takes_what_swallowed_it() {
+    let builder = Store::builder("memory:").role(Role::Device).entity::<Setting>().entity::<Town>();
+    let device = builder.open().unwrap();
+    let settings = device.boxed::<Setting>().unwrap();
+    let put = |id, value| settings.put(&mut Setting { id, value }).unwrap();
+    device
+        .write(|tx| [5, 6].iter().try_for_each(|&id| tx.put(&mut Setting { id, value: 7 }).map(drop)))
+        .unwrap();
+    let login = |decided, compare| Delivery::Login {
+        epoch: 1,
+        view: 1,
+        decided,
+        decided_seq: Seq(2),
+        rebased: None,
+        compare,
+    };
+    // Others have removed the object and made it again.
+    let other = PeerId(9);
+    let gid = GlobalId::new(PeerId::SHARED, 5);
+    let mut ops = OpsWriter::new(other);
+    ops.push(&Op::new(entity_uid("Setting"), gid, 1, OpKind::Insert));
+    let ops = ops.finish();
+    let lost = vec![LostOp { op: 0, generation: 1 }];
+    let verdict = Delivery::Verdict { number: 1, verdict: Verdict::Accepted { seq: Seq(2), lost } };
+    let push = Delivery::Push { seq: Seq(1), origin: other, hlc: 1 << 16, ops: &ops };
+    device.sync().apply(&[login(0, false), push, verdict]).unwrap();
+    assert_eq!(settings.get(5).unwrap().unwrap().value, 0);
+    // By the time of the compare it is removed again.
+    let extra = Delivery::Extra { range: CompareRange::of(CompareKey::new(entity_uid("Setting"), gid)) };
+    device.sync().apply(&[login(1, true), extra, Delivery::Compared { seq: Seq(1) }]).unwrap();
+    assert!(settings.get(5).unwrap().is_none());
+    assert_eq!(settings.get(6).unwrap().unwrap().value, 7, "the rest of the transaction waits for its place");
+    put(5, 8);
+    assert_eq!(settings.get(5).unwrap().unwrap().value, 8, "made again");
+    assert_eq!(device.check().unwrap(), []);
 }

@@ -11,7 +11,7 @@ use reconvene_model::merge::{Merged, compare_writes, merge_op, merge_states};
 use reconvene_model::planted::{Planted, planted};
 use reconvene_model::record::Record;
 use reconvene_model::state::{ObjectState, StateEntry, StatesReader, StatesWriter};
-use reconvene_model::{GlobalId, ObjectId, PeerId, Seq, Stamp, TxNumber};
+use reconvene_model::{Generation, GlobalId, ObjectId, PeerId, Seq, Stamp, TxNumber};
 
 use super::{Applier, synced};
 use crate::catalog::EntityRuntime;
@@ -165,28 +165,35 @@ impl Applier {
                 if !state.exists {
                     continue;
                 }
+                let generation = state.generation;
                 if is_kept {
                     self.lost.push(&StateEntry { entity: entity.def.uid, gid, seq: Seq(0), state });
                 }
-                self.evict(tx, &entity, id, gid, pending)?;
+                self.evict(tx, &entity, (id, gid), generation, pending)?;
                 self.applied.objects += 1;
             }
         }
         Ok(())
     }
 
-    /// Lets go of what is confirmed of an object; undecided writes on it stay.
+    /// Lets go of what is confirmed of an object, which is in this generation; undecided writes on it stay.
     fn evict(
         &mut self,
         tx: &mut WriteTxn<'_>,
         entity: &Arc<EntityRuntime>,
-        id: ObjectId,
-        gid: GlobalId,
+        (id, gid): (ObjectId, GlobalId),
+        generation: Generation,
         pending: bool,
     ) -> Result<()> {
         if pending {
             self.dirty.insert((entity.def.id, id));
-            return overlay::put_confirmed(tx, entity, id, gid, &ObjectState::default());
+            // What a verdict has swallowed must not come back while its transaction waits for its place.
+            let writer = tx.sync_writer()?;
+            let is_decided = writer.pending.numbers(entity.def.id, id).any(|number| tx.is_decided(number));
+            drop(writer);
+            let generation = if is_decided { generation } else { 0 };
+            let left = ObjectState { generation, ..ObjectState::default() };
+            return overlay::put_confirmed(tx, entity, id, gid, &left);
         }
         overlay::put_visible(tx, entity, id, gid, None, &ObjectState::default())?;
         overlay::keep_trace(tx, entity, id, gid)
@@ -259,7 +266,7 @@ impl Applier {
                 // What stands for an object with undecided writes is computed from what is confirmed of it.
                 if pending == is_confirmed {
                     let gid = global_ids::global(tx, &entity, id)?;
-                    self.evict(tx, &entity, id, gid, pending)?;
+                    self.evict(tx, &entity, (id, gid), 0, pending)?;
                 }
             }
         }
