@@ -12,6 +12,7 @@ pub mod script;
 pub mod changes;
 pub mod entities;
 pub mod expression;
+pub mod flex;
 pub mod frame;
 pub mod model_file;
 pub mod record;
@@ -39,6 +40,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "tx", body: changes::tx, changed: 20_000, fixtures: Some("fixtures/changes") },
     Target { name: "states", body: changes::states, changed: 20_000, fixtures: Some("fixtures/changes") },
     Target { name: "record", body: record::record, changed: 20_000, fixtures: Some("fixtures/records") },
+    Target { name: "flex", body: flex::flex, changed: 20_000, fixtures: Some("fixtures/flex") },
     Target { name: "expression", body: expression::expression, changed: 20_000, fixtures: None },
     Target {
         name: "model_file",

@@ -3,7 +3,7 @@
 use reconvene_model::change::{Cell, Op, OpKind, OpsReader, OpsWriter, TxHead, encode_tx};
 use reconvene_model::identity::PeerKey;
 use reconvene_model::state::{ObjectState, Register, StateEntry, StatesWriter};
-use reconvene_model::{GlobalId, PeerId, PropertyType, Seq, Stamp, TxHash, TxNumber, Uid};
+use reconvene_model::{Flex, GlobalId, PeerId, PropertyType, Seq, Stamp, TxHash, TxNumber, Uid};
 use reconvene_store::{
     ChunkStart, Decision, Delivery, Entity, Incoming, Role, Store, StoreError, ToOne, Verdict,
 };
@@ -172,7 +172,9 @@ impl Words {
         if chosen == 0xff {
             // A property of a newer schema, of a type that may be unknown.
             let mut cell = Cell::new(Uid(5_000 + u64::from(script.byte())), PropertyType::Flex, None);
-            cell.bytes = Some(script.bytes().into());
+            let bytes = script.bytes().to_vec();
+            let flex = Flex::from_iter([("bytes", Flex::Bytes(bytes.clone()))]).encode();
+            cell.bytes = Some(flex.unwrap_or(bytes).into());
             op.cells.push(cell);
         }
         op

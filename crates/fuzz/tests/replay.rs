@@ -75,6 +75,7 @@ replayed!(
     tx,
     states,
     record,
+    flex,
     expression,
     model_file,
     client_session,

@@ -3,7 +3,7 @@
 use proc_macro2::Span;
 use syn::meta::ParseNestedMeta;
 use syn::spanned::Spanned;
-use syn::{Attribute, Error, LitInt, LitStr, Meta, Path, Result};
+use syn::{Attribute, Error, Expr, LitInt, LitStr, Meta, Path, Result, Type};
 
 use crate::suggest::hint;
 
@@ -57,11 +57,17 @@ pub(crate) struct EntityAttributes {
 pub(crate) struct FieldAttributes {
     pub(crate) id: Option<Span>,
     pub(crate) assignable: Option<Span>,
+    pub(crate) monotonic: Option<Span>,
     pub(crate) index: Option<Span>,
+    /// How the index is kept: what `#[index(...)]` names.
+    pub(crate) index_options: IndexOptions,
     pub(crate) unique: Option<Span>,
+    pub(crate) replace: Option<Span>,
     pub(crate) transient: Option<Span>,
     pub(crate) sync_clock: Option<Span>,
     pub(crate) sync_precedence: Option<Span>,
+    pub(crate) id_companion: Option<Span>,
+    pub(crate) expires: Option<Span>,
     /// Where `#[property]` stands, if it does.
     pub(crate) property: Option<Span>,
     pub(crate) name: Option<LitStr>,
@@ -69,6 +75,46 @@ pub(crate) struct FieldAttributes {
     pub(crate) uid: Option<LitInt>,
     pub(crate) ty: Option<LitStr>,
     pub(crate) handle: Option<LitStr>,
+    pub(crate) default: Option<DefaultValue>,
+    /// The type that converts the field into what is stored.
+    pub(crate) with: Option<Conversion>,
+}
+
+/// What `#[index(...)]` names.
+#[derive(Default)]
+pub(crate) struct IndexOptions {
+    pub(crate) hash: Option<Span>,
+    pub(crate) hash64: Option<Span>,
+    pub(crate) skip_null: Option<Span>,
+    pub(crate) skip_zero: Option<Span>,
+}
+
+/// What a null is read as.
+pub(crate) enum DefaultValue {
+    /// The default of the field's type; where it was asked for.
+    OfType(Span),
+    /// Text.
+    Text(LitStr),
+    /// Anything else.
+    Value(Box<Expr>),
+}
+
+/// What stores a field whose type is no type of property.
+pub(crate) enum Conversion {
+    /// A type that implements `Conversion`.
+    With(Box<Type>),
+    /// A type of property, with `From` and `TryFrom` between the two.
+    Into(Box<Type>),
+}
+
+impl DefaultValue {
+    pub(crate) fn span(&self) -> Span {
+        match self {
+            DefaultValue::OfType(span) => *span,
+            DefaultValue::Text(text) => text.span(),
+            DefaultValue::Value(value) => value.span(),
+        }
+    }
 }
 
 impl EntityAttributes {
@@ -107,7 +153,7 @@ impl EntityAttributes {
 }
 
 impl FieldAttributes {
-    const OPTIONS: &[&str] = &["name", "was", "uid", "ty", "handle"];
+    const OPTIONS: &[&str] = &["name", "was", "uid", "ty", "handle", "default", "with", "convert"];
 
     pub(crate) fn parse(attributes: &[Attribute]) -> Result<Self> {
         let mut found = FieldAttributes::default();
@@ -115,18 +161,39 @@ impl FieldAttributes {
             let path = attribute.path();
             if path.is_ident("id") {
                 once(&mut found.id, path.span(), "id")?;
-                if !matches!(attribute.meta, Meta::Path(_)) {
-                    attribute.parse_nested_meta(|meta| match word(&meta).as_str() {
-                        "assignable" => flag(&mut found.assignable, &meta),
-                        other => Err(meta.error(format!(
-                            "`{other}` is not an option of `#[id]`; the only one is `assignable`"
-                        ))),
-                    })?;
-                }
+                options(attribute, |meta| match word(meta).as_str() {
+                    "assignable" => flag(&mut found.assignable, meta),
+                    "monotonic" => flag(&mut found.monotonic, meta),
+                    other => Err(meta.error(format!(
+                        "`{other}` is not an option of `#[id]`; {}",
+                        hint(other, &["assignable", "monotonic"])
+                    ))),
+                })?;
             } else if path.is_ident("index") {
-                bare(&mut found.index, attribute, "index")?;
+                once(&mut found.index, path.span(), "index")?;
+                let index = &mut found.index_options;
+                options(attribute, |meta| match word(meta).as_str() {
+                    "hash" => flag(&mut index.hash, meta),
+                    "hash64" => flag(&mut index.hash64, meta),
+                    "skip_null" => flag(&mut index.skip_null, meta),
+                    "skip_zero" => flag(&mut index.skip_zero, meta),
+                    other => Err(meta.error(format!(
+                        "`{other}` is not an option of `#[index]`; {}",
+                        hint(other, &["hash", "hash64", "skip_null", "skip_zero"])
+                    ))),
+                })?;
             } else if path.is_ident("unique") {
-                bare(&mut found.unique, attribute, "unique")?;
+                once(&mut found.unique, path.span(), "unique")?;
+                options(attribute, |meta| match word(meta).as_str() {
+                    "replace" => flag(&mut found.replace, meta),
+                    other => Err(meta.error(format!(
+                        "`{other}` is not an option of `#[unique]`; the only one is `replace`"
+                    ))),
+                })?;
+            } else if path.is_ident("id_companion") {
+                bare(&mut found.id_companion, attribute, "id_companion")?;
+            } else if path.is_ident("expires") {
+                bare(&mut found.expires, attribute, "expires")?;
             } else if path.is_ident("transient") {
                 bare(&mut found.transient, attribute, "transient")?;
             } else if path.is_ident("sync_clock") {
@@ -145,6 +212,9 @@ impl FieldAttributes {
         }
         rename_or_uid(&found.was, &found.uid)?;
         found.check_transient()?;
+        if let (Some(_), Some(second)) = (found.index_options.hash, found.index_options.hash64) {
+            return Err(Error::new(second, "an index holds hashes of one width: keep `hash` or `hash64`"));
+        }
         Ok(found)
     }
 
@@ -158,7 +228,20 @@ impl FieldAttributes {
                 let literal = meta.value()?.parse::<LitStr>()?;
                 literal.parse::<syn::Ident>().map(|_| literal)
             }),
-            own @ ("id" | "index" | "unique" | "transient" | "sync_clock" | "sync_precedence") => {
+            "default" => {
+                let value = match meta.input.peek(syn::Token![=]) {
+                    false => DefaultValue::OfType(meta.path.span()),
+                    true => match meta.value()?.parse::<Expr>()? {
+                        Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) => DefaultValue::Text(text),
+                        value => DefaultValue::Value(Box::new(value)),
+                    },
+                };
+                set(&mut self.default, meta, |_| Ok(value))
+            }
+            "with" => set(&mut self.with, meta, |meta| Ok(Conversion::With(Box::new(type_of(meta)?)))),
+            "convert" => set(&mut self.with, meta, |meta| Ok(Conversion::Into(Box::new(type_of(meta)?)))),
+            own @ ("id" | "index" | "unique" | "transient" | "sync_clock" | "sync_precedence"
+            | "id_companion" | "expires") => {
                 Err(meta.error(format!("`{own}` is an attribute by itself: write `#[{own}]`")))
             }
             other => Err(meta.error(format!(
@@ -175,6 +258,8 @@ impl FieldAttributes {
             (self.unique, "unique"),
             (self.sync_clock, "sync_clock"),
             (self.sync_precedence, "sync_precedence"),
+            (self.id_companion, "id_companion"),
+            (self.expires, "expires"),
             (self.property, "property"),
         ];
         match (self.transient, others.into_iter().find_map(|(span, name)| Some((span?, name)))) {
@@ -191,6 +276,18 @@ impl FieldAttributes {
 
 fn word(meta: &ParseNestedMeta<'_>) -> String {
     meta.path.segments.iter().map(|segment| segment.ident.to_string()).collect::<Vec<_>>().join("::")
+}
+
+/// Reads what stands in the parentheses of an attribute, if it has some.
+fn options(attribute: &Attribute, mut take: impl FnMut(&ParseNestedMeta<'_>) -> Result<()>) -> Result<()> {
+    match attribute.meta {
+        Meta::Path(_) => Ok(()),
+        _ => attribute.parse_nested_meta(|meta| take(&meta)),
+    }
+}
+
+fn type_of(meta: &ParseNestedMeta<'_>) -> Result<Type> {
+    meta.value()?.parse::<LitStr>()?.parse()
 }
 
 fn once(slot: &mut Option<Span>, span: Span, name: &str) -> Result<()> {

@@ -3,7 +3,9 @@
 use proc_macro2::{Ident, Span};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Data, DeriveInput, Error, Field, Fields, Result, Type, Visibility};
+use syn::{
+    Data, DeriveInput, Error, Field, Fields, GenericArgument, PathArguments, Result, Type, Visibility,
+};
 
 use crate::attributes::{EntityAttributes, FieldAttributes, check_name};
 
@@ -64,6 +66,8 @@ impl<'a> EntityInput<'a> {
             errors.keep(entity.find_id());
             errors.keep(entity.check_names());
             errors.keep(entity.check_policy());
+            errors.keep(entity.one_of("id_companion", |attributes| attributes.id_companion));
+            errors.keep(entity.one_of("expires", |attributes| attributes.expires));
         }
         errors.finish(entity)
     }
@@ -105,18 +109,25 @@ impl<'a> EntityInput<'a> {
         field.check_id()
     }
 
-    /// The field that has this attribute; more than one, or one where nothing travels, is an error.
-    fn one_with(&self, name: &str, span: fn(&FieldAttributes) -> Option<Span>) -> Result<Option<Span>> {
+    /// The field that has this attribute; more than one is an error.
+    fn one_of(&self, name: &str, span: fn(&FieldAttributes) -> Option<Span>) -> Result<Option<Span>> {
         let mut marked = self.fields.iter().filter_map(|field| span(&field.attributes));
         match (marked.next(), marked.next()) {
             (_, Some(second)) => {
                 Err(Error::new(second, format!("an entity has one `#[{name}]` at most: remove this one")))
             }
-            (Some(first), None) if self.attributes.sync.is_none() => Err(Error::new(
+            (first, None) => Ok(first),
+        }
+    }
+
+    /// The same; one where nothing travels is an error, too.
+    fn one_with(&self, name: &str, span: fn(&FieldAttributes) -> Option<Span>) -> Result<Option<Span>> {
+        match self.one_of(name, span)? {
+            Some(first) if self.attributes.sync.is_none() => Err(Error::new(
                 first,
                 format!("`#[{name}]` is for entities that travel: add `#[entity(sync)]`, or remove it"),
             )),
-            (first, None) => Ok(first),
+            first => Ok(first),
         }
     }
 
@@ -162,6 +173,16 @@ impl<'a> FieldInput<'a> {
     fn from_field(field: &'a Field) -> Result<Self> {
         let attributes = FieldAttributes::parse(&field.attrs)?;
         let ident = field.ident.as_ref().expect("the fields of a struct with named fields have names");
+        if let Some(default) = &attributes.default
+            && let Some(name) = null_by_itself(&field.ty)
+        {
+            return Err(Error::new(
+                default.span(),
+                format!(
+                    "an `{name}` says by itself that there is no value: remove `default`, or the `{name}`"
+                ),
+            ));
+        }
         let role = if attributes.transient.is_some() { Role::Transient } else { Role::Stored };
         let name = match &attributes.name {
             Some(name) => name.value(),
@@ -188,6 +209,8 @@ impl<'a> FieldInput<'a> {
             (self.attributes.unique, "unique"),
             (self.attributes.sync_clock, "sync_clock"),
             (self.attributes.sync_precedence, "sync_precedence"),
+            (self.attributes.id_companion, "id_companion"),
+            (self.attributes.expires, "expires"),
         ];
         if let Some((span, name)) = pointless.into_iter().find_map(|(span, name)| Some((span?, name))) {
             return Err(Error::new(
@@ -195,10 +218,41 @@ impl<'a> FieldInput<'a> {
                 format!("the id is the key by which objects are found: remove `#[{name}]`"),
             ));
         }
+        if let Some(default) = &self.attributes.default {
+            return Err(Error::new(default.span(), "every object has an id: remove `default`"));
+        }
+        if self.attributes.with.is_some() {
+            return Err(Error::new(
+                self.ty.span(),
+                "the id is a `u64` that the store reads: remove the conversion",
+            ));
+        }
         match &self.attributes.ty {
             Some(ty) => Err(Error::new(ty.span(), "the id is always stored as Long: remove `ty`")),
             None => Ok(()),
         }
+    }
+}
+
+/// The type's name, if it is one of those that have a value for null.
+fn null_by_itself(ty: &Type) -> Option<&'static str> {
+    let Type::Path(path) = ty else { return None };
+    let last = &path.path.segments.last()?.ident;
+    ["Option", "ToOne", "Flex"].into_iter().find(|name| last == name)
+}
+
+/// The `T` of an `Option<T>`.
+pub(crate) fn optional(ty: &Type) -> Option<&Type> {
+    let Type::Path(path) = ty else { return None };
+    let last = path.path.segments.last().filter(|last| last.ident == "Option")?;
+    match &last.arguments {
+        PathArguments::AngleBracketed(arguments) => {
+            arguments.args.iter().find_map(|argument| match argument {
+                GenericArgument::Type(ty) => Some(ty),
+                _ => None,
+            })
+        }
+        _ => None,
     }
 }
 

@@ -5,7 +5,8 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{LitInt, LitStr};
 
-use crate::entity::{EntityInput, FieldInput, Role};
+use crate::attributes::{Conversion, DefaultValue};
+use crate::entity::{EntityInput, FieldInput, Role, optional};
 
 /// The implementation of `Entity` and the functions that return the properties.
 pub(crate) fn expand(entity: &EntityInput<'_>) -> TokenStream {
@@ -37,10 +38,10 @@ fn implementation(entity: &EntityInput<'_>) -> TokenStream {
     let get_id = quote_spanned!(id_type.span()=> <#id_type as __support::IdField>::get(&self.#id));
     let set_id = quote_spanned!(id_type.span()=> self.#id = <#id_type as __support::IdField>::from_id(id););
     let description = description(entity);
-    let checks = entity.stored().filter_map(check_type);
+    let checks = entity.stored().filter_map(check_type).chain(entity.stored().filter_map(check_hash));
     let writes = entity.stored().enumerate().map(|(ordinal, field)| {
-        let (ident, ty) = (field.ident, field.ty);
-        quote_spanned!(ty.span()=> <#ty as __support::PropertyValue>::write(&self.#ident, #ordinal, fields);)
+        let (ident, value) = (field.ident, value(field));
+        quote_spanned!(field.ty.span()=> #value::write(&self.#ident, #ordinal, fields);)
     });
     let mut ordinals = 0..;
     let reads = entity.fields.iter().map(|field| {
@@ -50,7 +51,14 @@ fn implementation(entity: &EntityInput<'_>) -> TokenStream {
             Role::Transient => quote_spanned!(ty.span()=> #ident: ::core::default::Default::default()),
             Role::Stored => {
                 let ordinal = ordinals.next().map(syn::Index::from);
-                quote_spanned!(ty.span()=> #ident: <#ty as __support::PropertyValue>::read(#ordinal, fields)?)
+                let value = value(field);
+                let read = quote_spanned!(ty.span()=> #value::read(#ordinal, fields)?);
+                match default(field) {
+                    None => quote!(#ident: #read),
+                    Some(default) => {
+                        quote!(#ident: if fields.is_null(#ordinal) { #default } else { #read })
+                    }
+                }
             }
         }
     });
@@ -82,7 +90,7 @@ fn implementation(entity: &EntityInput<'_>) -> TokenStream {
             fn read(
                 id: __support::ObjectId,
                 fields: &__support::FieldReader<'_>,
-            ) -> ::core::result::Result<Self, __support::RecordError> {
+            ) -> ::core::result::Result<Self, __support::ReadError> {
                 let _ = fields;
                 ::core::result::Result::Ok(#ident { #(#reads),* })
             }
@@ -133,40 +141,101 @@ fn property(entity: &EntityInput<'_>, field: &FieldInput<'_>) -> TokenStream {
     let uid = option(attributes.uid.as_ref().map(uid_value).map(|uid| quote!(#uid)));
     if field.role == Role::Id {
         let assignable = attributes.assignable.or(entity.attributes.self_assigned_ids).is_some();
-        let flags = flags(format_ident!("PropertyFlags"), &[(assignable, "ID_SELF_ASSIGNABLE")]);
+        let monotonic = attributes.monotonic.is_some();
+        let flags = flags(
+            format_ident!("PropertyFlags"),
+            &[(assignable, "ID_SELF_ASSIGNABLE"), (monotonic, "ID_MONOTONIC_SEQUENCE")],
+        );
         return quote!(__support::id_property(#name, #was, #uid, #flags));
     }
+    let index = &attributes.index_options;
     let flags = flags(
         format_ident!("PropertyFlags"),
         &[
             (attributes.index.is_some(), "INDEXED"),
+            (index.hash.is_some(), "INDEX_HASH"),
+            (index.hash64.is_some(), "INDEX_HASH64"),
+            (index.skip_null.is_some(), "INDEX_PARTIAL_SKIP_NULL"),
+            (index.skip_zero.is_some(), "INDEX_PARTIAL_SKIP_ZERO"),
             (attributes.unique.is_some(), "UNIQUE"),
+            (attributes.replace.is_some(), "UNIQUE_ON_CONFLICT_REPLACE"),
+            (attributes.id_companion.is_some(), "ID_COMPANION"),
+            (attributes.expires.is_some(), "EXPIRATION_TIME"),
             (attributes.sync_clock.is_some(), "SYNC_CLOCK"),
             (attributes.sync_precedence.is_some(), "SYNC_PRECEDENCE"),
         ],
     );
     let given = option(attributes.ty.as_ref().map(property_type));
-    quote_spanned!(ty.span()=> <#ty as __support::PropertyValue>::describe(#name, #was, #uid, #given, #flags))
+    let value = value(field);
+    quote_spanned!(ty.span()=> #value::describe(#name, #was, #uid, #given, #flags))
+}
+
+/// What describes, writes and reads the field.
+fn value(field: &FieldInput<'_>) -> TokenStream {
+    let ty = field.ty;
+    match conversion(field) {
+        None => quote_spanned!(ty.span()=> <#ty as __support::PropertyValue>),
+        Some(conversion) => quote_spanned!(ty.span()=> __support::Converted::<#ty, #conversion>),
+    }
+}
+
+/// The type that converts the field.
+fn conversion(field: &FieldInput<'_>) -> Option<TokenStream> {
+    let conversion = match field.attributes.with.as_ref()? {
+        Conversion::With(with) => quote_spanned!(with.span()=> #with),
+        Conversion::Into(into) => quote_spanned!(into.span()=> __support::ByInto<#into>),
+    };
+    Some(match optional(field.ty) {
+        Some(_) => quote!(__support::Optional<#conversion>),
+        None => conversion,
+    })
+}
+
+/// What a null is read as, where the struct says so.
+fn default(field: &FieldInput<'_>) -> Option<TokenStream> {
+    let ty = field.ty;
+    Some(match field.attributes.default.as_ref()? {
+        DefaultValue::OfType(span) => quote_spanned!(*span=> <#ty as ::core::default::Default>::default()),
+        DefaultValue::Text(text) => {
+            quote_spanned!(text.span()=> <#ty as ::core::convert::From<&str>>::from(#text))
+        }
+        DefaultValue::Value(value) => quote_spanned!(value.span()=> { let value: #ty = #value; value }),
+    })
 }
 
 /// The check that a type given by attribute suits the field, for the compiler to make.
 fn check_type(field: &FieldInput<'_>) -> Option<TokenStream> {
     let given = field.attributes.ty.as_ref()?;
-    let (ty, wanted) = (field.ty, property_type(given));
+    let (value, wanted) = (value(field), property_type(given));
     let message = match given.value().as_str() {
         name @ ("Date" | "DateNano") => format!("`{name}` needs a field of type i64 or {name}"),
         "Char" => "`Char` needs a field of type u16 or i16".to_owned(),
         name @ ("DateVector" | "DateNanoVector") => format!("`{name}` needs a field of type Vec<i64>"),
-        "CharVector" => "`CharVector` needs a field of type Vec<i16>".to_owned(),
-        "Flex" => "`Flex` needs a field of type Vec<u8> or Flex".to_owned(),
+        "CharVector" => "`CharVector` needs a field of type Vec<u16> or Vec<i16>".to_owned(),
+        "Flex" => "`Flex` needs a field of type Flex".to_owned(),
         name => {
             format!("a field of this type is not stored as `{name}`: remove `ty`, or change the field's type")
         }
     };
     Some(quote_spanned! {given.span()=>
+        #[allow(unused_qualifications)]
         const _: () = ::core::assert!(
-            __support::fits(<#ty as __support::PropertyValue>::TYPE, #wanted),
+            __support::fits(#value::TYPE, #wanted),
             #message
+        );
+    })
+}
+
+/// The check that a hashed index is one of text.
+fn check_hash(field: &FieldInput<'_>) -> Option<TokenStream> {
+    let index = &field.attributes.index_options;
+    let span = index.hash.or(index.hash64)?;
+    let value = value(field);
+    Some(quote_spanned! {span=>
+        #[allow(unused_qualifications)]
+        const _: () = ::core::assert!(
+            __support::fits(#value::TYPE, __support::PropertyType::String),
+            "only text is kept by hash, since other values are as short by themselves: remove it"
         );
     })
 }
@@ -179,6 +248,10 @@ fn handles(entity: &EntityInput<'_>) -> TokenStream {
         let handle = match &field.attributes.handle {
             Some(handle) => Ident::new(&handle.value(), handle.span()),
             None => field.ident.clone(),
+        };
+        let ty = match conversion(field) {
+            Some(conversion) => quote!(<#conversion as __support::Conversion<#ty>>::Stored),
+            None => quote!(#ty),
         };
         quote_spanned! {handle.span()=>
             #[doc = #doc]

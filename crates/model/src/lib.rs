@@ -7,6 +7,7 @@
 //! - [`schema`] and [`evolve`]: what an application stores, and how that changes between versions
 //! - [`model_file`]: the same as a JSON file that keeps ids and uids, for people and version control
 //! - [`value`] and [`record`]: values in memory and as bytes in the store
+//! - [`flex`]: values without a schema
 //! - [`stamp`] and [`clock`]: which write is later
 //! - [`change`]: transactions as they travel; [`state`]: objects with all their registers as they travel
 //! - [`merge`]: the laws by which everyone agrees; [`ranking`]: what conflict policies put above time
@@ -19,6 +20,7 @@ pub mod codec;
 pub mod compare;
 pub mod digest;
 pub mod evolve;
+pub mod flex;
 pub mod identity;
 pub mod ids;
 pub mod merge;
@@ -33,6 +35,7 @@ pub mod state;
 pub mod types;
 pub mod value;
 
+pub use flex::Flex;
 pub use ids::{
     EntityId, Generation, GlobalId, IndexId, ObjectId, PeerId, PropertyId, Seq, TxHash, TxNumber, Uid,
 };

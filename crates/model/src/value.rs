@@ -1,6 +1,7 @@
 //! Values of properties, owned and borrowed from record bytes.
 
 use crate::codec::DecodeError;
+use crate::flex::Flex;
 use crate::ids::ObjectId;
 use crate::types::PropertyType;
 
@@ -25,8 +26,8 @@ pub enum Value {
     String(String),
     /// The local id of the object linked to.
     Relation(ObjectId),
-    /// FlexBuffers bytes.
-    Flex(Vec<u8>),
+    /// A value without a schema.
+    Flex(Flex),
     /// Booleans.
     BoolVector(Vec<bool>),
     /// Bytes.
@@ -63,7 +64,7 @@ pub enum ValueRef<'a> {
     String(&'a str),
     /// The local id of the object linked to.
     Relation(ObjectId),
-    /// FlexBuffers bytes.
+    /// FlexBuffers bytes; [`crate::flex::FlexRef`] reads them.
     Flex(&'a [u8]),
     /// The elements of a vector of numbers, bytes or booleans, little-endian, one after the other; the property's type
     /// says how wide each is.
@@ -133,7 +134,9 @@ pub fn value_of_cell(ty: PropertyType, bytes: &[u8]) -> Result<Value, DecodeErro
         T::Double => Value::Double(f64::from_le_bytes(fixed(bytes)?)),
         T::String => Value::String(text(bytes)?.to_owned()),
         T::Relation => return Err(DecodeError::Invalid { what: "a link, which has no local value here" }),
-        T::Flex => Value::Flex(bytes.to_vec()),
+        T::Flex => {
+            Value::Flex(Flex::decode(bytes).map_err(|error| DecodeError::Invalid { what: error.what() })?)
+        }
         T::BoolVector => Value::BoolVector(bytes.iter().map(|&byte| byte != 0).collect()),
         T::ByteVector => Value::ByteVector(bytes.to_vec()),
         T::ShortVector | T::CharVector => Value::ShortVector(elements(bytes, i16::from_le_bytes)?),
@@ -185,7 +188,7 @@ mod tests {
     fn cells_of_the_wrong_width_are_refused() {
         for &ty in PropertyType::ALL {
             let odd = [0xff; 3];
-            let fits = ty.element_bytes() == Some(1) || ty == PropertyType::Flex;
+            let fits = ty.element_bytes() == Some(1);
             if ty != PropertyType::Relation {
                 assert_eq!(value_of_cell(ty, &odd).is_ok(), fits, "{ty}");
             }

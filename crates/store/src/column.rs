@@ -88,7 +88,7 @@ impl<T: Entity, V: PropertyValue> Column<T, V> {
         let Some(record) = tx.engine_tx().get(self.of.entity.objects, &keys::object_key(id))? else {
             return Ok(None);
         };
-        self.value(record).map(Some)
+        self.value(id, record).map(Some)
     }
 
     /// Calls `take` with the id and the value of each object, in order of id, until it returns an error.
@@ -106,7 +106,7 @@ impl<T: Entity, V: PropertyValue> Column<T, V> {
                 .and_then(V::of_scalar)
             {
                 Some(value) => take(id, value),
-                None => take(id, self.read_value(record)?),
+                None => take(id, self.read_value(id, record)?),
             }
         })
     }
@@ -116,20 +116,20 @@ impl<T: Entity, V: PropertyValue> Column<T, V> {
     }
 
     #[inline]
-    fn value(&self, record: &[u8]) -> Result<V> {
+    fn value(&self, id: ObjectId, record: &[u8]) -> Result<V> {
         let scalar = self.place.and_then(|place| Record::plain_scalar(&self.of.entity.layout, place, record));
         match scalar.and_then(V::of_scalar) {
             Some(value) => Ok(value),
-            None => self.read_value(record),
+            None => self.read_value(id, record),
         }
     }
 
     /// As [`Column::value`], whatever the value and the form of its record.
     #[cold]
-    fn read_value(&self, record: &[u8]) -> Result<V> {
+    fn read_value(&self, id: ObjectId, record: &[u8]) -> Result<V> {
         let table = self.table(record)?;
         let fields = FieldReader::new(table, &self.of.fields);
-        V::read(self.ordinal, &fields).map_err(|e| StoreError::damaged("record", e))
+        V::read(self.ordinal, &fields).map_err(|error| self.of.unreadable(id, error))
     }
 }
 

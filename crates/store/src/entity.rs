@@ -6,9 +6,8 @@ use std::marker::PhantomData;
 
 use reconvene_model::ObjectId;
 use reconvene_model::evolve::EntityDescription;
-use reconvene_model::record::RecordError;
 
-use crate::field::{FieldReader, FieldWriter};
+use crate::field::{FieldReader, FieldWriter, ReadError};
 
 /// A struct whose values are objects of a store; written by `#[derive(Entity)]`.
 ///
@@ -53,11 +52,18 @@ use crate::field::{FieldReader, FieldWriter};
 ///
 /// | On a field | |
 /// | --- | --- |
-/// | `#[index]`, `#[unique]` | kept in an index; no two objects share a value |
+/// | `#[index]` | kept in an index, by value; `#[index(hash)]` and `#[index(hash64)]`: by hash, for `==` and `IN` only; `skip_null`, `skip_zero`: without what is null or zero |
+/// | `#[unique]` | no two objects share a value; `#[unique(replace)]`: a put removes the object that has it |
+/// | `#[expires]` | a date from which the object is hidden |
+/// | `#[id_companion]` | a date that the store sets when the object is inserted without one |
+/// | `#[id(monotonic)]` | marks the id as ever growing, which ids of this store are anyway |
 /// | `#[sync_clock]` | an `i64` that shows the clock of the object's last write, written by the store; implies `object` |
 /// | `#[sync_precedence]` | a whole number: a write with a higher one wins; implies `precedence` |
 /// | `#[property(name = "..", was = "..", uid = 7)]` | the stored name, the former name, a fixed uid |
 /// | `#[property(ty = "Date")]` | stored as this type of property instead of the one that follows from the field |
+/// | `#[property(default = value)]` | what a null is read as, such as that of objects older than the property; `default` alone: `Default` of the type |
+/// | `#[property(convert = "i64")]` | stored as this type, by `From` and `TryFrom` |
+/// | `#[property(with = "..")]` | stored as this type that implements [`Conversion`](crate::Conversion) says |
 /// | `#[property(handle = "..")]` | the name of the generated function, where a method of yours has the field's name |
 /// | `#[transient]` | not stored; `Default` when read |
 ///
@@ -89,8 +95,8 @@ pub trait Entity: Sized + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// If the record's bytes are damaged.
-    fn read(id: ObjectId, fields: &FieldReader<'_>) -> Result<Self, RecordError>;
+    /// If the record's bytes are damaged, or hold a value that a field's type does not have.
+    fn read(id: ObjectId, fields: &FieldReader<'_>) -> Result<Self, ReadError>;
 }
 
 /// A link to one object of the entity `T`, or to none; it holds the id of the target, not the target.

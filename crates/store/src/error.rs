@@ -168,6 +168,33 @@ pub enum StoreError {
         /// Why.
         source: ValueError,
     },
+    /// A value of a struct cannot be stored.
+    #[error("{entity}.{property} of {} cannot be stored: {reason}", object(*id))]
+    Unstorable {
+        /// The entity.
+        entity: String,
+        /// The property.
+        property: String,
+        /// The object; 0 if it was never put.
+        id: ObjectId,
+        /// Why.
+        reason: String,
+    },
+    /// A stored value is none of those that the type of the struct's field has.
+    #[error(
+        "{entity} {id}: {property} cannot be read: {reason}; a newer version of the application may have written it: update \
+         this one, or give the type a variant for all others (the object is as it was)"
+    )]
+    Unreadable {
+        /// The entity.
+        entity: String,
+        /// The property.
+        property: String,
+        /// The object.
+        id: ObjectId,
+        /// What was read, and why it does not do.
+        reason: String,
+    },
     /// A write transaction was begun inside another one on the same thread.
     #[error(
         "this thread is already inside a write transaction of the store; use that transaction instead of beginning another"
@@ -411,6 +438,10 @@ pub enum StoreError {
         /// The invariant.
         what: &'static str,
     },
+}
+
+fn object(id: ObjectId) -> String {
+    if id == 0 { "a new object".to_owned() } else { format!("object {id}") }
 }
 
 impl StoreError {

@@ -25,6 +25,30 @@ struct Field {
     int_bytes: usize,
 }
 
+/// Why the properties of an object cannot be read into its struct.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The record is damaged.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// A value is none of those that the field's type has.
+    #[error("{reason}")]
+    Value {
+        /// The property.
+        ordinal: usize,
+        /// What the value is, and why it does not do.
+        reason: String,
+    },
+}
+
+/// A value that its property cannot store.
+#[derive(Debug)]
+struct Unstorable {
+    ordinal: usize,
+    reason: String,
+}
+
 /// Why a struct does not fit the schema of a store.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -106,6 +130,13 @@ impl FieldMap {
         stored.position(|property| property.name == name).filter(|&ordinal| ordinal < self.fields.len())
     }
 
+    /// The name in the schema of the property at this ordinal; empty if the map is not of that entity.
+    pub(crate) fn name_of<'d>(&self, ordinal: usize, def: &'d EntityDef) -> &'d str {
+        let slot = self.fields.get(ordinal).map(|field| field.slot);
+        let mut stored = def.stored_properties();
+        stored.find(|property| Some(property.slot()) == slot).map_or("", |property| &property.name)
+    }
+
     /// The slot of the property at this ordinal.
     ///
     /// # Panics
@@ -141,6 +172,8 @@ pub struct FieldWriter<'w, 'l> {
     map: &'w FieldMap,
     // Holds the elements of one vector at a time, so that writing several allocates once.
     elements: Vec<u8>,
+    /// The first value that could not be written.
+    unstorable: Option<Box<Unstorable>>,
 }
 
 impl<'w, 'l> FieldWriter<'w, 'l> {
@@ -148,13 +181,31 @@ impl<'w, 'l> FieldWriter<'w, 'l> {
     #[inline]
     pub fn new(table: &'w mut TableWriter<'l>, map: &'w FieldMap) -> Self {
         table.clear();
-        FieldWriter { table, map, elements: Vec::new() }
+        FieldWriter { table, map, elements: Vec::new(), unstorable: None }
     }
 
     /// Writes a value of any type that can be a property.
     #[inline]
     pub fn set<V: PropertyValue>(&mut self, ordinal: usize, value: &V) {
         value.write(ordinal, self);
+    }
+
+    /// Says that a value cannot be stored, and why; the put then fails with this reason.
+    #[cold]
+    pub fn refuse(&mut self, ordinal: usize, reason: impl ToString) {
+        self.unstorable.get_or_insert_with(|| Box::new(Unstorable { ordinal, reason: reason.to_string() }));
+    }
+
+    /// Whether every value could be written; else the name of the property of the first one that could not, in this
+    /// definition, and the reason.
+    #[inline]
+    pub(crate) fn finish(self, def: &EntityDef) -> Result<(), (String, String)> {
+        match self.unstorable {
+            None => Ok(()),
+            Some(unstorable) => {
+                Err((self.map.name_of(unstorable.ordinal, def).to_owned(), unstorable.reason))
+            }
+        }
     }
 
     /// Writes no value.
@@ -245,10 +296,15 @@ impl<'a> FieldReader<'a> {
     ///
     /// # Errors
     ///
-    /// If the record's bytes are damaged.
+    /// If the record's bytes are damaged, or its value is none of the type's.
     #[inline]
-    pub fn get<V: PropertyValue>(&self, ordinal: usize) -> Result<V, RecordError> {
+    pub fn get<V: PropertyValue>(&self, ordinal: usize) -> Result<V, ReadError> {
         V::read(ordinal, self)
+    }
+
+    /// The slot of the property at this ordinal.
+    pub(crate) fn slot(&self, ordinal: usize) -> usize {
+        self.map.slot(ordinal)
     }
 
     /// Whether there is no value.

@@ -3,19 +3,58 @@
 use std::time::{Duration, SystemTime};
 
 use reconvene_model::evolve::PropertyDescription;
+use reconvene_model::flex::FlexError;
 use reconvene_model::record::RecordError;
-use reconvene_model::{PropertyFlags, PropertyType, Uid};
+use reconvene_model::{Flex, PropertyFlags, PropertyType, Uid};
 
 use crate::entity::{Entity, ToOne};
-use crate::field::{FieldReader, FieldWriter};
+use crate::field::{FieldReader, FieldWriter, ReadError};
 
 /// A Rust type that can be a property of an entity.
 ///
-/// A null that is read into a type other than `Option` gives the type's zero: 0, `false`, the empty string, no elements.
+/// A null that is read into a type other than `Option` gives the type's zero: 0, `false`, the empty string, no elements; or what
+/// `#[property(default = ...)]` at the field says.
+///
+/// The derive of the same name implements it for enums and for structs around one value:
+///
+/// ```
+/// use reconvene_store::{Entity, PropertyValue};
+///
+/// #[derive(PropertyValue, Clone, Copy, Debug, Default, PartialEq)]
+/// # #[property(crate = "reconvene_store")]
+/// #[repr(u8)]
+/// enum Priority {
+///     #[default]
+///     Normal = 0,
+///     High = 1,
+///     #[property(other)]
+///     Other(u8),
+/// }
+///
+/// #[derive(PropertyValue, Clone, Debug, Default, PartialEq)]
+/// # #[property(crate = "reconvene_store")]
+/// struct Email(String);
+///
+/// #[derive(Entity, Debug, Default)]
+/// # #[entity(crate = "reconvene_store")]
+/// struct Person {
+///     id: u64,
+///     email: Option<Email>,
+///     priority: Priority,
+/// }
+///
+/// let condition = Person::priority().ge(Priority::High).and(Person::email().not_null());
+/// assert_eq!(condition.to_string(), "priority >= 1 AND email != null");
+/// ```
+///
+/// An enum is stored as the numbers of its variants, of the type in `#[repr(...)]`, else as `i32`. A number that no variant
+/// has, since a newer version of the application wrote it, goes into the variant marked `#[property(other)]`, which writes it back
+/// as it was; without such a variant, reading the object is an error, [`StoreError::Unreadable`](crate::StoreError::Unreadable).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be stored as a property",
     label = "not a type of property",
-    note = "a property is a `bool`, `i8` to `i64`, `u8` to `u64`, `f32`, `f64`, `String`, `Date`, `DateNano`, `Flex`, `ToOne<Entity>`, a `Vec` of `bool`, `u8`, `i16`, `i32`, `i64`, `f32`, `f64`, `String`, `Date` or `DateNano`, or an `Option` of these",
+    note = "a property is a `bool`, `i8` to `i64`, `u8` to `u64`, `f32`, `f64`, `String`, `Date`, `DateNano`, `Flex`, `ToOne<Entity>`, a `Vec` of `bool`, `u8`, `i8`, `i16` to `i64`, `u16` to `u64`, `f32`, `f64`, `String`, `Date` or `DateNano`, or an `Option` of these",
+    note = "derive `PropertyValue` for an enum of yours, or for a struct around one of these; a type of others is stored by `#[property(with = \"...\")]`",
     note = "to leave the field out of the store, mark it `#[transient]`"
 )]
 pub trait PropertyValue: Sized {
@@ -54,8 +93,8 @@ pub trait PropertyValue: Sized {
     ///
     /// # Errors
     ///
-    /// If the record's bytes are damaged.
-    fn read(ordinal: usize, fields: &FieldReader<'_>) -> Result<Self, RecordError>;
+    /// If the record's bytes are damaged, or its value is none of this type.
+    fn read(ordinal: usize, fields: &FieldReader<'_>) -> Result<Self, ReadError>;
 
     /// The value from the bytes of a scalar of exactly [`PropertyValue::TYPE`]; none if it takes more than a copy of them.
     #[doc(hidden)]
@@ -69,7 +108,7 @@ pub trait PropertyValue: Sized {
 #[diagnostic::on_unimplemented(
     message = "`Option<{Self}>` cannot be stored as a property",
     label = "not a type of property",
-    note = "an `Option` may hold any type of property but another `Option` or a `ToOne`, which can be empty by themselves"
+    note = "an `Option` may hold any type of property but another `Option`, a `ToOne` or a `Flex`, which can be empty by themselves"
 )]
 pub trait NeverNull: PropertyValue {}
 
@@ -80,10 +119,6 @@ pub struct Date(pub i64);
 /// A point in time in nanoseconds since the beginning of 1970, UTC; negative before. Reaches from 1677 to 2262.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DateNano(pub i64);
-
-/// A FlexBuffers value, encoded: a tree without a schema. The store keeps the bytes as they are.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Flex(pub Vec<u8>);
 
 macro_rules! dates {
     ($($name:ident, $unit:literal, $nanos_per_unit:literal;)+) => {$(
@@ -132,8 +167,8 @@ macro_rules! integers {
             }
 
             #[inline]
-            fn read(ordinal: usize, fields: &FieldReader<'_>) -> Result<Self, RecordError> {
-                fields.int_bytes(ordinal).map(<$rust>::from_le_bytes)
+            fn read(ordinal: usize, fields: &FieldReader<'_>) -> Result<Self, ReadError> {
+                Ok(<$rust>::from_le_bytes(fields.int_bytes(ordinal)?))
             }
 
             #[inline]
@@ -173,7 +208,7 @@ macro_rules! values {
             }
 
             #[inline]
-            fn read($ordinal: usize, $fields: &FieldReader<'_>) -> Result<Self, RecordError> {
+            fn read($ordinal: usize, $fields: &FieldReader<'_>) -> Result<Self, ReadError> {
                 Ok($read)
             }
 
@@ -212,9 +247,6 @@ values! {
         write |value, ordinal, out| out.set_scalar(ordinal, PropertyType::DateNano, value.0.to_le_bytes(), value.0),
         read |fields| DateNano(i64::from_le_bytes(fields.int_bytes(ordinal)?)),
         scalar |bytes| i64::of_scalar(bytes).map(DateNano);
-    Flex => Flex,
-        write |value, ordinal, out| out.set_bytes(ordinal, &value.0),
-        read |fields| Flex(fields.bytes(ordinal)?.unwrap_or_default().to_owned());
     Vec<u8> => ByteVector,
         write |value, ordinal, out| out.set_bytes(ordinal, value),
         read |fields| fields.bytes(ordinal)?.unwrap_or_default().to_owned();
@@ -230,16 +262,16 @@ values! {
 }
 
 macro_rules! number_vectors {
-    ($($element:ty => $ty:ident, $to_bytes:expr, $from_bytes:expr;)+) => {$(
+    ($($element:ty => $ty:ident $(with $flags:ident)?, $to_bytes:expr, $from_bytes:expr;)+) => {$(
         impl PropertyValue for Vec<$element> {
             const TYPE: PropertyType = PropertyType::$ty;
-            const FLAGS: PropertyFlags = PropertyFlags::NONE;
+            const FLAGS: PropertyFlags = PropertyFlags::NONE$(.with(PropertyFlags::$flags))?;
 
             fn write(&self, ordinal: usize, out: &mut FieldWriter<'_, '_>) {
                 out.set_elements(ordinal, self.iter().copied().map($to_bytes));
             }
 
-            fn read(ordinal: usize, fields: &FieldReader<'_>) -> Result<Self, RecordError> {
+            fn read(ordinal: usize, fields: &FieldReader<'_>) -> Result<Self, ReadError> {
                 Ok(fields.elements(ordinal)?.map(|elements| elements.map($from_bytes).collect()).unwrap_or_default())
             }
         }
@@ -249,6 +281,10 @@ macro_rules! number_vectors {
 }
 
 number_vectors! {
+    i8 => ByteVector, i8::to_le_bytes, i8::from_le_bytes;
+    u16 => ShortVector with UNSIGNED, u16::to_le_bytes, u16::from_le_bytes;
+    u32 => IntVector with UNSIGNED, u32::to_le_bytes, u32::from_le_bytes;
+    u64 => LongVector with UNSIGNED, u64::to_le_bytes, u64::from_le_bytes;
     i16 => ShortVector, i16::to_le_bytes, i16::from_le_bytes;
     i32 => IntVector, i32::to_le_bytes, i32::from_le_bytes;
     i64 => LongVector, i64::to_le_bytes, i64::from_le_bytes;
@@ -269,7 +305,7 @@ impl<V: NeverNull> PropertyValue for Option<V> {
         }
     }
 
-    fn read(ordinal: usize, fields: &FieldReader<'_>) -> Result<Self, RecordError> {
+    fn read(ordinal: usize, fields: &FieldReader<'_>) -> Result<Self, ReadError> {
         if fields.is_null(ordinal) { Ok(None) } else { V::read(ordinal, fields).map(Some) }
     }
 
@@ -292,8 +328,33 @@ impl<T: Entity> PropertyValue for ToOne<T> {
         }
     }
 
-    fn read(ordinal: usize, fields: &FieldReader<'_>) -> Result<Self, RecordError> {
+    fn read(ordinal: usize, fields: &FieldReader<'_>) -> Result<Self, ReadError> {
         Ok(ToOne::new(fields.int(ordinal)?.unwrap_or_default().cast_unsigned()))
+    }
+}
+
+impl PropertyValue for Flex {
+    const TYPE: PropertyType = PropertyType::Flex;
+    const FLAGS: PropertyFlags = PropertyFlags::NONE;
+
+    fn write(&self, ordinal: usize, out: &mut FieldWriter<'_, '_>) {
+        if self.is_null() {
+            return out.set_null(ordinal);
+        }
+        match self.encode() {
+            Ok(bytes) => out.set_bytes(ordinal, &bytes),
+            Err(error) => out.refuse(ordinal, error),
+        }
+    }
+
+    fn read(ordinal: usize, fields: &FieldReader<'_>) -> Result<Self, ReadError> {
+        let Some(bytes) = fields.bytes(ordinal)? else { return Ok(Flex::Null) };
+        let damaged = |error: FlexError| RecordError::Slot {
+            slot: fields.slot(ordinal),
+            ty: PropertyType::Flex,
+            what: error.what(),
+        };
+        Ok(Flex::decode(bytes).map_err(damaged)?)
     }
 }
 

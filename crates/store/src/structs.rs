@@ -6,7 +6,7 @@ use reconvene_model::record::{Record, Table, TableWriter};
 
 use crate::entity::Entity;
 use crate::error::{Result, StoreError};
-use crate::field::{FieldReader, FieldWriter};
+use crate::field::{FieldReader, FieldWriter, ReadError};
 use crate::keys;
 use crate::objects::{copy_slot, differing_slots, with_slots};
 use crate::seam::{Direction, KeyRange, Reader};
@@ -53,7 +53,7 @@ pub(crate) mod sealed {
                 0 if !entity.def.has_shared_ids() => (tx.next_id(entity)?, None),
                 id => tx.id_for_put(entity, id)?,
             };
-            self.write(&mut FieldWriter::new(writer, &of.fields));
+            write_struct(self, of, writer)?;
             if let Some(old) = old.as_deref().filter(|_| !of.is_whole) {
                 carry_over(of, old, writer)?;
             }
@@ -115,7 +115,36 @@ pub(crate) fn table_of<'r>(of: &StructRuntime, record: &'r [u8]) -> Result<Table
 }
 
 fn read_struct<T: Entity>(of: &StructRuntime, id: ObjectId, table: Table<'_>) -> Result<T> {
-    T::read(id, &FieldReader::new(table, &of.fields)).map_err(|e| StoreError::damaged("record", e))
+    T::read(id, &FieldReader::new(table, &of.fields)).map_err(|error| of.unreadable(id, error))
+}
+
+/// Writes all properties of a struct.
+#[inline]
+fn write_struct<T: Entity>(object: &T, of: &StructRuntime, writer: &mut TableWriter<'_>) -> Result<()> {
+    let mut fields = FieldWriter::new(writer, &of.fields);
+    object.write(&mut fields);
+    fields.finish(&of.entity.def).map_err(|(property, reason)| StoreError::Unstorable {
+        entity: of.entity.def.name.clone(),
+        property,
+        id: object.id(),
+        reason,
+    })
+}
+
+impl StructRuntime {
+    /// Why an object cannot be read into the struct.
+    #[cold]
+    pub(crate) fn unreadable(&self, id: ObjectId, error: ReadError) -> StoreError {
+        match error {
+            ReadError::Record(error) => StoreError::damaged("record", error),
+            ReadError::Value { ordinal, reason } => StoreError::Unreadable {
+                entity: self.entity.def.name.clone(),
+                property: self.fields.name_of(ordinal, &self.entity.def).to_owned(),
+                id,
+                reason,
+            },
+        }
+    }
 }
 
 /// Writes what differs between two versions of an object onto what is stored by now; the result, and the stored tables
@@ -133,7 +162,7 @@ fn write_changes<T: Entity>(
     let current = table_of(of, &record)?;
     let mut tables = [Vec::new(), Vec::new()];
     for (object, table) in [before, after].into_iter().zip(&mut tables) {
-        object.write(&mut FieldWriter::new(writer, &of.fields));
+        write_struct(object, of, writer)?;
         writer.finish(table);
     }
     let [before, after] = &tables;

@@ -1,12 +1,14 @@
 //! Structs with the derive: what they describe, and their way into records and back.
 
+use std::time::Duration;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use reconvene_model::evolve::{EntityDescription, evolve};
 use reconvene_model::record::{Table, TableLayout, TableWriter};
 use reconvene_model::{ConflictPolicy, EntityDef, EntityFlags, PropertyFlags, PropertyType, Schema, Uid};
 use reconvene_store::__private::{FieldMap, FieldReader, FieldWriter};
-use reconvene_store::{Date, DateNano, Entity, Flex, ToOne};
+use reconvene_store::{Conversion, Date, DateNano, Entity, Flex, PropertyValue, ToOne};
 
 #[derive(Entity, Clone, Debug, Default, PartialEq)]
 #[entity(crate = "reconvene_store")]
@@ -54,7 +56,6 @@ struct Options {
     a_date: Option<Date>,
     a_date_nano: Option<DateNano>,
     a_string: Option<String>,
-    a_flex: Option<Flex>,
     #[property(ty = "Char")]
     unit: Option<u16>,
     strings: Option<Vec<String>>,
@@ -81,8 +82,10 @@ struct Vectors {
     millis: Vec<i64>,
     #[property(ty = "CharVector")]
     units: Vec<i16>,
-    #[property(ty = "Flex")]
-    tree: Vec<u8>,
+    i8s: Vec<i8>,
+    u16s: Vec<u16>,
+    u32s: Vec<u32>,
+    u64s: Vec<u64>,
 }
 
 /// A strategy for a struct with more fields than proptest's tuples have: pairs of pairs.
@@ -115,7 +118,7 @@ strategy!(scalars: Scalars {
     a_date: i64 => Date(a_date),
     a_date_nano: i64 => DateNano(a_date_nano),
     a_string: String,
-    a_flex: Vec<u8> => Flex(a_flex),
+    a_flex: Vec<u8> => Flex::Bytes(a_flex),
     a_link: u64 => ToOne::new(a_link),
     millis: i64,
     nanos: i64,
@@ -138,7 +141,6 @@ strategy!(options: Options {
     a_date: Option<i64> => a_date.map(Date),
     a_date_nano: Option<i64> => a_date_nano.map(DateNano),
     a_string: Option<String>,
-    a_flex: Option<Vec<u8>> => a_flex.map(Flex),
     unit: Option<u16>,
     strings: Option<Vec<String>>,
     bytes: Option<Vec<u8>>,
@@ -159,7 +161,10 @@ strategy!(vectors: Vectors {
     date_nanos: Vec<i64> => date_nanos.into_iter().map(DateNano).collect(),
     millis: Vec<i64>,
     units: Vec<i16>,
-    tree: Vec<u8>,
+    i8s: Vec<i8>,
+    u16s: Vec<u16>,
+    u32s: Vec<u32>,
+    u64s: Vec<u64>,
 });
 
 proptest! {
@@ -444,4 +449,163 @@ impl Home {
 fn round_trip<E: Entity>(object: &E) -> E {
     let home = Home::of::<E>();
     home.read(object.id(), &home.write(object))
+}
+
+#[derive(PropertyValue, Clone, Copy, Debug, Default, PartialEq)]
+#[property(crate = "reconvene_store")]
+#[repr(u8)]
+enum Priority {
+    #[default]
+    Low = 0,
+    High = 7,
+    #[property(other)]
+    Other(u8),
+}
+
+#[derive(PropertyValue, Clone, Copy, Debug, PartialEq)]
+#[property(crate = "reconvene_store")]
+enum Strict {
+    Minus = -1,
+    One = 1,
+}
+
+#[derive(PropertyValue, Clone, Debug, Default, PartialEq)]
+#[property(crate = "reconvene_store")]
+struct Email(String);
+
+#[derive(PropertyValue, Clone, Debug, Default, PartialEq)]
+#[property(crate = "reconvene_store")]
+struct Tags(Vec<String>);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Percent(u8);
+
+impl From<Percent> for i32 {
+    fn from(percent: Percent) -> i32 {
+        percent.0.into()
+    }
+}
+
+impl TryFrom<i32> for Percent {
+    type Error = String;
+
+    fn try_from(number: i32) -> Result<Percent, String> {
+        u8::try_from(number)
+            .ok()
+            .filter(|percent| *percent <= 100)
+            .map(Percent)
+            .ok_or_else(|| format!("{number} is no percentage"))
+    }
+}
+
+struct Millis;
+
+impl Conversion<Duration> for Millis {
+    type Stored = u64;
+
+    fn store(value: &Duration) -> u64 {
+        value.as_millis().try_into().unwrap_or(u64::MAX)
+    }
+
+    fn load(stored: u64) -> Result<Duration, String> {
+        Ok(Duration::from_millis(stored))
+    }
+}
+
+#[derive(Entity, Clone, Debug, PartialEq)]
+#[entity(crate = "reconvene_store")]
+struct Converted {
+    id: u64,
+    priority: Priority,
+    strict: Option<Strict>,
+    email: Email,
+    second_email: Option<Email>,
+    tags: Tags,
+    #[property(convert = "i32")]
+    percent: Percent,
+    #[property(convert = "i32")]
+    part: Option<Percent>,
+    #[property(with = "Millis")]
+    takes: Duration,
+    #[property(with = "Millis", name = "waits_for")]
+    waits: Option<Duration>,
+    #[property(default = 3)]
+    stars: u8,
+    #[property(default = "new")]
+    state: String,
+    #[property(default)]
+    level: Priority,
+    #[property(default = Strict::One)]
+    mode: Strict,
+}
+
+fn converted() -> Converted {
+    Converted {
+        id: 9,
+        priority: Priority::High,
+        strict: Some(Strict::Minus),
+        email: Email("ann@example.org".into()),
+        second_email: None,
+        tags: Tags(vec!["a".into(), String::new()]),
+        percent: Percent(40),
+        part: Some(Percent(100)),
+        takes: Duration::from_millis(1_500),
+        waits: None,
+        stars: 0,
+        state: String::new(),
+        level: Priority::Other(250),
+        mode: Strict::Minus,
+    }
+}
+
+#[test]
+fn conversions_come_back_as_they_went() {
+    assert_eq!(round_trip(&converted()), converted());
+    let home = Home::of::<Converted>();
+    let types: Vec<_> = home.def.stored_properties().map(|property| property.ty).collect();
+    use PropertyType as T;
+    assert_eq!(types[..6], [T::Byte, T::Int, T::String, T::String, T::StringVector, T::Int]);
+    assert_eq!(types[6..], [T::Int, T::Long, T::Long, T::Byte, T::String, T::Byte, T::Int]);
+    assert!(home.def.property("priority").unwrap().is_unsigned());
+    assert!(home.def.property("waits_for").is_some());
+    let condition = Converted::priority()
+        .ge(Priority::High)
+        .and(Converted::strict().one_of([Strict::Minus]))
+        .and(Converted::second_email().eq(Email("x".into())))
+        .and(Converted::takes().lt(5_u64));
+    assert_eq!(
+        condition.to_string(),
+        r#"priority >= 7 AND strict IN (-1) AND second_email == "x" AND takes < 5"#
+    );
+}
+
+#[test]
+fn nulls_are_read_as_the_struct_says() {
+    let home = Home::of::<Converted>();
+    let mut bytes = Vec::new();
+    TableWriter::new(&home.layout).finish(&mut bytes);
+    let nulls: Converted = home.read(9, &bytes);
+    assert_eq!((nulls.stars, nulls.state.as_str()), (3, "new"));
+    assert_eq!((nulls.level, nulls.mode), (Priority::Low, Strict::One));
+    assert_eq!((nulls.strict, nulls.part, nulls.waits), (None, None, None));
+}
+
+#[test]
+fn values_that_a_type_does_not_have_are_errors_and_not_lost() {
+    let home = Home::of::<Converted>();
+    let slot = |name: &str| home.def.property(name).unwrap().slot();
+    let with = |name: &str, number: i64| {
+        let mut writer = TableWriter::new(&home.layout);
+        let mut fields = FieldWriter::new(&mut writer, &home.map);
+        converted().write(&mut fields);
+        writer.set_int(slot(name), number);
+        let mut bytes = Vec::new();
+        writer.finish(&mut bytes);
+        let table = Table::parse(&bytes).unwrap();
+        Converted::read(9, &FieldReader::new(table, &home.map)).map_err(|error| error.to_string())
+    };
+    assert_eq!(with("priority", 8).unwrap().priority, Priority::Other(8));
+    assert_eq!(with("strict", 5).unwrap_err(), "5 is the number of no variant of `Strict`");
+    assert_eq!(with("percent", 101).unwrap_err(), "101 is no percentage");
+    assert_eq!(with("part", -1).unwrap_err(), "-1 is no percentage");
 }

@@ -69,7 +69,7 @@ proptest! {
         let (bits, bytes, shorts, longs) = vectors;
         let mut kind = Kind {
             id: 0, bit, byte, tiny, short, int, big, float, double, when: Date(when), text: text.clone(), link: ToOne::new(1),
-            flex: Flex(bytes.clone()), bits, bytes: bytes.clone(), shorts, longs, doubles, strings: strings.clone(),
+            flex: Flex::bytes(bytes.clone()), bits, bytes: bytes.clone(), shorts, longs, doubles, strings: strings.clone(),
         };
         let store = kinds();
         let (boxed, objects) = (store.boxed::<Kind>().unwrap(), store.objects("Kind").unwrap());
@@ -84,7 +84,7 @@ proptest! {
         prop_assert_eq!(object.get("when"), &Value::Int(when));
         prop_assert_eq!(object.get("text"), &text.map_or(Value::Null, Value::String));
         prop_assert_eq!(object.get("link"), &Value::Relation(1));
-        prop_assert_eq!(object.get("flex"), &Value::Flex(bytes));
+        prop_assert_eq!(object.get("flex"), &Value::Flex(Flex::Bytes(bytes)));
         prop_assert_eq!(object.get("strings"), &Value::StringVector(strings));
         prop_assert_eq!(object.values.len(), 18);
 

@@ -1,12 +1,14 @@
 //! How values look as text: in JSON, in cells of CSV files, and back.
 //!
 //! Numbers are numbers; dates are the numbers that the store has. Bytes are hexadecimal text. What JSON has no number for
-//! is text: `NaN`, `inf`, `-inf`. Vectors are arrays, in a cell as JSON.
+//! is text: `NaN`, `inf`, `-inf`. Vectors are arrays and Flex values any JSON, in a cell as text; [`flex`] says how.
 
 use clap::builder::PossibleValue;
 use clap::{Arg, ArgMatches, ValueEnum};
 use reconvene::model::{PropertyDef, PropertyType, Value};
 use serde_json::{Number, Value as Json};
+
+mod flex;
 
 /// The form of rows in a file or on the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,10 +77,17 @@ pub(crate) fn to_json(property: &PropertyDef, value: &Value) -> Json {
         Value::Double(number) => double(*number),
         Value::String(text) => Json::from(text.as_str()),
         Value::Relation(id) => Json::from(*id),
-        Value::Flex(bytes) | Value::ByteVector(bytes) => Json::from(hexadecimal(bytes)),
+        Value::Flex(value) => flex::to_json(value),
+        Value::ByteVector(bytes) => Json::from(hexadecimal(bytes)),
         Value::BoolVector(all) => all.iter().copied().map(Json::Bool).collect(),
-        Value::ShortVector(all) if property.ty == PropertyType::CharVector => {
+        Value::ShortVector(all) if property.ty == PropertyType::CharVector || property.is_unsigned() => {
             all.iter().map(|code| Json::from(code.cast_unsigned())).collect()
+        }
+        Value::IntVector(all) if property.is_unsigned() => {
+            all.iter().map(|number| Json::from(number.cast_unsigned())).collect()
+        }
+        Value::LongVector(all) if property.is_unsigned() => {
+            all.iter().map(|number| Json::from(number.cast_unsigned())).collect()
         }
         Value::ShortVector(all) => all.iter().copied().map(Json::from).collect(),
         Value::IntVector(all) => all.iter().copied().map(Json::from).collect(),
@@ -93,6 +102,8 @@ pub(crate) fn to_json(property: &PropertyDef, value: &Value) -> Json {
 pub(crate) fn to_cell(property: &PropertyDef, value: &Value) -> Option<String> {
     match to_json(property, value) {
         Json::Null => None,
+        // Quoted, so that the text "5" is not the number when it is read.
+        json if property.ty == PropertyType::Flex => Some(json.to_string()),
         Json::String(text) => Some(text),
         other => Some(other.to_string()),
     }
@@ -117,9 +128,24 @@ pub(crate) fn from_json(property: &PropertyDef, json: &Json) -> Result<Value, St
             Some(id) => Value::Relation(id),
             None => return Err(unfit(json, "the id of an object")),
         },
-        (T::Flex, _) => Value::Flex(bytes_of(json)?),
+        (T::Flex, _) => Value::Flex(flex::from_json(json)?),
         (T::ByteVector, _) => Value::ByteVector(bytes_of(json)?),
         (T::BoolVector, _) => Value::BoolVector(elements(json, "a boolean", Json::as_bool)?),
+        (T::ShortVector, _) if property.is_unsigned() => {
+            Value::ShortVector(elements(json, "a whole number of 16 bits, not negative", |json| {
+                small_unsigned(json).map(u16::cast_signed)
+            })?)
+        }
+        (T::IntVector, _) if property.is_unsigned() => {
+            Value::IntVector(elements(json, "a whole number of 32 bits, not negative", |json| {
+                small_unsigned(json).map(u32::cast_signed)
+            })?)
+        }
+        (T::LongVector, _) if property.is_unsigned() => {
+            Value::LongVector(elements(json, "a whole number of 64 bits, not negative", |json| {
+                unsigned_of(json).map(u64::cast_signed)
+            })?)
+        }
         (T::ShortVector, _) => Value::ShortVector(elements(json, "a whole number of 16 bits", small_int)?),
         (T::CharVector, _) => Value::ShortVector(elements(json, "a character code", |json| {
             Some(u16::try_from(json.as_u64()?).ok()?.cast_signed())
@@ -158,7 +184,7 @@ pub(crate) fn from_json(property: &PropertyDef, json: &Json) -> Result<Value, St
 pub(crate) fn from_cell(property: &PropertyDef, cell: &str) -> Result<Value, String> {
     use PropertyType as T;
     let json = match property.ty {
-        T::String | T::Flex | T::ByteVector => Json::from(cell),
+        T::String | T::ByteVector => Json::from(cell),
         T::Bool => match cell.to_ascii_lowercase().as_str() {
             "true" | "1" | "yes" => Json::Bool(true),
             "false" | "0" | "no" => Json::Bool(false),
@@ -224,6 +250,10 @@ fn small_int<N: TryFrom<i64>>(json: &Json) -> Option<N> {
     json.as_i64().and_then(|number| N::try_from(number).ok())
 }
 
+fn small_unsigned<N: TryFrom<u64>>(json: &Json) -> Option<N> {
+    unsigned_of(json).and_then(|number| N::try_from(number).ok())
+}
+
 fn elements<V>(json: &Json, expected: &str, of: impl Fn(&Json) -> Option<V>) -> Result<Vec<V>, String> {
     let array = json.as_array().ok_or_else(|| unfit(json, "an array"))?;
     array
@@ -265,7 +295,8 @@ fn unfit(json: &Json, expected: &str) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use reconvene::model::{PropertyFlags, PropertyId, Uid};
+    use reconvene::model::flex::FlexMap;
+    use reconvene::model::{Flex, PropertyFlags, PropertyId, Uid};
 
     use super::*;
 
@@ -306,6 +337,29 @@ mod tests {
     }
 
     #[test]
+    fn flex_values_come_back() {
+        for (flex, json) in [
+            (Flex::from("5"), "\"5\""),
+            (Flex::from(5), "5"),
+            (Flex::from(u64::MAX), "18446744073709551615"),
+            (Flex::from(5.0), "5.0"),
+            (Flex::from(f64::NAN), "{\"$float\":\"NaN\"}"),
+            (Flex::bytes([0xca, 0xfe]), "{\"$bytes\":\"cafe\"}"),
+            (Flex::from_iter([("$bytes", "cafe")]), "{\"$map\":{\"$bytes\":\"cafe\"}}"),
+            (Flex::from_iter([("$map", Flex::Map(FlexMap::new()))]), "{\"$map\":{\"$map\":{}}}"),
+            (
+                Flex::from_iter([("a", Flex::from([true, false])), ("b", Flex::Null)]),
+                "{\"a\":[true,false],\"b\":null}",
+            ),
+        ] {
+            let property = property(PropertyType::Flex, PropertyFlags::NONE);
+            assert_eq!(to_json(&property, &Value::Flex(flex.clone())).to_string(), json);
+            assert_eq!(flex.to_string(), json);
+            there_and_back(PropertyType::Flex, PropertyFlags::NONE, &Value::Flex(flex));
+        }
+    }
+
+    #[test]
     fn special_values_come_back() {
         use PropertyType as T;
         for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0] {
@@ -325,6 +379,14 @@ mod tests {
         ] {
             there_and_back(ty, PropertyFlags::NONE, &value);
         }
+        for (ty, value) in [
+            (T::ShortVector, Value::ShortVector(vec![-1, 1])),
+            (T::IntVector, Value::IntVector(vec![-1, 1])),
+            (T::LongVector, Value::LongVector(vec![-1, 1])),
+        ] {
+            there_and_back(ty, PropertyFlags::UNSIGNED, &value);
+            assert!(!to_json(&property(ty, PropertyFlags::UNSIGNED), &value).to_string().contains('-'));
+        }
     }
 
     #[test]
@@ -339,6 +401,7 @@ mod tests {
             (T::Double, "1,5", "\"1,5\" is not a number"),
             (T::ByteVector, "abc", "\"abc\" is not bytes as hexadecimal text"),
             (T::IntVector, "[1, \"a\"]", "element 2: \"a\" is not a whole number of 32 bits"),
+            (T::Flex, "{\"$bytes\": 5}", "5 is not bytes as hexadecimal text"),
             (T::Relation, "x", "\"x\" is not the id of an object"),
         ] {
             assert_eq!(from_cell(&property(ty, PropertyFlags::NONE), cell).unwrap_err(), expected);

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::codec::{DecodeError, Reader, put_varint};
+use crate::flex::check_flex;
 use crate::ids::{GlobalId, PeerId};
 use crate::types::PropertyType;
 
@@ -10,7 +11,8 @@ use crate::types::PropertyType;
 ///
 /// Scalars are little-endian and as wide as [`PropertyType::scalar_bytes`]; a Bool is 0 or 1. A Relation is
 /// [`GlobalId::to_bytes`]. A String is UTF-8. Vectors are their elements, one after the other; each string of a
-/// StringVector follows its length in bytes as u32 LE. Flex and types that this release does not know are any bytes.
+/// StringVector follows its length in bytes as u32 LE. A Flex is a FlexBuffers value. Types that this release does not know
+/// are any bytes.
 ///
 /// # Errors
 ///
@@ -28,6 +30,7 @@ pub fn check_cell(ty: u8, bytes: &[u8]) -> Result<(), DecodeError> {
             Err(DecodeError::Invalid { what: "a boolean is neither 0 nor 1" })
         }
         PropertyType::String => check_utf8(bytes),
+        PropertyType::Flex => check_flex(bytes).map_err(|error| DecodeError::Invalid { what: error.what() }),
         PropertyType::StringVector => {
             let mut reader = Reader::new(bytes);
             while !reader.is_empty() {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::layout::{TABLE_HEAD_BYTES, VTABLE_HEAD_BYTES};
 use super::{RecordError, StringVector, TableLayout};
+use crate::flex::check_flex;
 use crate::types::PropertyType;
 use crate::value::ValueRef;
 
@@ -212,7 +213,13 @@ impl<'a> Table<'a> {
                     }
                 }
                 Some(ty) => {
-                    self.get(slot, ty)?;
+                    if let ValueRef::Flex(bytes) = self.get(slot, ty)? {
+                        check_flex(bytes).map_err(|error| RecordError::Slot {
+                            slot,
+                            ty,
+                            what: error.what(),
+                        })?;
+                    }
                 }
                 None => {}
             }

@@ -2,6 +2,7 @@
 
 use super::layout::{LEAD_BYTES, ScalarPlace, Slot, TableLayout, vtable_entry};
 use super::{RecordError, Table};
+use crate::flex::{Flex, FlexError};
 use crate::types::PropertyType;
 use crate::value::Value;
 
@@ -37,6 +38,9 @@ pub enum ValueError {
         /// What was given.
         number: i64,
     },
+    /// The Flex value cannot be written.
+    #[error(transparent)]
+    Flex(#[from] FlexError),
     /// There is no property in this slot.
     #[error("there is no property in slot {slot}")]
     NoSlot {
@@ -207,9 +211,9 @@ impl<'l> TableWriter<'l> {
             (T::Float, Value::Float(number)) => self.set_float(slot, *number),
             (T::Double, Value::Double(number)) => self.set_double(slot, *number),
             (T::String, Value::String(text)) => self.set_bytes(slot, text.as_bytes()),
-            (T::Flex, Value::Flex(bytes)) | (T::ByteVector, Value::ByteVector(bytes)) => {
-                self.set_bytes(slot, bytes)
-            }
+            (T::Flex, Value::Flex(Flex::Null)) => self.set_null(slot),
+            (T::Flex, Value::Flex(flex)) => self.set_bytes(slot, &flex.encode()?),
+            (T::ByteVector, Value::ByteVector(bytes)) => self.set_bytes(slot, bytes),
             (T::BoolVector, Value::BoolVector(bits)) => self.set_elements(slot, bits, |bit| [u8::from(bit)]),
             (T::ShortVector | T::CharVector, Value::ShortVector(of)) => {
                 self.set_elements(slot, of, i16::to_le_bytes)

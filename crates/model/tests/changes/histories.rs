@@ -223,7 +223,15 @@ fn any_bytes(ty: u8) -> BoxedStrategy<Vec<u8>> {
         Some(ty) => match (ty.scalar_bytes(), ty.element_bytes()) {
             (Some(width), _) => vec(any::<u8>(), width).boxed(),
             (None, Some(width)) => vec(vec(any::<u8>(), width), 0..5).prop_map(|e| e.concat()).boxed(),
-            (None, None) => vec(any::<u8>(), 0..40).boxed(),
+            (None, None) => (vec(any::<u8>(), 0..40), any::<bool>())
+                .prop_map(|(bytes, named)| match named {
+                    true => {
+                        reconvene_model::Flex::from_iter([("bytes", reconvene_model::Flex::Bytes(bytes))])
+                    }
+                    false => bytes.into(),
+                })
+                .prop_map(|flex| flex.encode().expect("it is not deep"))
+                .boxed(),
         },
         None => vec(any::<u8>(), 0..40).boxed(),
     }

@@ -4,9 +4,11 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use reconvene_model::record::{TableLayout, TableWriter};
 use reconvene_model::{
-    ConflictPolicy, EntityDef, EntityFlags, EntityId, PropertyDef, PropertyFlags, PropertyId, PropertyType,
-    Schema, Uid, Value,
+    ConflictPolicy, EntityDef, EntityFlags, EntityId, Flex, PropertyDef, PropertyFlags, PropertyId,
+    PropertyType, Schema, Uid, Value,
 };
+
+use crate::flex::flex;
 
 /// An entity whose id property stands first and whose others have these ids and types.
 pub(crate) fn entity(properties: &[(u32, PropertyType)]) -> EntityDef {
@@ -97,7 +99,7 @@ fn value(ty: PropertyType) -> BoxedStrategy<Value> {
         T::Double => double().prop_map(Value::Double).boxed(),
         T::String => ".{0,20}".prop_map(Value::String).boxed(),
         T::Relation => (1_u64..).prop_map(Value::Relation).boxed(),
-        T::Flex => several(any::<u8>()).prop_map(Value::Flex).boxed(),
+        T::Flex => flex().prop_map(Value::Flex).boxed(),
         T::BoolVector => several(any::<bool>()).prop_map(Value::BoolVector).boxed(),
         T::ByteVector => several(any::<u8>()).prop_map(Value::ByteVector).boxed(),
         T::ShortVector | T::CharVector => several(any::<i16>()).prop_map(Value::ShortVector).boxed(),
@@ -124,7 +126,9 @@ pub(crate) fn canonical(ty: PropertyType, value: &Value) -> Option<Vec<u8>> {
         Value::Double(number) => number.to_le_bytes().to_vec(),
         Value::String(text) => text.clone().into_bytes(),
         Value::Relation(id) => id.to_le_bytes().to_vec(),
-        Value::Flex(bytes) | Value::ByteVector(bytes) => bytes.clone(),
+        Value::Flex(Flex::Null) => return None,
+        Value::Flex(flex) => flex.encode().unwrap(),
+        Value::ByteVector(bytes) => bytes.clone(),
         Value::BoolVector(bits) => joined(bits, |bit| [u8::from(bit)]),
         Value::ShortVector(of) => joined(of, i16::to_le_bytes),
         Value::IntVector(of) => joined(of, i32::to_le_bytes),

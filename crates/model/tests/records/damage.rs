@@ -78,6 +78,7 @@ fn no_single_damage_panics() {
     for &(id, ty) in &types {
         let slot = id as usize - 1;
         match ty {
+            PropertyType::Flex => writer.set_stored(slot, &[1, 4, 1]),
             PropertyType::StringVector => writer.set_strings(slot, ["a", "bc"].into_iter()),
             _ => writer.set_stored(slot, &vec![b'x'; ty.scalar_bytes().or(ty.element_bytes()).unwrap_or(3)]),
         }

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use reconvene_model::record::{EMPTY_TABLE, Record, SyncHeader, TableLayout, UnknownRegister};
-use reconvene_model::{GlobalId, PeerId, PropertyType, Seq, Stamp, Uid, Value};
+use reconvene_model::{Flex, GlobalId, PeerId, PropertyType, Seq, Stamp, Uid, Value};
 
 use crate::arbitrary::{canonical, entity_of, slot, table_of};
 
@@ -62,7 +62,7 @@ fn kinds() -> Properties {
         (T::Date, Value::Int(i64::try_from(NOON_MS).unwrap())),
         (T::Relation, Value::Relation(3)),
         (T::DateNano, Value::Int(i64::try_from(NOON_MS * 1_000_000 + 1).unwrap())),
-        (T::Flex, Value::Flex(vec![5, 4, 1])),
+        (T::Flex, Value::Flex(Flex::Int(5))),
         (T::BoolVector, Value::BoolVector(vec![true, false, true])),
         (T::ByteVector, Value::ByteVector(vec![0xca, 0xfe])),
         (T::ShortVector, Value::ShortVector(vec![1, -1])),

@@ -6,6 +6,8 @@
 mod arbitrary;
 mod damage;
 mod document;
+#[path = "../flex/arbitrary.rs"]
+mod flex;
 mod golden;
 mod headers;
 mod official;

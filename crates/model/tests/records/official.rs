@@ -9,7 +9,7 @@ use flatbuffers::{
 };
 use proptest::prelude::*;
 use reconvene_model::record::{EMPTY_TABLE, TableLayout};
-use reconvene_model::{PropertyType, Value};
+use reconvene_model::{Flex, PropertyType, Value};
 
 use crate::arbitrary::{canonical, entity_of, properties, slot, table_of};
 
@@ -102,7 +102,7 @@ fn read(table: &Official<'_>, slot: usize, ty: PropertyType) -> Value {
         T::Double => table.scalar::<f64>(slot).map(Value::Double),
         T::String => table.text(slot).map(Value::String),
         T::StringVector => table.strings(slot).map(Value::StringVector),
-        T::Flex => vector!(table, slot, u8).map(Value::Flex),
+        T::Flex => vector!(table, slot, u8).map(|bytes| Value::Flex(Flex::decode(&bytes).unwrap())),
         T::BoolVector => vector!(table, slot, bool).map(Value::BoolVector),
         T::ByteVector => vector!(table, slot, u8).map(Value::ByteVector),
         T::ShortVector | T::CharVector => vector!(table, slot, i16).map(Value::ShortVector),

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use reconvene_model::record::{EMPTY_TABLE, StringVector, Table, TableLayout, TableWriter, ValueError};
-use reconvene_model::{PropertyType, Value, ValueRef};
+use reconvene_model::{Flex, PropertyType, Value, ValueRef};
 
 use crate::arbitrary::{canonical, entity, entity_of, properties, slot, table_of};
 
@@ -16,7 +16,7 @@ fn canonical_ref(ty: PropertyType, value: ValueRef<'_>) -> Option<Vec<u8>> {
         ValueRef::Double(number) => Value::Double(number),
         ValueRef::String(text) => Value::String(text.into()),
         ValueRef::Relation(id) => Value::Relation(id),
-        ValueRef::Flex(bytes) => Value::Flex(bytes.into()),
+        ValueRef::Flex(bytes) => Value::Flex(Flex::decode(bytes).unwrap()),
         ValueRef::Elements(bytes) => return Some(bytes.into()),
         ValueRef::StringVector(strings) => {
             Value::StringVector(strings.iter().map(|string| string.unwrap().to_owned()).collect())
@@ -167,7 +167,7 @@ fn values_that_do_not_fit_are_refused_and_change_nothing() {
         (T::Bool, Value::Int(1), kind(T::Bool, "an integer")),
         (T::Long, Value::Bool(true), kind(T::Long, "a boolean")),
         (T::Double, Value::Float(1.0), kind(T::Double, "a 32-bit float")),
-        (T::String, Value::Flex(vec![]), kind(T::String, "a Flex value")),
+        (T::String, Value::Flex(Flex::Null), kind(T::String, "a Flex value")),
         (T::Relation, Value::Int(1), kind(T::Relation, "an integer")),
         (T::LongVector, Value::IntVector(vec![]), kind(T::LongVector, "a vector of 32-bit integers")),
     ];

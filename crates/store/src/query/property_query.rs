@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use reconvene_model::record::{RecordError, Table};
 use reconvene_model::{ObjectId, PropertyDef};
 
 use super::access::{ReadAccess, sealed};
@@ -161,10 +160,9 @@ impl<T: Entity, V: Comparable, A: ReadAccess> PropertyQuery<'_, T, V, A> {
         }
         let fields = &self.query.of().fields;
         let ordinal = fields.ordinal(&T::description(), &property.name).ok_or_else(absent)?;
-        let read = |table: Table<'_>| -> Result<V::Plain, RecordError> {
-            V::Plain::read(ordinal, &FieldReader::new(table, fields))
-        };
-        read(selection.table(view, id)?).map_err(|e| StoreError::damaged("record", e))
+        let table = selection.table(view, id)?;
+        V::Plain::read(ordinal, &FieldReader::new(table, fields))
+            .map_err(|error| self.query.of().unreadable(id, error))
     }
 }
 

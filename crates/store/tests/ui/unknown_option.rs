@@ -12,7 +12,7 @@ struct Task {
     done: bool,
     #[property(ty = "DateNanos")]
     due: i64,
-    #[index(hash)]
+    #[index(hsah)]
     size: i32,
 }
 
