@@ -1,33 +1,51 @@
 //! What an expression says, before any schema is asked.
 
-use crate::order::order_doubles;
-use crate::span::Span;
+use crate::operand::Operand;
+use crate::path::Path;
 
 /// A condition on the objects of one entity.
 ///
-/// Built by [`parse`](crate::parse), by typed builders, or by hand; [`check`](crate::check) decides whether it fits an
-/// entity. It prints as text that parses to the same expression again.
+/// Built by [`parse`](crate::parse), by typed builders, or by hand; [`check`](crate::check) and
+/// [`prepare`](crate::prepare) decide whether it fits an entity. It prints as text that parses to the same expression again.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expr {
     /// Every object meets this; its text is `true`.
     All,
-    /// A property compared with a value.
+    /// What is at the end of a path, compared with a value.
     Compare {
-        /// Which property.
+        /// What is compared.
         path: Path,
         /// How.
         op: CompareOp,
         /// With what.
-        value: Literal,
+        value: Operand,
     },
-    /// A property that equals one of the values; none of an empty list.
+    /// What equals one of the values; nothing equals one of an empty list.
     In {
-        /// Which property.
+        /// What is compared.
         path: Path,
-        /// The values.
-        values: Vec<Literal>,
+        /// The values; a parameter among them may stand for a list.
+        values: Vec<Operand>,
         /// Whether upper and lower case count as equal.
         no_case: bool,
+    },
+    /// What is at least one value and at most another.
+    Between {
+        /// What is compared.
+        path: Path,
+        /// The smallest value.
+        low: Operand,
+        /// The largest value.
+        high: Operand,
+    },
+    /// A condition on the objects that a link or a relation leads to.
+    Linked {
+        /// How many of them must meet it.
+        which: Quantifier,
+        /// The path to them.
+        path: Path,
+        /// The condition, in terms of their entity.
+        condition: Box<Expr>,
     },
     /// All of these hold; of an empty list, that is so.
     And(Vec<Expr>),
@@ -37,38 +55,28 @@ pub enum Expr {
     Not(Box<Expr>),
 }
 
-/// Which property is meant. Paths are equal if they lead to the same property, wherever they stood in a text.
-#[derive(Clone, Debug)]
-pub struct Path {
-    name: String,
-    span: Option<Span>,
+/// How many of several things must meet a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Quantifier {
+    /// At least one; of nothing, that is never so.
+    Any,
+    /// Not one; of nothing, that is so.
+    None,
+    /// Every one; of nothing, that is so.
+    All,
 }
 
-impl Path {
-    /// The path to a property of the object itself.
-    pub fn property(name: impl Into<String>) -> Self {
-        Path { name: name.into(), span: None }
-    }
+impl Quantifier {
+    /// Every quantifier.
+    pub const ALL: &'static [Quantifier] = &[Quantifier::Any, Quantifier::None, Quantifier::All];
 
-    /// The path to a property that stands at this place in a text.
-    pub(crate) fn at(name: String, span: Span) -> Self {
-        Path { name, span: Some(span) }
-    }
-
-    /// The property's name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Where the path stands in the text it was read from; `None` if it was built.
-    pub fn span(&self) -> Option<Span> {
-        self.span
-    }
-}
-
-impl PartialEq for Path {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
+    /// How the quantifier is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Quantifier::Any => "ANY",
+            Quantifier::None => "NONE",
+            Quantifier::All => "ALL",
+        }
     }
 }
 
@@ -135,59 +143,5 @@ impl CompareOp {
     pub fn is_no_case(self) -> bool {
         use CompareOp::*;
         matches!(self, EqNoCase | StartsWithNoCase | ContainsNoCase | EndsWithNoCase)
-    }
-}
-
-/// A value as it stands in an expression; which type it becomes is decided by the property that it is compared with.
-///
-/// Literals are equal if they mean the same value: [`Literal::Int`] and [`Literal::UInt`] of one number, -0 and 0, and
-/// any two NaN.
-#[derive(Clone, Debug)]
-pub enum Literal {
-    /// No value.
-    Null,
-    /// True or false.
-    Bool(bool),
-    /// A whole number.
-    Int(i64),
-    /// A whole number; the parser makes one only where [`Literal::Int`] is too narrow.
-    UInt(u64),
-    /// A number with a fraction or an exponent.
-    Double(f64),
-    /// Text.
-    String(String),
-}
-
-impl Literal {
-    /// The number, if it is a whole one and was written as such.
-    pub(crate) fn integer(&self) -> Option<i128> {
-        match *self {
-            Literal::Int(number) => Some(number.into()),
-            Literal::UInt(number) => Some(number.into()),
-            _ => None,
-        }
-    }
-
-    /// What kind of value this is, for messages.
-    pub(crate) fn kind(&self) -> &'static str {
-        match self {
-            Literal::Null => "null",
-            Literal::Bool(_) => "a boolean",
-            Literal::Int(_) | Literal::UInt(_) => "a whole number",
-            Literal::Double(_) => "a number with a fraction or an exponent",
-            Literal::String(_) => "text",
-        }
-    }
-}
-
-impl PartialEq for Literal {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Literal::Null, Literal::Null) => true,
-            (Literal::Bool(one), Literal::Bool(other)) => one == other,
-            (Literal::Double(one), Literal::Double(other)) => order_doubles(*one, *other).is_eq(),
-            (Literal::String(one), Literal::String(other)) => one == other,
-            _ => self.integer().is_some() && self.integer() == other.integer(),
-        }
     }
 }

@@ -1,27 +1,33 @@
-//! Checking an expression against an entity.
+//! Checking an expression against an entity: names are found, values take their types, and NOT is carried down to the tests.
 
-use reconvene_model::{EntityDef, PropertyDef, PropertyType, Value};
+use reconvene_model::schema::RelationDef;
+use reconvene_model::{EntityDef, PropertyDef, PropertyType, Schema};
 
-use crate::ast::{CompareOp, Expr, Literal, Path};
+use crate::ast::{Expr, Quantifier};
+use crate::check_error::{CheckError, CheckErrorKind};
+use crate::leaf::{Ask, Kind, Leaf, Of};
+use crate::links::{Relation, Way};
 use crate::nearest::nearest;
-use crate::order::fold;
-use crate::predicate::{Ask, Leaf, Node, Place, Predicate};
-use crate::span::Span;
+use crate::operand::Operand;
+use crate::path::{Aspect, Path, Step};
+use crate::predicate::{Count, Many, Node, One, Place, Predicate};
+use crate::prepared::{Hole, Holes, Prepared};
+use crate::site::{Question, Site};
 
-/// How deep AND, OR and NOT may nest: far beyond what a person writes, far below what a stack holds.
+/// How deep AND, OR, NOT and links may nest: far beyond what a person writes, far below what a stack holds.
 pub const DEPTH_MAX: usize = 128;
 
-/// How many properties a message lists.
-const LISTED_MAX: usize = 12;
+/// How many links one path may follow.
+pub const LINKS_MAX: usize = 8;
 
-/// Makes an expression ready to be asked about the objects of an entity.
+/// Makes an expression ready to be asked about the objects of an entity, without other objects and without parameters.
 ///
 /// Names must be properties of the entity, operators must suit their types, and values must fit them. Numbers are
 /// rounded to the nearest one that a Float or Double property can hold.
 ///
 /// # Errors
 ///
-/// The first [`CheckError`], in reading order.
+/// The first [`CheckError`], in reading order; also for links to other entities, and for parameters without a default.
 ///
 /// ```
 /// # use reconvene_expr::{check, parse};
@@ -42,319 +48,345 @@ const LISTED_MAX: usize = 12;
 /// # Ok::<(), reconvene_expr::ParseError>(())
 /// ```
 pub fn check(expr: &Expr, entity: &EntityDef) -> Result<Predicate, CheckError> {
-    let root = node(expr, entity, DEPTH_MAX)?;
-    Ok(Predicate { root })
-}
-
-/// Why an expression does not fit an entity.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{kind}")]
-pub struct CheckError {
-    /// What is wrong; boxed so that results stay small where nothing is.
-    pub kind: Box<CheckErrorKind>,
-    /// Which property it concerns, in the text that the expression was read from; `None` if it was built.
-    pub span: Option<Span>,
-}
-
-impl CheckError {
-    /// The message, and below it the line of `text` with carets under the property; the message alone if the
-    /// expression was not read from a text.
-    pub fn render(&self, text: &str) -> String {
-        let Some(span) = self.span else { return self.to_string() };
-        let (line, column) = span.position(text);
-        format!("line {line}, column {column}: {self}\n{}", span.carets(text))
-    }
-}
-
-/// The kinds of [`CheckError`].
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CheckErrorKind {
-    /// The entity has no such property.
-    #[error("`{entity}` has no property `{property}`; {}", known(.near.as_deref(), .properties))]
-    UnknownProperty {
-        /// The entity.
-        entity: String,
-        /// The name that is not known.
-        property: String,
-        /// The name that was most likely meant.
-        near: Option<String>,
-        /// The properties that the entity has.
-        properties: Vec<String>,
-    },
-    /// The operator does not suit the property's type.
-    #[error("`{property}` is of type {ty}, which `{op}` cannot compare; {}", operators(*.ty))]
-    Operator {
-        /// The property.
-        property: String,
-        /// What it holds.
-        ty: PropertyType,
-        /// The operator as it is written.
-        op: &'static str,
-    },
-    /// Null was compared by an operator other than `==`, `!=` and `IN`.
-    #[error(
-        "`{op}` cannot compare with null; test for null with `{property} == null` or `{property} != null`"
-    )]
-    Null {
-        /// The property.
-        property: String,
-        /// The operator as it is written.
-        op: &'static str,
-    },
-    /// The value is of another kind than the property.
-    #[error("`{property}` is of type {ty} and cannot be compared with {got}; compare it with {}", wanted(*.ty))]
-    Kind {
-        /// The property.
-        property: String,
-        /// What it holds.
-        ty: PropertyType,
-        /// What was given.
-        got: &'static str,
-    },
-    /// The number lies outside what the property can hold.
-    #[error("`{property}` cannot be {value}: it holds numbers from {lowest} to {highest}")]
-    Range {
-        /// The property.
-        property: String,
-        /// The number that was given.
-        value: String,
-        /// The smallest number that it holds.
-        lowest: String,
-        /// The largest number that it holds.
-        highest: String,
-    },
-    /// The expression nests deeper than [`DEPTH_MAX`].
-    #[error(
-        "the expression nests AND, OR and NOT more than {DEPTH_MAX} deep; write it flatter, or as several queries"
-    )]
-    TooDeep,
-}
-
-fn known(near: Option<&str>, properties: &[String]) -> String {
-    if let Some(near) = near {
-        return format!("did you mean `{near}`?");
-    }
-    let names: Vec<String> = properties.iter().take(LISTED_MAX).map(|name| format!("`{name}`")).collect();
-    let more = if properties.len() > LISTED_MAX { " and others" } else { "" };
-    format!("it has {}{more}", names.join(", "))
-}
-
-fn operators(ty: PropertyType) -> &'static str {
-    use PropertyType as T;
-    match ty {
-        T::Bool | T::Relation => "use `==`, `!=` or `IN`",
-        T::Flex => "Flex values can only be tested with `== null` and `!= null`",
-        ty if is_comparable(ty) => "use `==`, `!=`, `<`, `<=`, `>`, `>=` or `IN`",
-        _ => "vectors can only be tested with `== null` and `!= null`",
-    }
-}
-
-fn wanted(ty: PropertyType) -> &'static str {
-    use PropertyType as T;
-    match ty {
-        T::Bool => "true or false",
-        T::Char => "a whole number or one character in quotes",
-        T::Date => "a whole number: milliseconds since 1970, UTC",
-        T::DateNano => "a whole number: nanoseconds since 1970, UTC",
-        T::Relation => "the id of the object linked to, or null",
-        T::Float | T::Double => "a number",
-        T::String => "text in quotes",
-        ty if ty.is_integer() => "a whole number",
-        _ => "null",
-    }
-}
-
-fn is_comparable(ty: PropertyType) -> bool {
-    ty.scalar_bytes().is_some() || ty == PropertyType::String
-}
-
-fn node(expr: &Expr, entity: &EntityDef, depth_left: usize) -> Result<Node, CheckError> {
-    let nested = |expr: &Expr| match depth_left.checked_sub(1) {
-        Some(depth_left) => node(expr, entity, depth_left),
-        None => Err(CheckError { kind: Box::new(CheckErrorKind::TooDeep), span: None }),
-    };
-    Ok(match expr {
-        Expr::All => Node::All(Vec::new()),
-        Expr::Compare { path, op, value } => Node::Leaf(Site::find(path, entity)?.compare(*op, value)?),
-        Expr::In { path, values, no_case } => Node::Leaf(Site::find(path, entity)?.one_of(values, *no_case)?),
-        Expr::And(parts) => {
-            let mut nodes = Vec::with_capacity(parts.len());
-            for part in parts {
-                match nested(part)? {
-                    Node::All(more) => nodes.extend(more),
-                    node => nodes.push(node),
-                }
-            }
-            Node::All(nodes)
+    let mut checker = Checker { schema: None, holes: Holes::default() };
+    let root = checker.node(expr, Context { entity, negate: false, depth_left: DEPTH_MAX })?;
+    match checker.holes.first_missing() {
+        None => Ok(Predicate { root }),
+        Some(parameter) => {
+            let span = checker.holes.span_of(parameter);
+            Err(CheckError::new(CheckErrorKind::Parameter { parameter: parameter.to_owned() }, span))
         }
-        Expr::Or(parts) => Node::Any(parts.iter().map(nested).collect::<Result<_, _>>()?),
-        Expr::Not(part) => Node::Not(Box::new(nested(part)?)),
-    })
+    }
 }
 
-/// A property that was found, and where it was named.
-struct Site<'e> {
-    property: &'e PropertyDef,
-    span: Option<Span>,
+/// As [`check`], but with links to the other entities of a schema, and with parameters, which are given values afterwards.
+///
+/// # Errors
+///
+/// The first [`CheckError`], in reading order.
+pub fn prepare(expr: &Expr, entity: &EntityDef, schema: &Schema) -> Result<Prepared, CheckError> {
+    let mut checker = Checker { schema: Some(schema), holes: Holes::default() };
+    let root = checker.node(expr, Context { entity, negate: false, depth_left: DEPTH_MAX })?;
+    Ok(Prepared::new(Predicate { root }, checker.holes))
 }
 
-impl<'e> Site<'e> {
-    fn find(path: &Path, entity: &'e EntityDef) -> Result<Self, CheckError> {
-        let span = path.span();
-        let names = || entity.properties.iter().map(|property| property.name.as_str());
-        let property = entity.property(path.name()).ok_or_else(|| CheckError {
-            kind: Box::new(CheckErrorKind::UnknownProperty {
-                entity: entity.name.clone(),
-                property: path.name().to_owned(),
-                near: nearest(path.name(), names()).map(str::to_owned),
-                properties: names().map(str::to_owned).collect(),
-            }),
-            span,
-        })?;
-        Ok(Site { property, span })
+struct Checker<'s> {
+    schema: Option<&'s Schema>,
+    holes: Holes,
+}
+
+/// Where in the expression the checker is.
+#[derive(Clone, Copy)]
+struct Context<'e> {
+    /// The entity that names belong to.
+    entity: &'e EntityDef,
+    /// Whether the opposite of what follows is meant.
+    negate: bool,
+    depth_left: usize,
+}
+
+impl<'e> Context<'e> {
+    fn deeper(self) -> Result<Self, CheckError> {
+        let depth_left = self.depth_left.checked_sub(1);
+        let depth_left = depth_left.ok_or_else(|| CheckError::new(CheckErrorKind::TooDeep, None))?;
+        Ok(Context { depth_left, ..self })
     }
 
-    fn compare(&self, op: CompareOp, literal: &Literal) -> Result<Leaf, CheckError> {
-        let ty = self.property.ty;
-        let value = match literal {
-            Literal::Null if op == CompareOp::Eq || op == CompareOp::Ne => Value::Null,
-            Literal::Null => return Err(self.null_error(op.symbol())),
-            _ => {
-                let suits = match ty {
-                    PropertyType::String => true,
-                    PropertyType::Bool | PropertyType::Relation => !op.is_order() && !op.is_text(),
-                    _ => is_comparable(ty) && !op.is_text(),
-                };
-                if !suits {
-                    return Err(self.operator_error(op.symbol()));
-                }
-                self.value(literal, op.is_no_case())?
+    fn of(self, entity: &EntityDef) -> Context<'_> {
+        Context { entity, negate: self.negate, depth_left: self.depth_left }
+    }
+
+    fn negated(self, negate: bool) -> Self {
+        Context { negate: self.negate != negate, ..self }
+    }
+}
+
+/// What is asked at the end of a path.
+#[derive(Clone, Copy)]
+enum End<'x> {
+    Question(Question<&'x [Operand]>),
+    /// How many of the objects there must meet a condition.
+    Linked(Quantifier, &'x Expr),
+}
+
+impl<'s> Checker<'s> {
+    fn node(&mut self, expr: &Expr, at: Context<'_>) -> Result<Node, CheckError> {
+        Ok(match expr {
+            Expr::All if at.negate => Node::Any(Vec::new()),
+            Expr::All => Node::All(Vec::new()),
+            Expr::Compare { path, op, value } => {
+                let value = std::slice::from_ref(value);
+                self.path(path, End::Question(Question::Compare { op: *op, value }), at)?
             }
+            Expr::In { path, values, no_case } => {
+                self.path(path, End::Question(Question::In { values, no_case: *no_case }), at)?
+            }
+            Expr::Between { path, low, high } => {
+                let (low, high) = (std::slice::from_ref(low), std::slice::from_ref(high));
+                self.path(path, End::Question(Question::Between { low, high }), at)?
+            }
+            Expr::Linked { which, path, condition } => self.path(path, End::Linked(*which, condition), at)?,
+            Expr::And(parts) => self.joined(parts, !at.negate, at)?,
+            Expr::Or(parts) => self.joined(parts, at.negate, at)?,
+            Expr::Not(part) => self.node(part, at.deeper()?.negated(true))?,
+        })
+    }
+
+    /// The parts together: all of them, or any.
+    fn joined(&mut self, parts: &[Expr], all: bool, at: Context<'_>) -> Result<Node, CheckError> {
+        let mut nodes = Vec::with_capacity(parts.len());
+        for part in parts {
+            match (self.node(part, at.deeper()?)?, all) {
+                (Node::All(more), true) | (Node::Any(more), false) => nodes.extend(more),
+                (node, _) => nodes.push(node),
+            }
+        }
+        Ok(if all { Node::All(nodes) } else { Node::Any(nodes) })
+    }
+
+    fn path(&mut self, path: &Path, end: End<'_>, at: Context<'_>) -> Result<Node, CheckError> {
+        self.steps(path, path.steps(), LINKS_MAX, end, at)
+    }
+
+    /// The node of what is asked at the end of these steps.
+    fn steps(
+        &mut self,
+        path: &Path,
+        steps: &[Step],
+        links_left: usize,
+        end: End<'_>,
+        at: Context<'_>,
+    ) -> Result<Node, CheckError> {
+        let entity = at.entity;
+        let Some((step, rest)) = steps.split_first() else {
+            return Err(CheckError::new(CheckErrorKind::TooFar, path.span()));
         };
-        Ok(self.leaf(Ask::Compare { op, value }))
-    }
-
-    fn one_of(&self, literals: &[Literal], no_case: bool) -> Result<Leaf, CheckError> {
-        let ty = self.property.ty;
-        if !is_comparable(ty) || no_case && ty != PropertyType::String {
-            return Err(self.operator_error(if no_case { "IN~" } else { "IN" }));
-        }
-        let mut values = Vec::with_capacity(literals.len());
-        let mut null = false;
-        for literal in literals {
-            match self.value(literal, no_case)? {
-                Value::Null => null = true,
-                value => values.push(value),
-            }
-        }
-        let mut leaf = self.leaf(Ask::In { values: Vec::new(), null, no_case });
-        values.sort_by(|one, other| leaf.order_values(one, other));
-        values.dedup_by(|one, other| leaf.order_values(one, other).is_eq());
-        leaf.ask = Ask::In { values, null, no_case };
-        Ok(leaf)
-    }
-
-    fn leaf(&self, ask: Ask) -> Leaf {
-        let property = self.property;
-        let place = if property.is_id() { Place::Id } else { Place::Slot(property.slot()) };
-        Leaf { place, ty: property.ty, unsigned: self.is_unsigned(), ask }
-    }
-
-    /// Ids are unsigned whatever the flags say.
-    fn is_unsigned(&self) -> bool {
-        self.property.is_id() || self.property.is_unsigned()
-    }
-
-    /// The literal as a value of the property's type.
-    fn value(&self, literal: &Literal, no_case: bool) -> Result<Value, CheckError> {
-        use PropertyType as T;
-        Ok(match (self.property.ty, literal) {
-            (_, Literal::Null) => Value::Null,
-            (T::Bool, Literal::Bool(bit)) => Value::Bool(*bit),
-            (T::String, Literal::String(text)) if no_case => Value::String(fold(text)),
-            (T::String, Literal::String(text)) => Value::String(text.clone()),
-            (T::Char, Literal::String(text)) => Value::Int(self.character(text)?),
-            (T::Float, literal) => {
-                let wide = self.double(literal)?;
-                let number = wide as f32;
-                if wide.is_finite() && number.is_infinite() {
-                    return Err(self.range_error(
-                        format!("{wide:?}"),
-                        format!("{:?}", f32::MIN),
-                        format!("{:?}", f32::MAX),
-                    ));
+        let name = step.name().unwrap_or_default();
+        if let Some(property) = entity.property(name) {
+            return match rest {
+                [] => self.at_property(path, step, property, end, at),
+                _ if property.ty == PropertyType::Relation => {
+                    let target = self.target(property, step, at.entity)?;
+                    let links_left = links_left
+                        .checked_sub(1)
+                        .ok_or_else(|| CheckError::new(CheckErrorKind::TooFar, path.span()))?;
+                    let inner = self.steps(path, rest, links_left, end, at.deeper()?.of(target))?;
+                    let (slot, target) = (property.slot(), target.id);
+                    Ok(Node::One(Box::new(One { slot, target, of_nothing: None, inner })))
                 }
-                Value::Float(number)
+                _ => {
+                    let kind = CheckErrorKind::NoWay {
+                        property: format!("{}.{name}", entity.name),
+                        ty: property.ty,
+                    };
+                    Err(CheckError::new(kind, step.span()))
+                }
+            };
+        }
+        let (relation, target, rest) = self.relation(name, rest, step, entity)?;
+        if let Some(further) = rest.first() {
+            let kind = CheckErrorKind::Many { relation: relation_name(steps, rest) };
+            return Err(CheckError::new(kind, further.span().or(step.span())));
+        }
+        self.at_relation(path, relation, target, end, at, || relation_name(steps, rest))
+    }
+
+    /// What is asked of a property.
+    fn at_property(
+        &mut self,
+        path: &Path,
+        step: &Step,
+        property: &PropertyDef,
+        end: End<'_>,
+        at: Context<'_>,
+    ) -> Result<Node, CheckError> {
+        let full_name = || format!("{}.{}", at.entity.name, property.name);
+        let span = step.span();
+        match end {
+            End::Linked(which, condition) if property.ty == PropertyType::Relation => {
+                let target = self.target(property, step, at.entity)?;
+                // NONE is "not any", and ALL "not any that does not".
+                let at = at.negated(which != Quantifier::Any);
+                let inner = at.deeper()?.of(target).negated(which == Quantifier::All);
+                let inner = self.node(condition, inner)?;
+                let (slot, target) = (property.slot(), target.id);
+                Ok(Node::One(Box::new(One { slot, target, of_nothing: Some(at.negate), inner })))
             }
-            (T::Double, literal) => Value::Double(self.double(literal)?),
-            (T::Relation, literal) => match self.integer(literal, false, 64)?.cast_unsigned() {
-                0 => Value::Null,
-                id => Value::Relation(id),
+            End::Linked(which, _) => {
+                let kind =
+                    CheckErrorKind::NoLink { property: full_name(), ty: property.ty, word: which.word() };
+                Err(CheckError::new(kind, span))
+            }
+            End::Question(question) => {
+                let elements = || {
+                    Kind::of_elements(property.ty, property.is_unsigned()).ok_or_else(|| {
+                        let word = match path.aspect() {
+                            Aspect::Elements(which) => which.word(),
+                            _ => "COUNT",
+                        };
+                        let kind =
+                            CheckErrorKind::NoElements { property: full_name(), ty: property.ty, word };
+                        CheckError::new(kind, span)
+                    })
+                };
+                let (of, kind, negate) = match path.aspect() {
+                    Aspect::Value => (Of::Value, None, false),
+                    Aspect::Elements(which) => {
+                        let fails = which == Quantifier::All;
+                        (Of::AnyElement { fails }, Some(elements()?), which != Quantifier::Any)
+                    }
+                    Aspect::Count => {
+                        elements()?;
+                        (Of::Count, Some(Kind::COUNT), false)
+                    }
+                };
+                let site = match kind {
+                    None => Site::of_value(&at.entity.name, property, span),
+                    Some(kind) => Site::new(&at.entity.name, &property.name, kind, span),
+                };
+                let kind = site.kind;
+                let (ask, hole) = self.ask(site, question)?;
+                let place = if property.is_id() { Place::Id } else { Place::Slot(property.slot()) };
+                let negated = at.negate != negate;
+                Ok(Node::Leaf(Leaf { place, ty: property.ty, of, kind, negated, ask, hole }))
+            }
+        }
+    }
+
+    /// What is asked of the objects that a relation leads to.
+    fn at_relation(
+        &mut self,
+        path: &Path,
+        relation: Relation,
+        target: &EntityDef,
+        end: End<'_>,
+        at: Context<'_>,
+        name: impl Fn() -> String,
+    ) -> Result<Node, CheckError> {
+        match end {
+            End::Linked(which, condition) => {
+                let at = at.negated(which != Quantifier::Any);
+                let inner = Context { negate: which == Quantifier::All, ..at.deeper()?.of(target) };
+                let inner = self.node(condition, inner)?;
+                Ok(Node::Many(Box::new(Many { relation, negated: at.negate, inner })))
+            }
+            End::Question(question) if path.aspect() == Aspect::Count => {
+                let name = name();
+                let site = Site::new(&at.entity.name, &name, Kind::COUNT, path.span());
+                let (ask, hole) = self.ask(site, question)?;
+                Ok(Node::Count(Box::new(Count { relation, negated: at.negate, ask, hole })))
+            }
+            End::Question(_) => Err(CheckError::new(CheckErrorKind::Many { relation: name() }, path.span())),
+        }
+    }
+
+    /// The question with its values in their types, and its place among those with parameters if it is one of them.
+    fn ask(
+        &mut self,
+        site: Site<'_>,
+        question: Question<&[Operand]>,
+    ) -> Result<(Ask, Option<usize>), CheckError> {
+        let literals = |operands: &[Operand]| {
+            let literal = |operand: &Operand| match operand {
+                Operand::Literal(literal) => Some(literal.clone()),
+                Operand::Parameter(_) => None,
+            };
+            operands.iter().map(literal).collect::<Option<Vec<_>>>()
+        };
+        let ask = match question {
+            // By far the most frequent one.
+            Question::Compare { op, value: [Operand::Literal(literal)] } => Some(site.compare(op, literal)?),
+            Question::Compare { .. } => None,
+            Question::In { values, no_case } => match literals(values) {
+                Some(values) => Some(site.one_of(values.iter(), no_case)?),
+                None => None,
             },
-            (ty, literal) if ty.is_integer() => {
-                let bits = 8 * ty.scalar_bytes().unwrap_or(8);
-                Value::Int(self.integer(literal, !self.is_unsigned(), bits)?)
+            Question::Between { low: [Operand::Literal(low)], high: [Operand::Literal(high)] } => {
+                Some(site.between(low, high)?)
             }
-            _ => return Err(self.kind_error(literal)),
+            Question::Between { .. } => None,
+        };
+        match ask {
+            Some(ask) => Ok((ask, None)),
+            None => self.holes.push(Hole::new(site.into_owned(), question)),
+        }
+    }
+
+    /// The entity that a link leads to.
+    fn target(
+        &self,
+        property: &PropertyDef,
+        step: &Step,
+        entity: &EntityDef,
+    ) -> Result<&'s EntityDef, CheckError> {
+        let name = property.relation_target.as_deref().unwrap_or_default();
+        let target = self.schema.and_then(|schema| schema.entity_by_name(name));
+        target.ok_or_else(|| {
+            let property = format!("{}.{}", entity.name, property.name);
+            let kind = CheckErrorKind::UnknownTarget { property, target: name.to_owned() };
+            CheckError::new(kind, step.span())
         })
     }
 
-    fn double(&self, literal: &Literal) -> Result<f64, CheckError> {
-        match literal {
-            Literal::Double(number) => Ok(*number),
-            Literal::Int(number) => Ok(*number as f64),
-            Literal::UInt(number) => Ok(*number as f64),
-            _ => Err(self.kind_error(literal)),
+    /// The relation that begins with this name, the entity that it leads to, and the steps that follow.
+    fn relation<'p>(
+        &self,
+        name: &str,
+        rest: &'p [Step],
+        step: &Step,
+        entity: &EntityDef,
+    ) -> Result<(Relation, &'s EntityDef, &'p [Step]), CheckError> {
+        let find = |schema: &'s Schema| {
+            if let Some(relation) = entity.relations.iter().find(|relation| relation.name == name) {
+                let target = schema.entity_by_uid(relation.target)?;
+                let way = Way::Forward { relation: relation.uid };
+                return Some((Relation { target: target.id, way }, target, rest));
+            }
+            let other = schema.entity_by_name(name)?;
+            let (back, rest) = rest.split_first()?;
+            let back = back.name()?;
+            let property = other.property(back).filter(|property| {
+                property.ty == PropertyType::Relation
+                    && property.relation_target.as_deref() == Some(entity.name.as_str())
+            });
+            let way = match property {
+                Some(property) => Way::Backlink { property: property.id, slot: property.slot() },
+                None => {
+                    let leads_here =
+                        |relation: &&RelationDef| relation.name == back && relation.target == entity.uid;
+                    Way::Reverse { relation: other.relations.iter().find(leads_here)?.uid }
+                }
+            };
+            Some((Relation { target: other.id, way }, other, rest))
+        };
+        if let Some(found) = self.schema.and_then(find) {
+            return Ok(found);
         }
-    }
-
-    fn integer(&self, literal: &Literal, signed: bool, bits: usize) -> Result<i64, CheckError> {
-        let number = literal.integer().ok_or_else(|| self.kind_error(literal))?;
-        let span = 1_i128 << bits;
-        let lowest = if signed { -(span / 2) } else { 0 };
-        let highest = lowest + span - 1;
-        if !(lowest..=highest).contains(&number) {
-            return Err(self.range_error(number.to_string(), lowest.to_string(), highest.to_string()));
+        if let Some((other, back)) =
+            self.schema.and_then(|schema| schema.entity_by_name(name)).zip(rest.first())
+        {
+            let kind = CheckErrorKind::NoWayBack {
+                property: format!("{}.{}", other.name, back.name().unwrap_or_default()),
+                other: other.name.clone(),
+                entity: entity.name.clone(),
+            };
+            return Err(CheckError::new(kind, back.span()));
         }
-        // The range leaves the low 64 bits as all there is.
-        Ok(number as i64)
+        let properties = entity.properties.iter().map(|property| property.name.as_str());
+        let names =
+            || properties.clone().chain(entity.relations.iter().map(|relation| relation.name.as_str()));
+        let kind = CheckErrorKind::UnknownProperty {
+            entity: entity.name.clone(),
+            property: name.to_owned(),
+            near: nearest(name, names()).map(str::to_owned),
+            properties: names().map(str::to_owned).collect(),
+        };
+        Err(CheckError::new(kind, step.span()))
     }
+}
 
-    fn character(&self, text: &str) -> Result<i64, CheckError> {
-        let mut codes = text.encode_utf16();
-        match (codes.next(), codes.next()) {
-            (Some(code), None) => Ok(code.into()),
-            _ => Err(self.error(CheckErrorKind::Kind {
-                property: self.property.name.clone(),
-                ty: self.property.ty,
-                got: "text that is not one 16-bit character",
-            })),
-        }
-    }
-
-    fn null_error(&self, op: &'static str) -> CheckError {
-        self.error(CheckErrorKind::Null { property: self.property.name.clone(), op })
-    }
-
-    fn operator_error(&self, op: &'static str) -> CheckError {
-        self.error(CheckErrorKind::Operator {
-            property: self.property.name.clone(),
-            ty: self.property.ty,
-            op,
-        })
-    }
-
-    fn kind_error(&self, literal: &Literal) -> CheckError {
-        let property = self.property.name.clone();
-        self.error(CheckErrorKind::Kind { property, ty: self.property.ty, got: literal.kind() })
-    }
-
-    fn range_error(&self, value: String, lowest: String, highest: String) -> CheckError {
-        self.error(CheckErrorKind::Range { property: self.property.name.clone(), value, lowest, highest })
-    }
-
-    fn error(&self, kind: CheckErrorKind) -> CheckError {
-        CheckError { kind: Box::new(kind), span: self.span }
-    }
+/// The steps before `rest` as text.
+fn relation_name(steps: &[Step], rest: &[Step]) -> String {
+    let names = steps[..steps.len() - rest.len()].iter().filter_map(Step::name);
+    names.collect::<Vec<_>>().join(".")
 }

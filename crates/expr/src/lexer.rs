@@ -7,7 +7,9 @@ use crate::span::Span;
 /// One word or sign of an expression.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Token {
-    /// A name, as it stands or in backticks.
+    /// A name as it stands, or a word that means something in some places only.
+    Word(String),
+    /// A name in backticks.
     Name(String),
     Keyword(Keyword),
     /// A literal in quotes.
@@ -19,6 +21,14 @@ pub(crate) enum Token {
     Op(CompareOp),
     Minus,
     Comma,
+    Dot,
+    /// Begins the name of a parameter.
+    Dollar,
+    /// Begins a parameter in braces.
+    OpenParameter,
+    /// Stands before the default of a parameter.
+    Otherwise,
+    CloseParameter,
     Open,
     Close,
     /// Begins and ends a list.
@@ -28,6 +38,8 @@ pub(crate) enum Token {
 }
 
 /// A word that is no name of a property, unless in backticks.
+///
+/// ANY, NONE, ALL, COUNT and BETWEEN are none of these: they mean something only where a name cannot stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keyword {
     And,
@@ -51,7 +63,7 @@ const KEYWORDS: [(&str, Keyword); 7] = [
 ];
 
 /// All signs; where one begins with another, the longer one stands first.
-const SIGNS: [(&str, Token); 22] = [
+const SIGNS: [(&str, Token); 27] = [
     ("==~", Token::Op(CompareOp::EqNoCase)),
     ("^=~", Token::Op(CompareOp::StartsWithNoCase)),
     ("*=~", Token::Op(CompareOp::ContainsNoCase)),
@@ -63,6 +75,11 @@ const SIGNS: [(&str, Token); 22] = [
     ("^=", Token::Op(CompareOp::StartsWith)),
     ("*=", Token::Op(CompareOp::Contains)),
     ("$=", Token::Op(CompareOp::EndsWith)),
+    ("${", Token::OpenParameter),
+    ("$", Token::Dollar),
+    ("??", Token::Otherwise),
+    ("}", Token::CloseParameter),
+    (".", Token::Dot),
     ("&&", Token::Keyword(Keyword::And)),
     ("||", Token::Keyword(Keyword::Or)),
     ("<", Token::Op(CompareOp::Lt)),
@@ -77,13 +94,11 @@ const SIGNS: [(&str, Token); 22] = [
 ];
 
 /// Signs of other languages, and what to write instead.
-const FOREIGN: [(&str, &str); 8] = [
+const FOREIGN: [(&str, &str); 6] = [
     ("<>", "not equal is written `!=`"),
     ("=", "equality is written `==`"),
     ("&", "write `AND` or `&&`"),
     ("|", "write `OR` or `||`"),
-    (".", "a comparison names one property of the object itself"),
-    ("$", "an expression here has no variables"),
     ("~", "without case, text is compared by `==~`, `^=~`, `*=~`, `$=~` and `IN~`"),
     ("%", "parts of text are found by `^=`, `*=` and `$=`"),
 ];
@@ -110,6 +125,7 @@ fn continues_name(c: char) -> bool {
 }
 
 /// Reads tokens one by one.
+#[derive(Clone)]
 pub(crate) struct Lexer<'t> {
     text: &'t str,
     at: usize,
@@ -174,7 +190,7 @@ impl<'t> Lexer<'t> {
                 Token::Keyword(Keyword::InNoCase)
             }
             Some(keyword) => Token::Keyword(keyword),
-            None => Token::Name(word.to_owned()),
+            None => Token::Word(word.to_owned()),
         }
     }
 

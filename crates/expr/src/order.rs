@@ -32,8 +32,8 @@ pub(crate) fn order_doubles(one: f64, other: f64) -> Ordering {
     one.partial_cmp(&other).unwrap_or_else(|| one.is_nan().cmp(&other.is_nan()))
 }
 
-/// The text with all letters in the form that their upper and lower cases share.
-pub(crate) fn fold(text: &str) -> String {
+/// The text with all letters in the form that their upper and lower cases share: what comparisons without case compare.
+pub fn fold(text: &str) -> String {
     fold_chars(text).collect()
 }
 

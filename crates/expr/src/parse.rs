@@ -1,8 +1,10 @@
 //! From tokens to an expression.
 
-use crate::ast::{Expr, Literal, Path};
+use crate::ast::{Expr, Quantifier};
 use crate::check::DEPTH_MAX;
 use crate::lexer::{Keyword, Lexer, Token};
+use crate::operand::{Literal, Operand, Parameter};
+use crate::path::{Aspect, Path, Step, StepKey};
 use crate::span::Span;
 
 /// The longest text of an expression, in bytes.
@@ -20,13 +22,22 @@ pub const TEXT_BYTES_MAX: usize = 1 << 20;
 /// ```
 /// # use reconvene_expr::{CompareOp, Expr, Literal, Path, parse};
 /// let expr = parse("stars >= 4")?;
-/// assert_eq!(expr, Expr::Compare { path: Path::property("stars"), op: CompareOp::Ge, value: Literal::Int(4) });
+/// let value = Literal::Int(4).into();
+/// assert_eq!(expr, Expr::Compare { path: Path::property("stars"), op: CompareOp::Ge, value });
 /// assert_eq!(parse("not (done == true or title ^= 'a')")?.to_string(), r#"NOT (done == true OR title ^= "a")"#);
 /// # Ok::<(), reconvene_expr::ParseError>(())
 /// ```
 pub fn parse(text: &str) -> Result<Expr, ParseError> {
+    parse_with(text, |parser| parser.whole())
+}
+
+/// Reads a text by one of the parser's rules.
+pub(crate) fn parse_with<R>(
+    text: &str,
+    rule: impl FnOnce(Parser<'_>) -> Result<R, Failure>,
+) -> Result<R, ParseError> {
     let parsed = match text.len() {
-        0..=TEXT_BYTES_MAX => Parser::new(text).and_then(Parser::whole),
+        0..=TEXT_BYTES_MAX => Parser::new(text).and_then(rule),
         bytes => Err((ParseErrorKind::TooLong { bytes }, Span::default())),
     };
     parsed.map_err(|(kind, span)| {
@@ -132,12 +143,20 @@ pub enum ParseErrorKind {
     },
 }
 
-type Failure = (ParseErrorKind, Span);
+pub(crate) type Failure = (ParseErrorKind, Span);
 
-struct Parser<'t> {
+/// The words that say how many of several things are meant, and of what the number is asked.
+const ASPECTS: [(&str, Aspect); 4] = [
+    ("any", Aspect::Elements(Quantifier::Any)),
+    ("none", Aspect::Elements(Quantifier::None)),
+    ("all", Aspect::Elements(Quantifier::All)),
+    ("count", Aspect::Count),
+];
+
+pub(crate) struct Parser<'t> {
     lexer: Lexer<'t>,
     /// The token that is looked at next.
-    token: Token,
+    pub(crate) token: Token,
     span: Span,
     text: &'t str,
     depth_left: usize,
@@ -193,17 +212,20 @@ impl<'t> Parser<'t> {
                 parser.advance()?;
                 Ok(Expr::Not(Box::new(parser.one()?)))
             }),
-            Token::Open => self.nested(|parser| {
-                parser.advance()?;
-                let inner = parser.any()?;
-                match parser.token {
-                    Token::Close => parser.advance().map(|_| inner),
-                    _ => Err(parser.expected("AND, OR or `)`")),
-                }
-            }),
+            Token::Open => self.nested(Self::group),
             Token::Keyword(Keyword::True) => self.advance().map(|()| Expr::All),
             Token::Keyword(Keyword::False) => self.advance().map(|()| Expr::Not(Box::new(Expr::All))),
             _ => self.comparison(),
+        }
+    }
+
+    /// An expression in parentheses, at whose opening one the parser stands.
+    fn group(&mut self) -> Result<Expr, Failure> {
+        self.advance()?;
+        let inner = self.any()?;
+        match self.token {
+            Token::Close => self.advance().map(|()| inner),
+            _ => Err(self.expected("AND, OR or `)`")),
         }
     }
 
@@ -215,35 +237,111 @@ impl<'t> Parser<'t> {
     }
 
     fn comparison(&mut self) -> Result<Expr, Failure> {
-        let Token::Name(name) = &mut self.token else {
-            return Err(self.expected("the name of a property, NOT or `(`"));
-        };
-        let path = Path::at(std::mem::take(name), self.span);
-        self.advance()?;
+        let aspect = self.aspect()?;
+        let path = self.path(aspect)?;
+        if let (Aspect::Elements(which), Token::Open) = (aspect, &self.token) {
+            let path = path.with_aspect(Aspect::Value);
+            return self
+                .nested(|parser| Ok(Expr::Linked { which, path, condition: Box::new(parser.group()?) }));
+        }
+        let negated = self.token == Token::Keyword(Keyword::Not);
+        if negated {
+            self.advance()?;
+        }
         let no_case = self.token == Token::Keyword(Keyword::InNoCase);
-        match self.token {
-            Token::Op(op) => {
+        let expr = match &self.token {
+            Token::Op(op) if !negated => {
+                let op = *op;
                 self.advance()?;
-                Ok(Expr::Compare { path, op, value: self.literal()? })
+                Expr::Compare { path, op, value: self.operand()? }
             }
             Token::Keyword(Keyword::In | Keyword::InNoCase) => {
                 self.advance()?;
-                Ok(Expr::In { path, values: self.list()?, no_case })
+                Expr::In { path, values: self.list()?, no_case }
             }
-            _ => Err(self.expected("an operator after the property, as in `done == true`")),
-        }
+            Token::Word(word) if is_between(word) => {
+                self.advance()?;
+                let low = self.operand()?;
+                if self.token != Token::Keyword(Keyword::And) {
+                    return Err(self.expected("AND and the largest value, as in `BETWEEN 1 AND 5`"));
+                }
+                self.advance()?;
+                Expr::Between { path, low, high: self.operand()? }
+            }
+            _ if negated => return Err(self.expected("IN or BETWEEN after NOT")),
+            _ if matches!(aspect, Aspect::Elements(_)) => {
+                return Err(self.expected("an operator or a condition in parentheses"));
+            }
+            _ => return Err(self.expected("an operator after the property, as in `done == true`")),
+        };
+        Ok(if negated { Expr::Not(Box::new(expr)) } else { expr })
     }
 
-    fn list(&mut self) -> Result<Vec<Literal>, Failure> {
+    /// What is asked of the value at the end of the path that follows. A word that says so is one only before a name, so
+    /// that properties may be called like it.
+    fn aspect(&mut self) -> Result<Aspect, Failure> {
+        let Token::Word(word) = &self.token else { return Ok(Aspect::Value) };
+        let aspect = ASPECTS.iter().find(|(other, _)| word.eq_ignore_ascii_case(other));
+        let Some(&(_, aspect)) = aspect else { return Ok(Aspect::Value) };
+        match self.lexer.clone().next() {
+            Ok((Token::Name(_), _)) => {}
+            Ok((Token::Word(next), _)) if !is_between(&next) => {}
+            _ => return Ok(Aspect::Value),
+        }
+        self.advance()?;
+        Ok(aspect)
+    }
+
+    pub(crate) fn path(&mut self, aspect: Aspect) -> Result<Path, Failure> {
+        let mut steps = Vec::with_capacity(1);
+        let (Token::Word(name) | Token::Name(name)) = &mut self.token else {
+            return Err(self.expected("the name of a property, NOT or `(`"));
+        };
+        steps.push(Step::read(StepKey::Name(std::mem::take(name).into()), self.span));
+        self.advance()?;
+        loop {
+            let start = self.span;
+            match self.token {
+                Token::Dot => {
+                    self.advance()?;
+                    let (Token::Word(name) | Token::Name(name)) = &mut self.token else {
+                        return Err(self.expected("a name after `.`"));
+                    };
+                    steps.push(Step::read(StepKey::Name(std::mem::take(name).into()), self.span));
+                    self.advance()?;
+                }
+                Token::OpenList => {
+                    self.advance()?;
+                    let index = match self.token {
+                        Token::Integer(index) => u32::try_from(index).ok(),
+                        _ => None,
+                    };
+                    let index = index.ok_or_else(|| self.expected("the number of an element, from 0"))?;
+                    self.advance()?;
+                    if self.token != Token::CloseList {
+                        return Err(self.expected("`]`"));
+                    }
+                    let span = Span { start: start.start, end: self.span.end };
+                    steps.push(Step::read(StepKey::Index(index), span));
+                    self.advance()?;
+                }
+                _ => break,
+            }
+        }
+        Ok(Path::of_steps(aspect, steps).expect("the first step is a name"))
+    }
+
+    fn list(&mut self) -> Result<Vec<Operand>, Failure> {
         let (close, expected) = match self.token {
             Token::Open => (Token::Close, "`,` or `)`"),
             Token::OpenList => (Token::CloseList, "`,` or `]`"),
+            Token::Dollar | Token::OpenParameter => return Ok(vec![self.operand()?]),
             _ => return Err(self.expected("a list in parentheses, as in `(1, 2)`")),
         };
         self.advance()?;
         let mut values = Vec::new();
         while self.token != close {
-            values.push(self.literal()?);
+            values.push(self.operand()?);
             if self.token == Token::Comma {
                 self.advance()?;
             } else if self.token != close {
@@ -252,6 +350,41 @@ impl<'t> Parser<'t> {
         }
         self.advance()?;
         Ok(values)
+    }
+
+    fn operand(&mut self) -> Result<Operand, Failure> {
+        let in_braces = match self.token {
+            Token::Dollar => false,
+            Token::OpenParameter => true,
+            _ => return Ok(Operand::Literal(self.literal()?)),
+        };
+        self.advance()?;
+        let mut name = String::new();
+        loop {
+            let (Token::Word(part) | Token::Name(part)) = &self.token else {
+                return Err(self.expected("the name of a parameter, as in `$name`"));
+            };
+            name.push_str(part);
+            self.advance()?;
+            if self.token != Token::Dot {
+                break;
+            }
+            name.push('.');
+            self.advance()?;
+        }
+        let mut default = None;
+        if in_braces {
+            if self.token == Token::Otherwise {
+                self.advance()?;
+                default = Some(self.literal()?);
+            }
+            match self.token {
+                Token::CloseParameter => self.advance()?,
+                _ if default.is_some() => return Err(self.expected("`}`")),
+                _ => return Err(self.expected("`??` and a default, or `}`")),
+            }
+        }
+        Ok(Operand::Parameter(Parameter { name, default }))
     }
 
     fn literal(&mut self) -> Result<Literal, Failure> {
@@ -273,16 +406,16 @@ impl<'t> Parser<'t> {
                 }
             }
             Token::Double(number) => Literal::Double(if negative { -*number } else { *number }),
-            Token::Name(name) if name.eq_ignore_ascii_case("inf") => {
+            Token::Word(name) if name.eq_ignore_ascii_case("inf") => {
                 Literal::Double(if negative { f64::NEG_INFINITY } else { f64::INFINITY })
             }
             _ if negative => return Err(self.expected("a number after `-`")),
-            Token::Name(name) if name.eq_ignore_ascii_case("nan") => Literal::Double(f64::NAN),
+            Token::Word(name) if name.eq_ignore_ascii_case("nan") => Literal::Double(f64::NAN),
             Token::Text(text) => Literal::String(std::mem::take(text)),
             Token::Keyword(Keyword::Null) => Literal::Null,
             Token::Keyword(Keyword::True) => Literal::Bool(true),
             Token::Keyword(Keyword::False) => Literal::Bool(false),
-            Token::Name(_) => return Err(self.expected("a value (text stands in quotes)")),
+            Token::Word(_) | Token::Name(_) => return Err(self.expected("a value (text stands in quotes)")),
             _ => return Err(self.expected("a value")),
         };
         self.advance()?;
@@ -290,12 +423,12 @@ impl<'t> Parser<'t> {
     }
 
     /// Goes on to the next token.
-    fn advance(&mut self) -> Result<(), Failure> {
+    pub(crate) fn advance(&mut self) -> Result<(), Failure> {
         (self.token, self.span) = self.lexer.next()?;
         Ok(())
     }
 
-    fn expected(&self, expected: &'static str) -> Failure {
+    pub(crate) fn expected(&self, expected: &'static str) -> Failure {
         const FOUND_CHARS_MAX: usize = 40;
         let found = match self.text.get(self.span.start..self.span.end) {
             None | Some("") => "the end".to_owned(),
@@ -306,4 +439,8 @@ impl<'t> Parser<'t> {
         };
         (ParseErrorKind::Expected { expected, found }, self.span)
     }
+}
+
+pub(crate) fn is_between(word: &str) -> bool {
+    word.eq_ignore_ascii_case("between")
 }

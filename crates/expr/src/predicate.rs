@@ -1,14 +1,18 @@
 //! An expression that fits an entity, ready to be asked about its objects.
 
-use std::cmp::Ordering;
+use std::ops::ControlFlow;
+use std::slice;
 
 use reconvene_model::record::{RecordError, Table};
-use reconvene_model::{ObjectId, PropertyType, Value};
+use reconvene_model::{EntityId, ObjectId, PropertyType, Value};
 
 use crate::ast::CompareOp;
-use crate::order::{Scalar, fold, fold_chars};
+use crate::leaf::{Ask, Kind, Leaf};
+use crate::links::{Links, NoLinks, Relation};
+use crate::order::Scalar;
 
-/// A condition that was checked against an entity and is evaluated on its records; made by [`check`](crate::check).
+/// A condition that was checked against an entity and is evaluated on its records; made by [`check`](crate::check) and
+/// [`prepare`](crate::prepare).
 #[derive(Clone, Debug)]
 pub struct Predicate {
     pub(crate) root: Node,
@@ -32,6 +36,8 @@ pub struct Conjunct<'a> {
     pub ty: PropertyType,
     /// Whether integers are compared as unsigned; so for the id.
     pub unsigned: bool,
+    /// Whether the test must fail instead.
+    pub negated: bool,
     /// What is asked.
     pub test: Test<'a>,
 }
@@ -58,56 +64,93 @@ pub enum Test<'a> {
         /// Whether upper and lower case count as equal.
         no_case: bool,
     },
+    /// Whether a value lies in a range, ends included; null never does.
+    Between {
+        /// The smallest value.
+        low: &'a Value,
+        /// The largest value.
+        high: &'a Value,
+    },
 }
 
-/// A part of a predicate. Checking bounds how deep these nest.
+/// A part of a predicate, in which NOT was carried down to the tests. Checking bounds how deep these nest.
 #[derive(Clone, Debug)]
 pub(crate) enum Node {
     Leaf(Leaf),
     /// Holds no [`Node::All`], so that its leaves are all conjuncts that there are.
     All(Vec<Node>),
+    /// Holds no [`Node::Any`].
     Any(Vec<Node>),
-    Not(Box<Node>),
+    /// Of the object that a link leads to.
+    One(Box<One>),
+    /// Of the objects that a relation leads to.
+    Many(Box<Many>),
+    /// Of how many objects a relation leads to.
+    Count(Box<Count>),
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Leaf {
-    pub(crate) place: Place,
-    pub(crate) ty: PropertyType,
-    pub(crate) unsigned: bool,
+pub(crate) struct One {
+    pub(crate) slot: usize,
+    pub(crate) target: EntityId,
+    /// What holds if the link leads to no object; if not given, what `inner` says of an object without values.
+    pub(crate) of_nothing: Option<bool>,
+    pub(crate) inner: Node,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Many {
+    pub(crate) relation: Relation,
+    /// Whether none must meet `inner`, instead of any.
+    pub(crate) negated: bool,
+    pub(crate) inner: Node,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Count {
+    pub(crate) relation: Relation,
+    pub(crate) negated: bool,
     pub(crate) ask: Ask,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum Ask {
-    Compare { op: CompareOp, value: Value },
-    In { values: Vec<Value>, null: bool, no_case: bool },
+    pub(crate) hole: Option<usize>,
 }
 
 impl Predicate {
     /// Whether an object meets the condition; `table` holds its properties.
     ///
-    /// Only the properties that decide are read. A property that the record was written without is null.
+    /// Only the properties that decide are read. A property that the record was written without is null. Links lead
+    /// nowhere here; see [`Predicate::matches_with`].
     ///
     /// # Errors
     ///
     /// [`RecordError`] if a property that is asked for is damaged.
     pub fn matches(&self, id: ObjectId, table: &Table<'_>) -> Result<bool, RecordError> {
-        self.root.matches(id, table)
+        self.root.matches(id, table, &NoLinks)
+    }
+
+    /// Whether an object meets the condition, other objects being found through `links`.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError`] if a property that is asked for is damaged, and those of `links`.
+    pub fn matches_with<L: Links>(
+        &self,
+        id: ObjectId,
+        table: &Table<'_>,
+        links: &L,
+    ) -> Result<bool, L::Error> {
+        self.root.matches(id, table, links)
+    }
+
+    /// The whole condition as a part, for planners.
+    pub fn root(&self) -> Part<'_> {
+        Part(&self.root)
     }
 
     /// The tests that every object which meets the condition passes: what a planner may narrow by.
     ///
     /// They need not be all that the condition asks; [`Predicate::matches`] alone decides.
     pub fn conjuncts(&self) -> impl Iterator<Item = Conjunct<'_>> {
-        let nodes = match &self.root {
-            Node::All(nodes) => nodes.as_slice(),
-            one => std::slice::from_ref(one),
-        };
-        nodes.iter().filter_map(|node| match node {
-            Node::Leaf(leaf) => Some(leaf.conjunct()),
-            _ => None,
-        })
+        self.root().conjuncts()
     }
 
     /// Whether every object meets the condition because it asks nothing.
@@ -117,20 +160,19 @@ impl Predicate {
 
     /// Whether the [conjuncts](Predicate::conjuncts) together are the whole condition.
     pub fn is_conjunction(&self) -> bool {
-        match &self.root {
-            Node::Leaf(_) => true,
-            Node::All(nodes) => nodes.iter().all(|node| matches!(node, Node::Leaf(_))),
-            Node::Any(_) | Node::Not(_) => false,
-        }
+        self.root().is_conjunction()
     }
 
-    /// The properties that the condition asks about, ascending and each once: a change of any other cannot matter.
+    /// The properties that the condition asks about, ascending and each once: a change of any other property of the object
+    /// cannot matter. What links lead to is named by [`Predicate::reaches`].
     pub fn places(&self) -> Vec<Place> {
         fn collect(node: &Node, places: &mut Vec<Place>) {
             match node {
                 Node::Leaf(leaf) => places.push(leaf.place),
                 Node::All(nodes) | Node::Any(nodes) => nodes.iter().for_each(|node| collect(node, places)),
-                Node::Not(node) => collect(node, places),
+                Node::One(one) => places.push(Place::Slot(one.slot)),
+                // What a relation leads to from an object hangs on its id alone.
+                Node::Many(_) | Node::Count(_) => {}
             }
         }
         let mut places = Vec::new();
@@ -139,15 +181,168 @@ impl Predicate {
         places.dedup();
         places
     }
+
+    /// The entities whose objects the condition looks at along links and relations, ascending and each once: a change of
+    /// theirs, or of a relation to them, can matter.
+    pub fn reaches(&self) -> Vec<EntityId> {
+        fn collect(node: &Node, reached: &mut Vec<EntityId>) {
+            match node {
+                Node::Leaf(_) => {}
+                Node::All(nodes) | Node::Any(nodes) => nodes.iter().for_each(|node| collect(node, reached)),
+                Node::One(one) => {
+                    reached.push(one.target);
+                    collect(&one.inner, reached);
+                }
+                Node::Many(many) => {
+                    reached.push(many.relation.target);
+                    collect(&many.inner, reached);
+                }
+                Node::Count(count) => reached.push(count.relation.target),
+            }
+        }
+        let mut reached = Vec::new();
+        collect(&self.root, &mut reached);
+        reached.sort_unstable();
+        reached.dedup();
+        reached
+    }
+}
+
+/// A part of a [`Predicate`], for planners that look for what narrows.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'p>(&'p Node);
+
+/// What a [`Part`] asks.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum PartKind<'p> {
+    /// That all of these hold.
+    All(Parts<'p>),
+    /// That at least one of these holds.
+    Any(Parts<'p>),
+    /// A test of one property of the object itself.
+    Test(Conjunct<'p>),
+    /// Something of the object that a link leads to.
+    One {
+        /// The slot of the link.
+        slot: usize,
+        /// The entity linked to.
+        target: EntityId,
+        /// Whether an object whose link leads nowhere meets this.
+        of_nothing: bool,
+        /// What is asked of the object linked to.
+        inner: Part<'p>,
+    },
+    /// That any of the objects that a relation leads to meets something.
+    AnyOf {
+        /// The relation.
+        relation: &'p Relation,
+        /// What one of them must meet.
+        inner: Part<'p>,
+    },
+    /// Something that only [`Part::matches_with`] can tell.
+    Other,
+}
+
+/// The parts of a [`PartKind`].
+#[derive(Clone, Debug)]
+pub struct Parts<'p>(slice::Iter<'p, Node>);
+
+impl<'p> Iterator for Parts<'p> {
+    type Item = Part<'p>;
+
+    fn next(&mut self) -> Option<Part<'p>> {
+        self.0.next().map(Part)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Parts<'_> {}
+
+impl<'p> Part<'p> {
+    /// Whether an object meets this part; as [`Predicate::matches_with`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Predicate::matches_with`].
+    #[inline]
+    pub fn matches_with<L: Links>(
+        self,
+        id: ObjectId,
+        table: &Table<'_>,
+        links: &L,
+    ) -> Result<bool, L::Error> {
+        self.0.matches(id, table, links)
+    }
+
+    /// What it asks.
+    pub fn kind(self) -> PartKind<'p> {
+        match self.0 {
+            Node::Leaf(leaf) => leaf.conjunct().map_or(PartKind::Other, PartKind::Test),
+            Node::All(nodes) => PartKind::All(Parts(nodes.iter())),
+            Node::Any(nodes) => PartKind::Any(Parts(nodes.iter())),
+            Node::One(one) => PartKind::One {
+                slot: one.slot,
+                target: one.target,
+                of_nothing: one.of_nothing(),
+                inner: Part(&one.inner),
+            },
+            Node::Many(many) if !many.negated => {
+                PartKind::AnyOf { relation: &many.relation, inner: Part(&many.inner) }
+            }
+            Node::Many(_) | Node::Count(_) => PartKind::Other,
+        }
+    }
+
+    /// The parts that must all hold: those of AND, or the part itself.
+    pub fn all(self) -> Parts<'p> {
+        Parts(match self.0 {
+            Node::All(nodes) => nodes.iter(),
+            one => slice::from_ref(one).iter(),
+        })
+    }
+
+    /// As [`Predicate::conjuncts`].
+    pub fn conjuncts(self) -> impl Iterator<Item = Conjunct<'p>> {
+        self.all().filter_map(|part| match part.kind() {
+            PartKind::Test(conjunct) => Some(conjunct),
+            _ => None,
+        })
+    }
+
+    /// Whether it asks nothing.
+    pub fn is_all(self) -> bool {
+        matches!(self.0, Node::All(nodes) if nodes.is_empty())
+    }
+
+    /// As [`Predicate::is_conjunction`].
+    pub fn is_conjunction(self) -> bool {
+        self.all().all(|part| matches!(part.kind(), PartKind::Test(_)))
+    }
+}
+
+impl One {
+    fn of_nothing(&self) -> bool {
+        self.of_nothing.unwrap_or_else(|| self.inner.matches_nothing())
+    }
+}
+
+impl Count {
+    fn holds(&self, count: u64) -> bool {
+        self.ask.holds(Kind::COUNT, Some(Scalar::UInt(count))) != self.negated
+    }
 }
 
 impl Node {
-    fn matches(&self, id: ObjectId, table: &Table<'_>) -> Result<bool, RecordError> {
+    fn matches<L: Links>(&self, id: ObjectId, table: &Table<'_>, links: &L) -> Result<bool, L::Error> {
         match self {
-            Node::Leaf(leaf) => leaf.matches(id, table),
+            Node::Leaf(leaf) => Ok(leaf.matches(id, table)?),
             Node::All(nodes) => {
                 for node in nodes {
-                    if !node.matches(id, table)? {
+                    if !node.matches(id, table, links)? {
                         return Ok(false);
                     }
                 }
@@ -155,138 +350,61 @@ impl Node {
             }
             Node::Any(nodes) => {
                 for node in nodes {
-                    if node.matches(id, table)? {
+                    if node.matches(id, table, links)? {
                         return Ok(true);
                     }
                 }
                 Ok(false)
             }
-            Node::Not(node) => Ok(!node.matches(id, table)?),
+            Node::One(one) => {
+                let target = table.int(one.slot, PropertyType::Relation)?.unwrap_or(0).cast_unsigned();
+                let object = if target == 0 { None } else { links.object(one.target, target)? };
+                match object {
+                    Some(table) => one.inner.matches(target, &table, links),
+                    None => Ok(one.of_nothing()),
+                }
+            }
+            Node::Many(many) => {
+                let mut any = false;
+                each_linked(links, &many.relation, id, |id, table| {
+                    any = many.inner.matches(id, table, links)?;
+                    Ok(if any { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+                })?;
+                Ok(any != many.negated)
+            }
+            Node::Count(count) => {
+                let mut linked = 0;
+                each_linked(links, &count.relation, id, |_, _| {
+                    linked += 1;
+                    Ok(ControlFlow::Continue(()))
+                })?;
+                Ok(count.holds(linked))
+            }
+        }
+    }
+
+    /// What it says of an object that does not exist: it has no values, and its relations lead to nothing.
+    fn matches_nothing(&self) -> bool {
+        match self {
+            Node::Leaf(leaf) => leaf.matches_nothing(),
+            Node::All(nodes) => nodes.iter().all(Node::matches_nothing),
+            Node::Any(nodes) => nodes.iter().any(Node::matches_nothing),
+            Node::One(one) => one.of_nothing(),
+            Node::Many(many) => many.negated,
+            Node::Count(count) => count.holds(0),
         }
     }
 }
 
-impl Leaf {
-    fn conjunct(&self) -> Conjunct<'_> {
-        let test = match &self.ask {
-            Ask::Compare { op, value } => Test::Compare { op: *op, value },
-            Ask::In { values, null, no_case } => Test::In { values, null: *null, no_case: *no_case },
-        };
-        Conjunct { place: self.place, ty: self.ty, unsigned: self.unsigned, test }
-    }
-
-    fn matches(&self, id: ObjectId, table: &Table<'_>) -> Result<bool, RecordError> {
-        match &self.ask {
-            Ask::Compare { op, value } => {
-                let Some(wanted) = self.scalar(value) else {
-                    let is_null = self.is_null(table)?;
-                    return Ok(is_null == (*op == CompareOp::Eq));
-                };
-                let stored = self.read(id, table)?;
-                Ok(stored.map_or(*op == CompareOp::Ne, |stored| holds(stored, *op, wanted)))
-            }
-            Ask::In { values, null, no_case } => {
-                let Some(stored) = self.read(id, table)? else { return Ok(*null) };
-                let folded;
-                let stored = match stored {
-                    Scalar::Text(text) if *no_case => {
-                        folded = fold(text);
-                        Scalar::Text(&folded)
-                    }
-                    stored => stored,
-                };
-                Ok(values.binary_search_by(|value| self.order(value, stored)).is_ok())
-            }
-        }
-    }
-
-    /// The order of a value of this test and of what is stored.
-    fn order(&self, value: &Value, stored: Scalar<'_>) -> Ordering {
-        self.scalar(value).and_then(|value| value.order(stored)).unwrap_or(Ordering::Less)
-    }
-
-    /// The order of two values of this test.
-    pub(crate) fn order_values(&self, one: &Value, other: &Value) -> Ordering {
-        self.scalar(other).map_or(Ordering::Less, |other| self.order(one, other))
-    }
-
-    /// A link to 0 links to nothing, and is null however it was written.
-    fn is_null(&self, table: &Table<'_>) -> Result<bool, RecordError> {
-        Ok(match self.place {
-            Place::Id => false,
-            Place::Slot(slot) if self.ty == PropertyType::Relation => {
-                table.int(slot, self.ty)?.unwrap_or(0) == 0
-            }
-            Place::Slot(slot) => table.is_null(slot),
-        })
-    }
-
-    /// What is stored; `None` if that is null or of a type that cannot be compared.
-    fn read<'t>(&self, id: ObjectId, table: &Table<'t>) -> Result<Option<Scalar<'t>>, RecordError> {
-        use PropertyType as T;
-        let Place::Slot(slot) = self.place else { return Ok(Some(Scalar::UInt(id))) };
-        Ok(match self.ty {
-            T::String => table.str(slot)?.map(Scalar::Text),
-            T::Bool => table.int(slot, self.ty)?.map(|number| Scalar::Bool(number != 0)),
-            T::Float => table.float(slot)?.map(|number| Scalar::Double(number.into())),
-            T::Double => table.double(slot)?.map(Scalar::Double),
-            T::Relation => {
-                table.int(slot, self.ty)?.filter(|&id| id != 0).map(|id| Scalar::UInt(id.cast_unsigned()))
-            }
-            ty if ty.is_integer() => table.int(slot, ty)?.map(|number| self.integer(number)),
-            _ => None,
-        })
-    }
-
-    /// A value of this test in the form in which it is compared; `None` for null.
-    fn scalar<'v>(&self, value: &'v Value) -> Option<Scalar<'v>> {
-        Some(match value {
-            Value::Bool(bit) => Scalar::Bool(*bit),
-            Value::Int(number) => self.integer(*number),
-            Value::Float(number) => Scalar::Double(f64::from(*number)),
-            Value::Double(number) => Scalar::Double(*number),
-            Value::String(text) => Scalar::Text(text),
-            Value::Relation(id) => Scalar::UInt(*id),
-            _ => return None,
-        })
-    }
-
-    fn integer(&self, number: i64) -> Scalar<'static> {
-        if !self.unsigned {
-            return Scalar::Int(number);
-        }
-        // Narrow integers are stored sign-extended; the bits above their width are no part of the number.
-        let unused_bits = 64 - 8 * self.ty.scalar_bytes().unwrap_or(8);
-        Scalar::UInt((number.cast_unsigned() << unused_bits) >> unused_bits)
-    }
-}
-
-/// Whether a stored value compares like this with the wanted one, which is folded for operators without case.
-fn holds(stored: Scalar<'_>, op: CompareOp, wanted: Scalar<'_>) -> bool {
-    use CompareOp::*;
-    if let (true, Scalar::Text(stored), Scalar::Text(wanted)) = (op.is_text(), stored, wanted) {
-        return match op {
-            StartsWith => stored.starts_with(wanted),
-            Contains => stored.contains(wanted),
-            EndsWith => stored.ends_with(wanted),
-            EqNoCase => fold_chars(stored).eq(wanted.chars()),
-            StartsWithNoCase => {
-                let mut stored = fold_chars(stored);
-                wanted.chars().all(|wanted| stored.next() == Some(wanted))
-            }
-            ContainsNoCase => fold(stored).contains(wanted),
-            EndsWithNoCase => fold(stored).ends_with(wanted),
-            Eq | Ne | Lt | Le | Gt | Ge => false,
-        };
-    }
-    let order = stored.order(wanted);
-    match op {
-        Eq => order.is_some_and(Ordering::is_eq),
-        Ne => !order.is_some_and(Ordering::is_eq),
-        Lt => order.is_some_and(Ordering::is_lt),
-        Le => order.is_some_and(Ordering::is_le),
-        Gt => order.is_some_and(Ordering::is_gt),
-        Ge => order.is_some_and(Ordering::is_ge),
-        _ => false,
-    }
+/// Hands over the objects that a relation leads to; those that do not exist are hidden.
+fn each_linked<L: Links>(
+    links: &L,
+    relation: &Relation,
+    id: ObjectId,
+    mut take: impl FnMut(ObjectId, &Table<'_>) -> Result<ControlFlow<()>, L::Error>,
+) -> Result<(), L::Error> {
+    links.linked(relation, id, &mut |linked| match links.object(relation.target, linked)? {
+        Some(table) => take(linked, &table),
+        None => Ok(ControlFlow::Continue(())),
+    })
 }

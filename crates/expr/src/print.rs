@@ -2,8 +2,11 @@
 
 use std::fmt;
 
-use crate::ast::{CompareOp, Expr, Literal, Path};
+use crate::ast::{CompareOp, Expr};
 use crate::lexer::{is_keyword, is_name};
+use crate::operand::{Literal, Operand, Parameter};
+use crate::parse::is_between;
+use crate::path::{Aspect, Path, StepKey};
 
 impl fmt::Display for Expr {
     /// With parentheses only where they are needed. AND and OR of one part print as that part, and of none as what they
@@ -19,6 +22,8 @@ impl fmt::Display for Expr {
                 }
                 f.write_str(")")
             }
+            Expr::Between { path, low, high } => write!(f, "{path} BETWEEN {low} AND {high}"),
+            Expr::Linked { which, path, condition } => write!(f, "{} {path} ({condition})", which.word()),
             Expr::And(parts) => joined(f, parts, " AND ", "true"),
             Expr::Or(parts) => joined(f, parts, " OR ", "false"),
             // One word, so that the text nests no deeper than what it was read from.
@@ -81,10 +86,52 @@ impl fmt::Display for CompareOp {
 }
 
 impl fmt::Display for Path {
-    /// In backticks if the name is a word of the language or has characters that names in text do not have.
+    /// Names stand in backticks if they are words of the language or have characters that names in text do not have.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.name();
-        if is_name(name) && !is_keyword(name) { f.write_str(name) } else { quoted(f, name, '`') }
+        match self.aspect() {
+            Aspect::Value => {}
+            Aspect::Elements(which) => write!(f, "{} ", which.word())?,
+            Aspect::Count => f.write_str("COUNT ")?,
+        }
+        for (at, step) in self.steps().iter().enumerate() {
+            match step.key() {
+                StepKey::Name(step_name) => {
+                    f.write_str(if at > 0 { "." } else { "" })?;
+                    name(f, step_name)?;
+                }
+                StepKey::Index(index) => write!(f, "[{index}]")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn name(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
+    let is_plain = is_name(name) && !is_keyword(name) && !is_between(name);
+    if is_plain { f.write_str(name) } else { quoted(f, name, '`') }
+}
+
+impl fmt::Display for Operand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Operand::Literal(literal) => literal.fmt(f),
+            Operand::Parameter(parameter) => parameter.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Parameter {
+    /// In braces only if it has a default.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.default.is_some() { "${" } else { "$" })?;
+        for (at, part) in self.name.split('.').enumerate() {
+            f.write_str(if at > 0 { "." } else { "" })?;
+            name(f, part)?;
+        }
+        match &self.default {
+            Some(default) => write!(f, " ?? {default}}}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -7,10 +7,10 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use reconvene_expr::{
-    CheckErrorKind, CompareOp, Conjunct, Expr, Literal, Path, Place, Predicate, Test, check, parse,
+    CheckErrorKind, CompareOp, Conjunct, Expr, Literal, Operand, Path, Place, Predicate, Test, check, parse,
 };
 use reconvene_model::record::{RecordError, Table, TableLayout, TableWriter};
-use reconvene_model::{EntityDef, ObjectId, PropertyDef, PropertyFlags, PropertyType, Value};
+use reconvene_model::{EntityDef, Flex, ObjectId, PropertyDef, PropertyFlags, PropertyType, Value};
 
 #[allow(dead_code, reason = "each test file uses its part of it")]
 mod common;
@@ -109,7 +109,7 @@ fn value(property: &PropertyDef, plain: Option<&Plain>) -> Value {
     match (property.ty, plain) {
         (_, None) => Value::Null,
         (PropertyType::StringVector, _) => Value::StringVector(vec!["a".to_owned()]),
-        (PropertyType::Flex, _) => Value::Flex(vec![0, 1, 1]),
+        (PropertyType::Flex, _) => Value::Flex(Flex::from(1)),
         (PropertyType::Relation, Some(Plain::Whole(id))) => Value::Relation(*id as u64),
         (PropertyType::Float, Some(Plain::Real(number))) => Value::Float(*number as f32),
         (_, Some(Plain::Bool(bit))) => Value::Bool(*bit),
@@ -218,7 +218,7 @@ fn fitting() -> impl Strategy<Value = Expr> {
                 select(vec![CompareOp::Eq, CompareOp::Ne]).prop_map(move |op| Expr::Compare {
                     path: path.clone(),
                     op,
-                    value: Literal::Null,
+                    value: Literal::Null.into(),
                 })
             };
             if !is_comparable(property) {
@@ -233,16 +233,23 @@ fn fitting() -> impl Strategy<Value = Expr> {
                 (select(ops), plain_values(property)).prop_map(move |(op, plain)| Expr::Compare {
                     path: path.clone(),
                     op,
-                    value: literal(Some(&plain)),
+                    value: literal(Some(&plain)).into(),
                 })
             };
-            let lists = (vec(option::of(plain_values(property)), 0..5), any::<bool>()).prop_map(
-                move |(values, no_case)| {
-                    let values = values.iter().map(|plain| literal(plain.as_ref())).collect();
-                    Expr::In { path: path.clone(), values, no_case: no_case && is_text }
-                },
-            );
-            prop_oneof![1 => nulls, 5 => compares, 2 => lists].boxed()
+            let lists = {
+                let path = path.clone();
+                (vec(option::of(plain_values(property)), 0..5), any::<bool>()).prop_map(
+                    move |(values, no_case)| {
+                        let values = values.iter().map(|plain| literal(plain.as_ref()).into()).collect();
+                        Expr::In { path: path.clone(), values, no_case: no_case && is_text }
+                    },
+                )
+            };
+            let ranges = (plain_values(property), plain_values(property)).prop_map(move |(low, high)| {
+                let (low, high) = (literal(Some(&low)).into(), literal(Some(&high)).into());
+                Expr::Between { path: path.clone(), low, high }
+            });
+            prop_oneof![1 => nulls, 5 => compares, 2 => lists, u32::from(has_order) => ranges].boxed()
         })
         .collect();
     let leaf = (any::<Index>(), leaves, 0..20).prop_map(|(index, leaves, all)| match all {
@@ -258,7 +265,8 @@ fn fitting() -> impl Strategy<Value = Expr> {
     })
 }
 
-fn of_literal(property: &PropertyDef, literal: &Literal) -> Option<Plain> {
+fn of_operand(property: &PropertyDef, operand: &Operand) -> Option<Plain> {
+    let Operand::Literal(literal) = operand else { panic!("{operand:?} has no value") };
     let plain = match literal {
         Literal::Null => None,
         Literal::Bool(bit) => Some(Plain::Bool(*bit)),
@@ -278,18 +286,26 @@ fn expected(entity: &EntityDef, object: &Object, expr: &Expr) -> bool {
         Expr::Not(part) => !expected(entity, object, part),
         Expr::Compare { path, op, value } => {
             let property = entity.property(path.name()).expect("the expression fits");
-            let wanted = of_literal(property, value);
+            let wanted = of_operand(property, value);
             compare(stored_of(entity, object, path.name()).as_ref(), *op, wanted.as_ref())
         }
         Expr::In { path, values, no_case } => {
             let property = entity.property(path.name()).expect("the expression fits");
             let stored = stored_of(entity, object, path.name());
             values.iter().any(|value| {
-                let wanted = of_literal(property, value);
+                let wanted = of_operand(property, value);
                 let op = if *no_case && wanted.is_some() { CompareOp::EqNoCase } else { CompareOp::Eq };
                 compare(stored.as_ref(), op, wanted.as_ref())
             })
         }
+        Expr::Between { path, low, high } => {
+            let property = entity.property(path.name()).expect("the expression fits");
+            let stored = stored_of(entity, object, path.name());
+            [(CompareOp::Ge, low), (CompareOp::Le, high)]
+                .into_iter()
+                .all(|(op, bound)| compare(stored.as_ref(), op, of_operand(property, bound).as_ref()))
+        }
+        Expr::Linked { .. } => panic!("{expr} leads to other objects"),
     }
 }
 
@@ -324,8 +340,12 @@ fn passes(entity: &EntityDef, object: &Object, conjunct: &Conjunct<'_>) -> bool 
         _ => panic!("{value:?} cannot be compared"),
     };
     let stored = stored_of(entity, object, &property.name);
-    match conjunct.test {
+    let passes = match conjunct.test {
         Test::Compare { op, value } => compare(stored.as_ref(), op, plain(value).as_ref()),
+        Test::Between { low, high } => {
+            compare(stored.as_ref(), CompareOp::Ge, plain(low).as_ref())
+                && compare(stored.as_ref(), CompareOp::Le, plain(high).as_ref())
+        }
         Test::In { values, null, no_case } => {
             let values: Vec<Plain> =
                 values.iter().map(|value| plain(value).expect("nulls stand apart")).collect();
@@ -333,7 +353,8 @@ fn passes(entity: &EntityDef, object: &Object, conjunct: &Conjunct<'_>) -> bool 
             let op = if no_case { CompareOp::EqNoCase } else { CompareOp::Eq };
             values.iter().any(|value| compare(stored.as_ref(), op, Some(value))) || null && stored.is_none()
         }
-    }
+    };
+    passes != conjunct.negated
 }
 
 proptest! {
@@ -422,67 +443,68 @@ fn what_does_not_fit_is_an_error_with_a_remedy() {
             "colour == 1",
             "`Task` has no property `colour`; it has `id`, `flag`, `small`, `tiny`, `short`, `letter`, `count`, `long`, `total`, `ratio`, `weight`, `name` and others",
         ),
-        ("flag < true", "`flag` is of type Bool, which `<` cannot compare; use `==`, `!=` or `IN`"),
+        ("flag < true", "`Task.flag` is of type Bool, which `<` cannot compare; use `==`, `!=` or `IN`"),
         (
             "flag == 1",
-            "`flag` is of type Bool and cannot be compared with a whole number; compare it with true or false",
+            "`Task.flag` is of type Bool and cannot be compared with a whole number; compare it with true or false",
         ),
-        ("small == 128", "`small` cannot be 128: it holds numbers from -128 to 127"),
-        ("tiny IN (0, 256)", "`tiny` cannot be 256: it holds numbers from 0 to 255"),
-        ("total == -1", "`total` cannot be -1: it holds numbers from 0 to 18446744073709551615"),
-        ("id == -1", "`id` cannot be -1: it holds numbers from 0 to 18446744073709551615"),
+        ("small == 128", "`Task.small` cannot be 128: it holds numbers from -128 to 127"),
+        ("tiny IN (0, 256)", "`Task.tiny` cannot be 256: it holds numbers from 0 to 255"),
+        ("total == -1", "`Task.total` cannot be -1: it holds numbers from 0 to 18446744073709551615"),
+        ("id == -1", "`Task.id` cannot be -1: it holds numbers from 0 to 18446744073709551615"),
         (
             "letter == 'ab'",
-            "`letter` is of type Char and cannot be compared with text that is not one 16-bit character; compare it with a whole number or one character in quotes",
+            "`Task.letter` is of type Char and cannot be compared with text that is not one 16-bit character; compare it with a whole number or one character in quotes",
         ),
         (
             "count == 1.0",
-            "`count` is of type Int and cannot be compared with a number with a fraction or an exponent; compare it with a whole number",
+            "`Task.count` is of type Int and cannot be compared with a number with a fraction or an exponent; compare it with a whole number",
         ),
         (
             "count *= 1",
-            "`count` is of type Int, which `*=` cannot compare; use `==`, `!=`, `<`, `<=`, `>`, `>=` or `IN`",
+            "`Task.count` is of type Int, which `*=` cannot compare; use `==`, `!=`, `<`, `<=`, `>`, `>=`, `BETWEEN` or `IN`",
         ),
         (
             "count IN~ (1)",
-            "`count` is of type Int, which `IN~` cannot compare; use `==`, `!=`, `<`, `<=`, `>`, `>=` or `IN`",
+            "`Task.count` is of type Int, which `IN~` cannot compare; use `==`, `!=`, `<`, `<=`, `>`, `>=`, `BETWEEN` or `IN`",
         ),
-        ("ratio < 1e39", "`ratio` cannot be 1e39: it holds numbers from -3.4028235e38 to 3.4028235e38"),
+        ("ratio < 1e39", "`Task.ratio` cannot be 1e39: it holds numbers from -3.4028235e38 to 3.4028235e38"),
         (
             "weight == 'heavy'",
-            "`weight` is of type Double and cannot be compared with text; compare it with a number",
+            "`Task.weight` is of type Double and cannot be compared with text; compare it with a number",
         ),
         (
             "name == 1",
-            "`name` is of type String and cannot be compared with a whole number; compare it with text in quotes",
+            "`Task.name` is of type String and cannot be compared with a whole number; compare it with text in quotes",
         ),
         (
             "name ^= null",
-            "`^=` cannot compare with null; test for null with `name == null` or `name != null`",
+            "`^=` cannot compare `Task.name` with null; test for null with `== null` or `!= null`",
         ),
         (
             "date == '2026-01-01'",
-            "`date` is of type Date and cannot be compared with text; compare it with a whole number: milliseconds since 1970, UTC",
+            "`Task.date` is of type Date and cannot be compared with text; compare it with a whole number: milliseconds since 1970, UTC",
         ),
-        ("link > 1", "`link` is of type Relation, which `>` cannot compare; use `==`, `!=` or `IN`"),
+        ("link > 1", "`Task.link` is of type Relation, which `>` cannot compare; use `==`, `!=` or `IN`"),
         (
             "link == 'a'",
-            "`link` is of type Relation and cannot be compared with text; compare it with the id of the object linked to, or null",
+            "`Task.link` is of type Relation and cannot be compared with text; compare it with the id of the object linked to, or null",
         ),
         (
             "tags == 'a'",
-            "`tags` is of type StringVector, which `==` cannot compare; vectors can only be tested with `== null` and `!= null`",
+            "`Task.tags` is of type StringVector, which `==` cannot compare; test it with `== null` or `!= null`, or its elements with ANY, NONE, ALL or COUNT",
         ),
         (
             "tree IN ()",
-            "`tree` is of type Flex, which `IN` cannot compare; Flex values can only be tested with `== null` and `!= null`",
+            "`Task.tree` is of type Flex, which `IN` cannot compare; name a key of it, as in `tree.key`",
         ),
     ] {
         let error = check(&parse(text).expect(text), &mixed()).expect_err(text);
         assert_eq!(error.to_string(), message);
         assert!(error.span.is_some_and(|span| span.start == 0), "{text}");
     }
-    let built = Expr::Compare { path: Path::property("Flag"), op: CompareOp::Eq, value: Literal::Null };
+    let built =
+        Expr::Compare { path: Path::property("Flag"), op: CompareOp::Eq, value: Literal::Null.into() };
     let error = check(&built, &mixed()).expect_err("the name is not known");
     assert!(
         matches!(&*error.kind, CheckErrorKind::UnknownProperty { near: Some(near), .. } if near == "flag")

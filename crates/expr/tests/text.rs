@@ -6,23 +6,46 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use reconvene_expr::{
-    CheckErrorKind, CompareOp, DEPTH_MAX, Expr, Literal, ParseErrorKind, Path, TEXT_BYTES_MAX, check, parse,
+    Aspect, CheckErrorKind, CompareOp, DEPTH_MAX, Expr, Literal, Operand, Parameter, ParseErrorKind, Path,
+    Quantifier, StepKey, TEXT_BYTES_MAX, check, parse, parse_sort,
 };
 
 #[allow(dead_code, reason = "each test file uses its part of it")]
 mod common;
 
-fn path() -> impl Strategy<Value = Path> {
+fn name() -> impl Strategy<Value = String> {
     prop_oneof![
         "[a-z_][a-zA-Z0-9_]{0,6}",
         select(vec![
             "and", "Or", "NOT", "in", "true", "FALSE", "null", "nan", "inf", "größe", "due by", "1st", "",
-            "`", "\\"
+            "`", "\\", "any", "NONE", "All", "count", "Between", "a.b", "$"
         ])
         .prop_map(str::to_owned),
         any::<String>(),
     ]
-    .prop_map(Path::property)
+}
+
+/// Paths of which this is asked.
+fn path_with(aspect: impl Strategy<Value = Aspect>) -> impl Strategy<Value = Path> {
+    let step = prop_oneof![
+        5 => name().prop_map(|name| StepKey::Name(name.into())),
+        1 => any::<u32>().prop_map(StepKey::Index),
+    ];
+    (name(), vec(step, 0..3), aspect).prop_map(|(first, more, aspect)| {
+        let steps = std::iter::once(StepKey::Name(first.into())).chain(more);
+        Path::new(aspect, steps).expect("it begins with a name")
+    })
+}
+
+fn path() -> impl Strategy<Value = Path> {
+    let elements = select(Quantifier::ALL).prop_map(Aspect::Elements);
+    path_with(prop_oneof![5 => Just(Aspect::Value), 1 => elements, 1 => Just(Aspect::Count)])
+}
+
+fn operand() -> impl Strategy<Value = Operand> {
+    let parameter = (vec(name(), 1..3), proptest::option::of(literal()))
+        .prop_map(|(parts, default)| Operand::Parameter(Parameter { name: parts.join("."), default }));
+    prop_oneof![5 => literal().prop_map(Operand::Literal), 1 => parameter]
 }
 
 fn literal() -> impl Strategy<Value = Literal> {
@@ -44,16 +67,20 @@ fn literal() -> impl Strategy<Value = Literal> {
 fn expr(parts_min: usize) -> impl Strategy<Value = Expr> {
     let leaf = prop_oneof![
         1 => Just(Expr::All),
-        6 => (path(), select(CompareOp::ALL), literal())
+        6 => (path(), select(CompareOp::ALL), operand())
             .prop_map(|(path, op, value)| Expr::Compare { path, op, value }),
-        2 => (path(), vec(literal(), 0..4), any::<bool>())
+        2 => (path(), vec(operand(), 0..4), any::<bool>())
             .prop_map(|(path, values, no_case)| Expr::In { path, values, no_case }),
+        1 => (path(), operand(), operand()).prop_map(|(path, low, high)| Expr::Between { path, low, high }),
     ];
     leaf.prop_recursive(6, 40, 4, move |inner| {
         prop_oneof![
             vec(inner.clone(), parts_min..5).prop_map(Expr::And),
             vec(inner.clone(), parts_min..5).prop_map(Expr::Or),
-            inner.prop_map(|part| Expr::Not(Box::new(part))),
+            inner.clone().prop_map(|part| Expr::Not(Box::new(part))),
+            (select(Quantifier::ALL), path_with(Just(Aspect::Value)), inner).prop_map(
+                |(which, path, condition)| { Expr::Linked { which, path, condition: Box::new(condition) } }
+            ),
         ]
     })
 }
@@ -91,7 +118,7 @@ proptest! {
     }
 }
 
-const WORDS: [&str; 34] = [
+const WORDS: [&str; 45] = [
     "done",
     "title",
     "AND",
@@ -126,6 +153,17 @@ const WORDS: [&str; 34] = [
     "\"b\\",
     "`c`",
     "\\u{",
+    "any",
+    "NONE",
+    "count",
+    "BETWEEN",
+    ".",
+    "$",
+    "${",
+    "??",
+    "}",
+    "$p",
+    "[3]",
 ];
 
 /// Reading ends well, or with an error whose place lies in the text.
@@ -165,9 +203,21 @@ fn errors_say_what_may_stand_there() {
             "stars == 5\nAND\n  done ? 1",
             "line 3, column 8: the character '?' has no meaning here; text stands in quotes, unusual names in backticks",
         ),
+        ("a. == 1", "line 1, column 4: expected a name after `.`, found `==`"),
+        ("a[b] == 1", "line 1, column 3: expected the number of an element, from 0, found `b`"),
+        ("a[1 == 1", "line 1, column 5: expected `]`, found `==`"),
+        ("stars == $", "line 1, column 11: expected the name of a parameter, as in `$name`, found the end"),
+        ("stars == ${a 3}", "line 1, column 14: expected `??` and a default, or `}`, found `3`"),
+        ("stars == ${a ?? 3", "line 1, column 18: expected `}`, found the end"),
+        ("stars NOT == 5", "line 1, column 11: expected IN or BETWEEN after NOT, found `==`"),
         (
-            "a.b == 1",
-            "line 1, column 2: `.` is no operator; a comparison names one property of the object itself",
+            "stars BETWEEN 1, 5",
+            "line 1, column 16: expected AND and the largest value, as in `BETWEEN 1 AND 5`, found `,`",
+        ),
+        ("ANY tags", "line 1, column 9: expected an operator or a condition in parentheses, found the end"),
+        (
+            "COUNT tags (done == true)",
+            "line 1, column 12: expected an operator after the property, as in `done == true`, found `(`",
         ),
         ("title == 'abc", "line 1, column 10: the closing ' is missing"),
         (
@@ -188,10 +238,52 @@ fn errors_say_what_may_stand_there() {
 }
 
 #[test]
+fn words_that_ask_for_elements_are_names_where_none_follows() {
+    for (text, printed) in [
+        (
+            "any == 1 AND none.count IN (2) AND all BETWEEN 1 AND 2",
+            "any == 1 AND none.count IN (2) AND all BETWEEN 1 AND 2",
+        ),
+        ("any any == 1 and count count > 2", "ANY any == 1 AND COUNT count > 2"),
+        (
+            "ANY `between` == 1 AND between between 1 and 2",
+            "ANY `between` == 1 AND `between` BETWEEN 1 AND 2",
+        ),
+        ("stars not in (1) && stars not between 1 and 2", "NOT stars IN (1) AND NOT stars BETWEEN 1 AND 2"),
+        (
+            "none project.tasks (not done == $auth.x) or id in $ids",
+            "NONE project.tasks (NOT done == $auth.x) OR id IN ($ids)",
+        ),
+        ("tree.a[0].`b c` == ${x.y ?? -1}", "tree.a[0].`b c` == ${x.y ?? -1}"),
+    ] {
+        let expr = parse(text).expect(text);
+        assert_eq!(expr.to_string(), printed);
+        assert_eq!(parse(printed), Ok(expr));
+    }
+}
+
+#[test]
+fn orders_are_read_and_printed() {
+    let sorts =
+        parse_sort("a, b.c DESC, `desc` asc nocase nulls first, nulls desc Nulls Last").expect("it parses");
+    let printed: Vec<String> = sorts.iter().map(ToString::to_string).collect();
+    assert_eq!(printed, ["a", "b.c DESC", "desc NOCASE NULLS FIRST", "nulls DESC NULLS LAST"]);
+    for (text, message) in [
+        (
+            "a b",
+            "line 1, column 3: expected `,`, ASC, DESC, NOCASE, NULLS FIRST, NULLS LAST or the end, found `b`",
+        ),
+        ("a nulls", "line 1, column 8: expected FIRST or LAST, found the end"),
+    ] {
+        assert_eq!(parse_sort(text).expect_err(text).to_string(), message);
+    }
+}
+
+#[test]
 fn escapes_stand_for_one_character() {
     let read = parse(r#"title == "\\\"\'\`\/\n\r\t\u{1d11e}""#);
     let path = Path::property("title");
-    let value = Literal::String("\\\"'`/\n\r\t\u{1d11e}".to_owned());
+    let value = Literal::String("\\\"'`/\n\r\t\u{1d11e}".to_owned()).into();
     assert_eq!(read, Ok(Expr::Compare { path, op: CompareOp::Eq, value }));
     for wrong in [r"\x", r"\u{}", r"\u{d800}", r"\u{110000}", r"\u{0000041}", r"\u{+41}", r"\u41", r"\u{41"] {
         let error = parse(&format!("title == '{wrong}'")).expect_err(wrong);

@@ -2,16 +2,22 @@
 
 use std::sync::LazyLock;
 
-use reconvene_expr::{check, parse};
-use reconvene_model::EntityDef;
+use reconvene_expr::{Argument, Expr, Literal, NoLinks, check, parse, prepare};
 use reconvene_model::record::{EMPTY_TABLE, Table};
+use reconvene_model::{EntityDef, Schema};
 
 use crate::{entities, memory};
 
 /// How much an expression may take in memory for each byte of its text.
 const MEMORY_FACTOR: usize = 128;
 
+/// As [`MEMORY_FACTOR`], with what parameters are remembered for.
+const PREPARED_MEMORY_FACTOR: usize = 512;
+
 static ENTITY: LazyLock<EntityDef> = LazyLock::new(entities::all_types);
+
+static SCHEMA: LazyLock<Schema> =
+    LazyLock::new(|| Schema::new(vec![entities::all_types()]).expect("the entity makes a schema"));
 
 /// Any bytes as the text of one expression.
 pub fn expression(bytes: &[u8]) {
@@ -51,5 +57,33 @@ pub fn expression(bytes: &[u8]) {
             assert!(!error.render(text).is_empty());
             assert_eq!(check(&again, &ENTITY).err().map(|error| error.kind), Some(error.kind));
         }
+    }
+    prepared(text, &expr);
+}
+
+/// The expression with links and parameters, which are given values of all kinds.
+fn prepared(text: &str, expr: &Expr) {
+    let prepared = memory::bounded("a prepared expression", text.len(), PREPARED_MEMORY_FACTOR, || {
+        prepare(expr, &ENTITY, &SCHEMA)
+    });
+    let Ok(mut prepared) = prepared else { return };
+    let names: Vec<String> = prepared.parameters().map(str::to_owned).collect();
+    let arguments: [Argument; 6] = [
+        Argument::List(Vec::new()),
+        Literal::Null.into(),
+        Literal::Double(0.5).into(),
+        Literal::String("a".to_owned()).into(),
+        Literal::Bool(true).into(),
+        Literal::Int(3).into(),
+    ];
+    for name in &names {
+        let taken =
+            arguments.iter().filter(|argument| prepared.set(name, (*argument).clone()).is_ok()).count();
+        assert!(taken <= arguments.len());
+    }
+    let table = Table::parse(EMPTY_TABLE).expect("the table of a tombstone has a frame");
+    if let Ok(predicate) = prepared.predicate() {
+        assert!(predicate.matches_with(7, &table, &NoLinks).is_ok());
+        assert!(predicate.reaches().len() <= SCHEMA.entities().len());
     }
 }

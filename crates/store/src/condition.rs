@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{BitAnd, BitOr, Not};
 
-use reconvene_expr::Expr;
+use reconvene_expr::{Expr, Operand, Parameter};
 
 /// Which objects of the entity `E` are meant: an expression, known to name only properties of `E`.
 ///
@@ -73,6 +73,27 @@ impl<E> Condition<E> {
                 Expr::Or(any)
             }
             (one, other) => Expr::Or(vec![one, other]),
+        })
+    }
+
+    /// The same, in which the value that one property is compared with can be set by this name, as if it were
+    /// [`param(name)`](crate::param) with that value as default; lists have no default. A condition of another form stays as it
+    /// is.
+    ///
+    /// ```
+    /// # use reconvene_store::Entity;
+    /// # #[derive(Entity)] #[entity(crate = "reconvene_store")] struct Task { id: u64, stars: i32 }
+    /// assert_eq!(Task::stars().ge(3).alias("least").to_string(), "stars >= ${least ?? 3}");
+    /// ```
+    #[must_use]
+    pub fn alias(self, name: impl Into<String>) -> Self {
+        let parameter = |default| Operand::Parameter(Parameter { name: name.into(), default });
+        Self::new(match self.expr {
+            Expr::Compare { path, op, value: Operand::Literal(value) } => {
+                Expr::Compare { path, op, value: parameter(Some(value)) }
+            }
+            Expr::In { path, no_case, .. } => Expr::In { path, values: vec![parameter(None)], no_case },
+            expr => expr,
         })
     }
 

@@ -41,7 +41,7 @@ use crate::property_value::{NeverNull, PropertyValue};
 /// let store = Store::builder("memory:").entity::<Timer>().open()?;
 /// let timers = store.boxed::<Timer>()?;
 /// timers.put(&mut Timer { rings_after: Duration::from_secs(90), ..Timer::default() })?;
-/// let long = timers.query(Timer::rings_after().gt(60))?.first()?.expect("it was put");
+/// let long = timers.query(Timer::rings_after().gt(60)).first()?.expect("it was put");
 /// assert_eq!(long.rings_after, Duration::from_secs(90));
 /// # Ok::<(), reconvene_store::StoreError>(())
 /// ```

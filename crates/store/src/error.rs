@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use reconvene_expr::{CheckError, ParseError};
+use reconvene_expr::{CheckError, ParameterError, ParseError};
 use reconvene_model::change::BlockTooLarge;
 use reconvene_model::model_file::ModelFileError;
 use reconvene_model::record::{RecordError, ValueError};
@@ -304,6 +304,21 @@ pub enum StoreError {
     /// A condition does not fit the schema.
     #[error(transparent)]
     Condition(#[from] CheckError),
+    /// A parameter of a condition has no value, or one that does not fit.
+    #[error(transparent)]
+    Parameter(#[from] ParameterError),
+    /// A query that was to have one result at most has several.
+    #[error(
+        "several objects of {entity} meet the condition, at least {one} and {other}; narrow it, or ask for the first"
+    )]
+    SeveralResults {
+        /// The entity.
+        entity: String,
+        /// The id of the first result.
+        one: ObjectId,
+        /// The id of the second.
+        other: ObjectId,
+    },
     /// The text of a condition does not parse.
     #[error(transparent)]
     ConditionText(#[from] ParseError),

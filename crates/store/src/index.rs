@@ -192,6 +192,15 @@ pub(crate) fn is_cut(value_key: &[u8]) -> bool {
     value_key.len() > 1 + TEXT_BYTES_MAX + TEXT_END.len()
 }
 
+/// As much of a value's key as orders like the values: all of it, unless it is of text that was cut, and so goes on as a hash.
+pub(crate) fn ordered_beginning(value_key: &[u8]) -> &[u8] {
+    // A cut key has the marker and the hash behind a text that is at most one escaped byte short of the room there is.
+    match is_cut(value_key) {
+        true => &value_key[..value_key.len() - TEXT_HASH_BYTES],
+        false => value_key,
+    }
+}
+
 /// Whether text stands whole in its key, so that keys compare as the text does.
 pub(crate) fn is_whole(text: &[u8]) -> bool {
     let zeros = || text.iter().filter(|&&byte| byte == 0).count();

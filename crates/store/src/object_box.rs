@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use reconvene_expr::{Expr, parse};
+use reconvene_expr::{Argument, Expr, Path, Sort, parse, parse_sort};
 use reconvene_model::record::{Table, TableWriter};
 use reconvene_model::value::value_of_cell;
 use reconvene_model::{EntityDef, ObjectId, PropertyDef, PropertyType, Value};
@@ -13,9 +14,11 @@ use crate::catalog::EntityRuntime;
 use crate::error::{Result, StoreError};
 use crate::keys;
 use crate::objects::with_slots;
-use crate::query::{InWrite, ReadAccess, Selection, WriteAccess, order_property, property, table_of};
+use crate::query::{
+    Explanation, InWrite, OrderTerm, ReadAccess, Selection, Snapshot, WriteAccess, property, table_of,
+};
 use crate::seam::Reader;
-use crate::store::Store;
+use crate::store::{Inner, Store};
 use crate::txn::{ReadTxn, WriteTxn};
 
 /// An object of any entity: its id, and values by the name of their property.
@@ -75,6 +78,7 @@ impl Object {
 /// # Ok::<(), reconvene_store::StoreError>(())
 /// ```
 pub struct ObjectBox<A = Store> {
+    inner: Arc<Inner>,
     entity: Arc<EntityRuntime>,
     access: A,
 }
@@ -130,9 +134,9 @@ impl<A: ReadAccess> ObjectBox<A> {
     ///
     /// [`StoreError::Condition`] if it does not fit the entity.
     pub fn query(&self, condition: Expr) -> Result<ObjectQuery<'_, A>> {
-        let selection = Selection::new(self.entity.clone(), condition);
-        selection.predicate()?;
-        Ok(ObjectQuery { selection, access: &self.access })
+        let selection = Selection::new(&self.inner, self.entity.clone(), condition);
+        selection.prepared()?;
+        Ok(self.of_selection(selection))
     }
 
     /// The objects that meet a condition given as text.
@@ -145,7 +149,11 @@ impl<A: ReadAccess> ObjectBox<A> {
     }
 
     fn all_query(&self) -> ObjectQuery<'_, A> {
-        ObjectQuery { selection: Selection::new(self.entity.clone(), Expr::All), access: &self.access }
+        self.of_selection(Selection::new(&self.inner, self.entity.clone(), Expr::All))
+    }
+
+    fn of_selection(&self, selection: Selection) -> ObjectQuery<'_, A> {
+        ObjectQuery { inner: &self.inner, selection, access: &self.access }
     }
 }
 
@@ -197,6 +205,7 @@ impl<A: WriteAccess> ObjectBox<A> {
 /// Objects of an [`ObjectBox`] that meet a condition; like [`Query`](crate::Query), with properties by name.
 #[must_use = "a query looks for nothing before it is asked"]
 pub struct ObjectQuery<'b, A = Store> {
+    inner: &'b Inner,
     selection: Selection,
     access: &'b A,
 }
@@ -210,27 +219,46 @@ impl<A: ReadAccess> ObjectQuery<'_, A> {
         self.access
     }
 
-    /// Orders by a property, as [`Query::order_by`](crate::Query::order_by) does.
+    /// Orders by a property, as [`Query::order_by`](crate::Query::order_by) does; also by several, and by text as
+    /// [`parse_sort`] reads it: `"stars desc nulls last, project.name nocase"`.
     ///
     /// # Errors
     ///
-    /// [`StoreError::UnknownProperty`], and [`StoreError::NotOrdered`] for vectors and Flex values.
-    pub fn order_by(self, property: &str) -> Result<Self> {
-        self.ordered(property, false)
+    /// [`StoreError::ConditionText`] if the text does not parse, [`StoreError::UnknownProperty`], and
+    /// [`StoreError::NotOrdered`] for vectors and Flex values.
+    pub fn order_by(self, order: &str) -> Result<Self> {
+        let sorts = parse_sort(order)?;
+        sorts.into_iter().try_fold(self, Self::sorted)
     }
 
     /// Orders against a property, as [`Query::order_by_desc`](crate::Query::order_by_desc) does.
     ///
     /// # Errors
     ///
-    /// As [`ObjectQuery::order_by`].
+    /// [`StoreError::UnknownProperty`], and [`StoreError::NotOrdered`] for vectors and Flex values.
     pub fn order_by_desc(self, property: &str) -> Result<Self> {
-        self.ordered(property, true)
+        let sort = Sort { descending: true, ..Sort::by(Path::property(property.to_owned())) };
+        self.sorted(sort)
     }
 
-    fn ordered(mut self, property: &str, descending: bool) -> Result<Self> {
-        order_property(&self.selection.entity().def, property)?;
-        self.selection.push_order(property, descending);
+    /// Orders by one more part of an order.
+    ///
+    /// # Errors
+    ///
+    /// As [`ObjectQuery::order_by_desc`].
+    pub fn sorted(mut self, sort: Sort) -> Result<Self> {
+        OrderTerm::new(&sort, self.selection.entity(), &self.inner.catalog)?;
+        self.selection.push_order(sort);
+        Ok(self)
+    }
+
+    /// Gives a parameter of the condition its value; as [`Query::set`](crate::Query::set).
+    ///
+    /// # Errors
+    ///
+    /// As [`Query::set`](crate::Query::set).
+    pub fn set(&mut self, parameter: &str, value: impl Into<Argument>) -> Result<&mut Self> {
+        self.selection.set(parameter, value.into())?;
         Ok(self)
     }
 
@@ -252,7 +280,7 @@ impl<A: ReadAccess> ObjectQuery<'_, A> {
     ///
     /// If the store is damaged or cannot be read.
     pub fn find(&self) -> Result<Vec<Object>> {
-        self.access.read(|snapshot| collect(&self.selection, &snapshot.0))
+        self.access.read(|snapshot| collect(&self.selection, &snapshot, None))
     }
 
     /// Hands each result to a closure, in order, without keeping them all; what the closure returns ends it.
@@ -264,9 +292,8 @@ impl<A: ReadAccess> ObjectQuery<'_, A> {
     /// As [`ObjectQuery::find`], and what the closure returns.
     pub fn for_each(&self, mut take: impl FnMut(Object) -> Result<()>) -> Result<()> {
         let def = &self.selection.entity().def;
-        self.access.read(|snapshot| {
-            self.selection.each(&snapshot.0.view(), |id, record| take(read_object(def, id, record)?))
-        })
+        self.access
+            .read(|snapshot| self.selection.each(&snapshot, |id, record| take(read_object(def, id, record)?)))
     }
 
     /// The ids of the results; it costs less than the results themselves.
@@ -275,7 +302,7 @@ impl<A: ReadAccess> ObjectQuery<'_, A> {
     ///
     /// As [`ObjectQuery::find`].
     pub fn find_ids(&self) -> Result<Vec<ObjectId>> {
-        self.access.read(|snapshot| self.selection.ids(&snapshot.0))
+        self.access.read(|snapshot| self.selection.ids(&snapshot))
     }
 
     /// The first result.
@@ -284,7 +311,7 @@ impl<A: ReadAccess> ObjectQuery<'_, A> {
     ///
     /// As [`ObjectQuery::find`].
     pub fn first(&self) -> Result<Option<Object>> {
-        self.access.read(|snapshot| Ok(collect(&self.selection.first(), &snapshot.0)?.pop()))
+        self.access.read(|snapshot| Ok(collect(&self.selection, &snapshot, Some(1))?.pop()))
     }
 
     /// The number of results, as [`ObjectQuery::find`] would give them: offset and limit count.
@@ -293,16 +320,30 @@ impl<A: ReadAccess> ObjectQuery<'_, A> {
     ///
     /// As [`ObjectQuery::find`].
     pub fn count(&self) -> Result<u64> {
-        self.access.read(|snapshot| self.selection.count(&snapshot.0))
+        self.access.read(|snapshot| self.selection.count(&snapshot))
     }
 
-    /// One line about how the results are found; see [`Query::explain`](crate::Query::explain).
+    /// The only result.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::SeveralResults`] if there are several; as [`ObjectQuery::find`].
+    pub fn unique(&self) -> Result<Option<Object>> {
+        let found = self.access.read(|snapshot| collect(&self.selection, &snapshot, Some(2)))?;
+        let mut found = found.into_iter();
+        match (found.next(), found.next()) {
+            (Some(one), Some(other)) => Err(self.selection.not_unique(one.id, other.id)),
+            (one, _) => Ok(one),
+        }
+    }
+
+    /// How the results are found; see [`Query::explain`](crate::Query::explain).
     ///
     /// # Errors
     ///
     /// As [`ObjectQuery::find`].
-    pub fn explain(&self) -> Result<String> {
-        self.access.read(|snapshot| self.selection.explain(&snapshot.0))
+    pub fn explain(&self) -> Result<Explanation> {
+        self.access.read(|snapshot| self.selection.explain(&snapshot))
     }
 }
 
@@ -315,6 +356,31 @@ impl<A: WriteAccess> ObjectQuery<'_, A> {
     pub fn remove(&self) -> Result<u64> {
         self.access.write(|tx| self.selection.remove(tx))
     }
+
+    /// Changes each result in place, in one transaction; how many there were. The closure is given the object with all its
+    /// values; those that it changes are written.
+    ///
+    /// # Errors
+    ///
+    /// As [`ObjectQuery::find`], and those of [`ObjectBox::put`]; then nothing is changed, unless this is part of a transaction
+    /// that goes on.
+    pub fn update(&self, mut change: impl FnMut(&mut Object)) -> Result<u64> {
+        let entity = self.selection.entity();
+        self.access.write(|tx| {
+            let ids = self.selection.ids_in_write(tx)?;
+            for &id in &ids {
+                let record = tx.record(entity, id)?;
+                let record = record.ok_or_else(|| StoreError::not_found(&entity.def.name, id))?;
+                let before = read_object(&entity.def, id, record)?;
+                let mut after = before.clone();
+                change(&mut after);
+                after.id = id;
+                after.values.retain(|name, value| before.values.get(name) != Some(value));
+                put(tx, entity, &after)?;
+            }
+            Ok(ids.len() as u64)
+        })
+    }
 }
 
 impl Store {
@@ -324,7 +390,8 @@ impl Store {
     ///
     /// [`StoreError::UnknownEntity`].
     pub fn objects(&self, entity: &str) -> Result<ObjectBox> {
-        Ok(ObjectBox { entity: self.inner().catalog.expect(entity)?.clone(), access: self.clone() })
+        let inner = self.inner().clone();
+        Ok(ObjectBox { entity: inner.catalog.expect(entity)?.clone(), inner, access: self.clone() })
     }
 }
 
@@ -335,7 +402,8 @@ impl<'s> ReadTxn<'s> {
     ///
     /// [`StoreError::UnknownEntity`].
     pub fn objects(&self, entity: &str) -> Result<ObjectBox<&ReadTxn<'s>>> {
-        Ok(ObjectBox { entity: self.inner().catalog.expect(entity)?.clone(), access: self })
+        let inner = self.inner().clone();
+        Ok(ObjectBox { entity: inner.catalog.expect(entity)?.clone(), inner, access: self })
     }
 }
 
@@ -346,7 +414,8 @@ impl<'s> WriteTxn<'s> {
     ///
     /// [`StoreError::UnknownEntity`].
     pub fn objects(&mut self, entity: &str) -> Result<ObjectBox<InWrite<'_, 's>>> {
-        Ok(ObjectBox { entity: self.inner().catalog.expect(entity)?.clone(), access: InWrite::new(self) })
+        let inner = self.inner().clone();
+        Ok(ObjectBox { entity: inner.catalog.expect(entity)?.clone(), inner, access: InWrite::new(self) })
     }
 }
 
@@ -388,12 +457,12 @@ fn write_values<'e>(entity: &'e EntityRuntime, object: &Object) -> Result<(Table
     Ok((writer, slots))
 }
 
-fn collect(selection: &Selection, view: &impl Reader) -> Result<Vec<Object>> {
+fn collect(selection: &Selection, snapshot: &Snapshot<'_>, max: Option<u64>) -> Result<Vec<Object>> {
     let def = &selection.entity().def;
     let mut objects = Vec::new();
-    selection.each(&view.view(), |id, record| {
+    selection.each_until(snapshot, max, |id, record| {
         objects.push(read_object(def, id, record)?);
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     })?;
     Ok(objects)
 }
@@ -425,7 +494,7 @@ pub(crate) fn read_value(property: &PropertyDef, table: &Table<'_>) -> Result<Va
 
 impl<A: Clone> Clone for ObjectBox<A> {
     fn clone(&self) -> Self {
-        ObjectBox { entity: self.entity.clone(), access: self.access.clone() }
+        ObjectBox { inner: self.inner.clone(), entity: self.entity.clone(), access: self.access.clone() }
     }
 }
 

@@ -2,30 +2,39 @@
 
 mod access;
 mod aggregate;
+mod arrange;
 mod by_name;
+mod explain;
 mod key_set;
 mod narrow;
 mod planner;
 mod property_query;
+mod reach;
 mod selection;
+mod walk;
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use reconvene_expr::parse;
+use reconvene_expr::{Argument, parse};
 use reconvene_model::ObjectId;
 
+pub(crate) use self::access::sealed::Snapshot;
 pub use self::access::{InWrite, ReadAccess, WriteAccess};
+pub(crate) use self::arrange::{OrderTerm, order_property};
 pub use self::by_name::ObjectPropertyQuery;
+pub use self::explain::Explanation;
 pub use self::property_query::{Number, PropertyQuery};
-pub(crate) use self::selection::{Selection, order_property, property, table_of};
+pub(crate) use self::reach::{Reach, table_of};
+pub(crate) use self::selection::{Selection, property};
 use crate::boxes::EntityBox;
 use crate::condition::Condition;
 use crate::entity::Entity;
-use crate::error::Result;
-use crate::property::{Property, Sortable};
-use crate::store::{Store, StructRuntime};
+use crate::error::{Result, StoreError};
+use crate::order::Order;
+use crate::store::{Inner, Store, StructRuntime};
 use crate::structs;
 use crate::tracked::Tracked;
 use crate::txn::{ReadTxn, WriteTxn};
@@ -35,7 +44,13 @@ use crate::txn::{ReadTxn, WriteTxn};
 ///
 /// It holds no results: each of [`find`](Query::find), [`first`](Query::first), [`count`](Query::count) and so on looks
 /// again, in a transaction of its own, or in that which the query is part of. Results are in the order asked for, and then by
-/// ascending id. Indexes are used where they help; results never depend on them.
+/// ascending id. Indexes are used where they help; results never depend on them. Values that change from run to run are
+/// parameters, which [`set`](Query::set) gives without another check of the condition.
+///
+/// All methods that look fail with [`StoreError::Condition`](crate::StoreError::Condition) if the condition does not fit the
+/// entity, which typed conditions always do but for the ranges of literals; with
+/// [`StoreError::Parameter`](crate::StoreError::Parameter) if a parameter has no value; and if the store is damaged or cannot
+/// be read.
 ///
 /// ```
 /// # use reconvene_store::{Date, Entity, Store};
@@ -59,7 +74,7 @@ use crate::txn::{ReadTxn, WriteTxn};
 /// let urgent = tasks.query(Task::done().eq(false) & Task::due().not_null()).order_by(Task::due());
 /// assert_eq!(urgent.count()?, 2);
 /// assert_eq!(urgent.first()?.expect("two are due").title, "Call the bank");
-/// assert_eq!(urgent.explain()?, "Task by index of due: a range, each checked");
+/// assert_eq!(urgent.explain()?.plan, "Task by index of due: a range, each checked");
 ///
 /// // The same as text, for instance from a search field:
 /// let found = tasks.query_text(r#"title *= "bank" OR due == null"#)?.order_by_desc(Task::title()).limit(10).find()?;
@@ -87,8 +102,8 @@ pub struct Query<T, A = Store> {
 }
 
 impl<T: Entity, A: ReadAccess> Query<T, A> {
-    fn new(of: Arc<StructRuntime>, condition: Condition<T>, access: A) -> Self {
-        let selection = Selection::new(of.entity.clone(), condition.into_expr());
+    fn new(inner: &Inner, of: Arc<StructRuntime>, condition: Condition<T>, access: A) -> Self {
+        let selection = Selection::new(inner, of.entity.clone(), condition.into_expr());
         Query { of, selection, access, objects: PhantomData }
     }
 
@@ -104,18 +119,18 @@ impl<T: Entity, A: ReadAccess> Query<T, A> {
         &self.access
     }
 
-    /// Orders by a property: numbers by size with NaN last, text by code point, `false` before `true`, and objects without a
-    /// value first. Another one then orders those that are equal so far, and at last the id does.
-    pub fn order_by<V: Sortable>(mut self, property: Property<T, V>) -> Self {
-        self.selection.push_order(property.name(), false);
+    /// Orders by a property, or by an [`Order`] made of one: numbers by size with NaN last, text by code point, `false`
+    /// before `true`, and objects without a value first. Another one then orders those that are equal so far, and at last the
+    /// id does.
+    pub fn order_by(mut self, order: impl Into<Order<T>>) -> Self {
+        self.selection.push_order(order.into().into_sort());
         self
     }
 
     /// As [`Query::order_by`], but against that order: objects without a value come last. Equal ones still come by
     /// ascending id.
-    pub fn order_by_desc<V: Sortable>(mut self, property: Property<T, V>) -> Self {
-        self.selection.push_order(property.name(), true);
-        self
+    pub fn order_by_desc(self, order: impl Into<Order<T>>) -> Self {
+        self.order_by(order.into().descending())
     }
 
     /// Leaves out this many of the first results. Default: 0.
@@ -130,33 +145,73 @@ impl<T: Entity, A: ReadAccess> Query<T, A> {
         self
     }
 
+    /// Gives a parameter of the condition its value, until it is set anew; a list, where it stands in `IN`.
+    ///
+    /// ```
+    /// # use reconvene_store::{Entity, Store, param};
+    /// # #[derive(Entity, Debug, Default)] #[entity(crate = "reconvene_store")]
+    /// # struct Task { id: u64, #[index] title: String, stars: i32 }
+    /// # let store = Store::builder("memory:").entity::<Task>().open()?;
+    /// # let tasks = store.boxed::<Task>()?;
+    /// # tasks.put(&mut Task { title: "Read".into(), ..Task::default() })?;
+    /// let mut titled = tasks.query(Task::title().eq(param("title")));
+    /// for (title, found) in [("Read", 1), ("Write", 0)] {
+    ///     assert_eq!(titled.set("title", title)?.count()?, found);
+    /// }
+    ///
+    /// let mistake = titled.set("titel", "Read").unwrap_err();
+    /// assert_eq!(mistake.to_string(), "there is no parameter `$titel`; did you mean `$title`?");
+    /// # Ok::<(), reconvene_store::StoreError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Parameter`](crate::StoreError::Parameter) if there is no such parameter, or if the value does not fit what
+    /// it is compared with; the parameter keeps the value that it had.
+    pub fn set(&mut self, parameter: &str, value: impl Into<Argument>) -> Result<&mut Self> {
+        self.selection.set(parameter, value.into())?;
+        Ok(self)
+    }
+
     /// The results.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Condition`](crate::StoreError::Condition) if the condition does not fit the entity, which typed
-    /// conditions always do but for the ranges of literals; and if the store is damaged or cannot be read.
+    /// See [`Query`].
     pub fn find(&self) -> Result<Vec<Tracked<T>>> {
-        self.access.read(|snapshot| self.collect(&self.selection, snapshot))
+        self.access.read(|snapshot| self.collect(&snapshot, None))
     }
 
     /// The ids of the results; it costs less than the results themselves.
     ///
     /// # Errors
     ///
-    /// As [`Query::find`].
+    /// See [`Query`].
     pub fn find_ids(&self) -> Result<Vec<ObjectId>> {
-        self.access.read(|snapshot| self.selection.ids(&snapshot.0))
+        self.access.read(|snapshot| self.selection.ids(&snapshot))
     }
 
     /// The first result.
     ///
     /// # Errors
     ///
-    /// As [`Query::find`].
+    /// See [`Query`].
     pub fn first(&self) -> Result<Option<Tracked<T>>> {
-        let first = self.selection.first();
-        self.access.read(|snapshot| Ok(self.collect(&first, snapshot)?.pop()))
+        self.access.read(|snapshot| Ok(self.collect(&snapshot, Some(1))?.pop()))
+    }
+
+    /// The only result.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::SeveralResults`](crate::StoreError::SeveralResults) if there are several; see [`Query`].
+    pub fn unique(&self) -> Result<Option<Tracked<T>>> {
+        let found = self.access.read(|snapshot| self.collect(&snapshot, Some(2)))?;
+        let mut found = found.into_iter();
+        match (found.next(), found.next()) {
+            (Some(one), Some(other)) => Err(self.selection.not_unique(one.id(), other.id())),
+            (one, _) => Ok(one),
+        }
     }
 
     /// The number of results, as [`Query::find`] would give them: offset and limit count.
@@ -165,30 +220,85 @@ impl<T: Entity, A: ReadAccess> Query<T, A> {
     ///
     /// # Errors
     ///
-    /// As [`Query::find`].
+    /// See [`Query`].
     pub fn count(&self) -> Result<u64> {
-        self.access.read(|snapshot| self.selection.count(&snapshot.0))
+        self.access.read(|snapshot| self.selection.count(&snapshot))
     }
 
-    /// One line about how the results are found: what is walked through, how much of it, whether results are sorted, and
-    /// whether each is checked. For people; the words may change.
+    /// Hands each result to a closure, in order, without keeping them all; an error that it returns ends it.
+    ///
+    /// All of it is one read transaction, with what [`Store::read`] says of long ones. Results in an order that no index has
+    /// are found first, by their ids.
     ///
     /// # Errors
     ///
-    /// As [`Query::find`].
-    pub fn explain(&self) -> Result<String> {
-        self.access.read(|snapshot| self.selection.explain(&snapshot.0))
+    /// See [`Query`], and what the closure returns.
+    pub fn for_each(&self, mut take: impl FnMut(Tracked<T>) -> Result<()>) -> Result<()> {
+        self.visit(|object| {
+            take(object)?;
+            Ok(ControlFlow::<()>::Continue(()))
+        })
+        .map(|_| ())
     }
 
-    fn collect(
-        &self,
-        selection: &Selection,
-        snapshot: access::sealed::Snapshot<'_>,
-    ) -> Result<Vec<Tracked<T>>> {
+    /// As [`Query::for_each`], until the closure breaks off; with what it broke off.
+    ///
+    /// ```
+    /// # use std::ops::ControlFlow;
+    /// # use reconvene_store::{Condition, Entity, Store};
+    /// # #[derive(Entity, Debug, Default)] #[entity(crate = "reconvene_store")] struct Task { id: u64, minutes: u32 }
+    /// # let store = Store::builder("memory:").entity::<Task>().open()?;
+    /// # let tasks = store.boxed::<Task>()?;
+    /// # tasks.put_many(&mut [30, 20, 40].map(|minutes| Task { id: 0, minutes }))?;
+    /// // What fits into an hour, the short ones first:
+    /// let mut left = 60_u32;
+    /// let too_long = tasks.query(Condition::all()).order_by(Task::minutes()).visit(|task| {
+    ///     Ok(match left.checked_sub(task.minutes) {
+    ///         Some(rest) => {
+    ///             left = rest;
+    ///             ControlFlow::Continue(())
+    ///         }
+    ///         None => ControlFlow::Break(task.id),
+    ///     })
+    /// })?;
+    /// assert_eq!((left, too_long), (10, Some(3)));
+    /// # Ok::<(), reconvene_store::StoreError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Query::for_each`].
+    pub fn visit<B>(&self, mut take: impl FnMut(Tracked<T>) -> Result<ControlFlow<B>>) -> Result<Option<B>> {
+        let mut broken_off = None;
+        self.access.read(|snapshot| {
+            self.selection.each_until(&snapshot, None, |id, record| {
+                Ok(match take(structs::tracked(&self.of, id, record)?)? {
+                    ControlFlow::Continue(()) => ControlFlow::Continue(()),
+                    ControlFlow::Break(with) => {
+                        broken_off = Some(with);
+                        ControlFlow::Break(())
+                    }
+                })
+            })
+        })?;
+        Ok(broken_off)
+    }
+
+    /// Runs the query for its ids, and tells how they were found: what was walked through, how much of it, whether results were
+    /// sorted, and whether each was checked.
+    ///
+    /// # Errors
+    ///
+    /// See [`Query`].
+    pub fn explain(&self) -> Result<Explanation> {
+        self.access.read(|snapshot| self.selection.explain(&snapshot))
+    }
+
+    fn collect(&self, snapshot: &Snapshot<'_>, max: Option<u64>) -> Result<Vec<Tracked<T>>> {
         let mut objects = Vec::new();
-        selection.each(&snapshot.0, |id, record| {
+        self.selection.each_until(snapshot, max, |id, record| {
             objects.push(structs::tracked(&self.of, id, record)?);
-            Ok(())
+            Ok(ControlFlow::Continue(()))
         })?;
         Ok(objects)
     }
@@ -199,30 +309,68 @@ impl<T: Entity, A: WriteAccess> Query<T, A> {
     ///
     /// # Errors
     ///
-    /// As [`Query::find`], and those of [`Store::write`].
+    /// See [`Query`], and those of [`Store::write`].
     pub fn remove(&self) -> Result<u64> {
         self.access.write(|tx| self.selection.remove(tx))
+    }
+
+    /// Changes each result in place, in one transaction: exactly the properties that the closure changes are written. How many
+    /// there were.
+    ///
+    /// The results are those from before the first change.
+    ///
+    /// ```
+    /// # use reconvene_store::{Entity, Store};
+    /// # #[derive(Entity, Debug, Default)] #[entity(crate = "reconvene_store")] struct Task { id: u64, stars: i32 }
+    /// # let store = Store::builder("memory:").entity::<Task>().open()?;
+    /// # let tasks = store.boxed::<Task>()?;
+    /// # tasks.put_many(&mut [1, 2, 3].map(|stars| Task { id: 0, stars }))?;
+    /// assert_eq!(tasks.query(Task::stars().ge(2)).update(|task| task.stars += 1)?, 2);
+    /// assert_eq!(tasks.query(Task::stars().gt(2)).count()?, 2);
+    /// # Ok::<(), reconvene_store::StoreError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`Query`], and those of [`WriteTxn::update`]; then nothing is changed, unless this is part of a transaction that goes
+    /// on.
+    pub fn update(&self, mut change: impl FnMut(&mut T)) -> Result<u64> {
+        self.access.write(|tx| {
+            let ids = self.selection.ids_in_write(tx)?;
+            for &id in &ids {
+                tx.update::<T, ()>(id, &mut change)?;
+            }
+            Ok(ids.len() as u64)
+        })
     }
 }
 
 impl Selection {
-    /// Removes the selected objects; how many there were.
-    pub(crate) fn remove(&self, tx: &mut WriteTxn<'_>) -> Result<u64> {
+    /// The ids of the selected objects, with all that the transaction wrote so far.
+    pub(crate) fn ids_in_write(&self, tx: &mut WriteTxn<'_>) -> Result<Vec<ObjectId>> {
         use crate::seam::Reader;
         tx.apply_index_changes()?;
-        let ids = self.ids(&tx.engine_tx().view())?;
+        self.ids(&Snapshot(tx.engine_tx().view(), tx.inner()))
+    }
+
+    /// Removes the selected objects; how many there were.
+    pub(crate) fn remove(&self, tx: &mut WriteTxn<'_>) -> Result<u64> {
         let mut removed = 0;
-        for id in ids {
+        for id in self.ids_in_write(tx)? {
             removed += u64::from(tx.remove_object(self.entity(), id)?);
         }
         Ok(removed)
+    }
+
+    pub(crate) fn not_unique(&self, one: ObjectId, other: ObjectId) -> StoreError {
+        StoreError::SeveralResults { entity: self.entity().def.name.clone(), one, other }
     }
 }
 
 impl<T: Entity> EntityBox<T> {
     /// The objects that meet a condition; see [`Query`]. [`Condition::all`] leaves out none.
     pub fn query(&self, condition: Condition<T>) -> Query<T> {
-        Query::new(self.of().clone(), condition, self.store().clone())
+        Query::new(self.store().inner(), self.of().clone(), condition, self.store().clone())
     }
 
     /// The objects that meet a condition given as text.
@@ -233,7 +381,7 @@ impl<T: Entity> EntityBox<T> {
     /// [`StoreError::Condition`](crate::StoreError::Condition) if it does not fit the entity.
     pub fn query_text(&self, condition: &str) -> Result<Query<T>> {
         let query = self.query(Condition::new(parse(condition)?));
-        query.selection.predicate()?;
+        query.selection.prepared()?;
         Ok(query)
     }
 }
@@ -245,18 +393,43 @@ impl<'s> ReadTxn<'s> {
     ///
     /// If the store lacks the entity.
     pub fn query<T: Entity>(&self, condition: Condition<T>) -> Result<Query<T, &ReadTxn<'s>>> {
-        Ok(Query::new(self.inner().of_struct::<T>()?, condition, self))
+        Ok(Query::new(self.inner(), self.inner().of_struct::<T>()?, condition, self))
+    }
+}
+
+impl<'s> ReadTxn<'s> {
+    /// The objects that meet a condition given as text, as they are in this transaction.
+    ///
+    /// # Errors
+    ///
+    /// As [`EntityBox::query_text`], and if the store lacks the entity.
+    pub fn query_text<T: Entity>(&self, condition: &str) -> Result<Query<T, &ReadTxn<'s>>> {
+        let query = self.query(Condition::new(parse(condition)?))?;
+        query.selection.prepared()?;
+        Ok(query)
     }
 }
 
 impl<'s> WriteTxn<'s> {
+    /// The objects that meet a condition given as text, with all that this transaction wrote so far.
+    ///
+    /// # Errors
+    ///
+    /// As [`EntityBox::query_text`], and if the store lacks the entity.
+    pub fn query_text<T: Entity>(&mut self, condition: &str) -> Result<Query<T, InWrite<'_, 's>>> {
+        let query = self.query(Condition::new(parse(condition)?))?;
+        query.selection.prepared()?;
+        Ok(query)
+    }
+
     /// The objects that meet a condition, with all that this transaction wrote so far; see [`Query`].
     ///
     /// # Errors
     ///
     /// If the store lacks the entity.
     pub fn query<T: Entity>(&mut self, condition: Condition<T>) -> Result<Query<T, InWrite<'_, 's>>> {
-        Ok(Query::new(self.inner().of_struct::<T>()?, condition, InWrite::new(self)))
+        let inner = self.inner();
+        Ok(Query::new(inner, inner.of_struct::<T>()?, condition, InWrite::new(self)))
     }
 }
 

@@ -148,7 +148,10 @@ fn they_are_part_of_transactions() {
             let tasks = tx.objects("Task")?;
             let id = tasks.put(&mut task("dig").with("done", Value::Bool(true)))?;
             assert_eq!(tasks.query_text("done == true")?.find_ids()?, [id]);
-            assert_eq!(tasks.query_text("title == \"dig\"")?.explain()?, "Task by index of title: one value");
+            assert_eq!(
+                tasks.query_text("title == \"dig\"")?.explain()?.plan,
+                "Task by index of title: one value"
+            );
             tasks.put(&mut Object::with_id(id).with("done", Value::Bool(false)))?;
             assert_eq!(tasks.query_text("done == true")?.count()?, 0);
             Ok(())

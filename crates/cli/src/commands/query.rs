@@ -3,7 +3,8 @@
 use std::io::{self, BufWriter, Write};
 
 use clap::{Arg, ArgMatches, Command, value_parser};
-use reconvene::{ObjectQuery, StoreError};
+use reconvene::expr::parse_sort;
+use reconvene::{ObjectQuery, Sort, StoreError};
 use std::path::PathBuf;
 
 use super::format::{self, Format};
@@ -35,7 +36,8 @@ pub(crate) fn command() -> Command {
              Examples:\n  \
              reconvene query data City 'country == \"IT\" AND population > 500000' --order population --desc --limit 10\n  \
              reconvene query data City --count\n  \
-             reconvene query data City 'name ^= \"San \"' --format ndjson\n\n\
+             reconvene query data City 'name ^= \"San \"' --format ndjson\n  \
+             reconvene query data Task 'project.owner.name == \"Ann\" AND ANY tags == \"garden\"' --order 'due nulls last'\n\n\
              Names and text are compared as the guide on expressions says; in the shell, a condition stands in single \
              quotes.",
         )
@@ -45,8 +47,8 @@ pub(crate) fn command() -> Command {
         .arg(
             Arg::new(ORDER)
                 .long(ORDER)
-                .value_name("PROPERTY")
-                .help("Orders by this property; equal ones and everything else by id"),
+                .value_name("ORDER")
+                .help("Orders by a property, or by several as in \"country, population desc nulls last, name nocase\"; at last by id"),
         )
         .arg(flag(DESC).requires(ORDER).help("Orders from the largest value to the smallest"))
         .arg(number(LIMIT).help("Shows no more objects than this [default: all]"))
@@ -61,7 +63,7 @@ pub(crate) fn command() -> Command {
                 ),
         )
         .arg(flag(COUNT).conflicts_with(EXPLAIN).help("Shows only how many objects there are"))
-        .arg(flag(EXPLAIN).help("Shows how the objects would be found: by which index, or by looking at all"))
+        .arg(flag(EXPLAIN).help("Shows how the objects are found: by which index, and how many are looked at"))
 }
 
 fn number(name: &'static str) -> Arg {
@@ -73,11 +75,12 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
     let objects = directory::objects(&store, required::<String>(matches, ENTITY))?;
     let text = matches.get_one::<String>(EXPRESSION).map_or("true", String::as_str);
     let mut query = objects.query_text(text).map_err(|error| at_place(text, error))?;
-    if let Some(property) = matches.get_one::<String>(ORDER) {
-        query = match matches.get_flag(DESC) {
-            true => query.order_by_desc(property)?,
-            false => query.order_by(property)?,
-        };
+    if let Some(order) = matches.get_one::<String>(ORDER) {
+        let sorts = parse_sort(order).map_err(|error| Mistake(format!("the order `{order}`: {error}")))?;
+        for sort in sorts {
+            let descending = sort.descending || matches.get_flag(DESC);
+            query = query.sorted(Sort { descending, ..sort })?;
+        }
     }
     if let Some(&limit) = matches.get_one::<u64>(LIMIT) {
         query = query.limit(limit);

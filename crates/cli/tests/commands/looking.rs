@@ -15,6 +15,8 @@ fn queries_order_limit_and_count() {
     assert_eq!(ids(&["stars >= 5"]), ["6", "8", "9"]);
     assert_eq!(ids(&["stars >= 5", "--order", "stars", "--desc", "--limit", "2"]), ["9", "8"]);
     assert_eq!(ids(&["--order", "weight", "--desc", "--offset", "8"]), ["2", "1"]);
+    assert_eq!(ids(&["--order", "stars desc nulls last, text nocase", "--limit", "2"]), ["9", "8"]);
+    assert_eq!(ids(&["COUNT tags == 2 AND stars BETWEEN 7 AND 8"]), ["8", "9"]);
     assert_eq!(ids(&["false"]).len(), 0);
     let run = |arguments: &[&str]| folder.run(&[&["query", "data", "Note"], arguments].concat());
     assert_eq!(run(&["id > 3", "--count"]).ok(), "7\n");
@@ -35,6 +37,10 @@ fn mistakes_in_queries_are_told_with_their_place() {
         (&["data", "Note", "stars >"][..], "the condition `stars >`: line 1, column 8: expected a value"),
         (&["data", "Note", "star == 1"], "the condition `star == 1`: "),
         (&["data", "Note", "--order", "tags"], "Note.tags is of type StringVector, which has no order"),
+        (
+            &["data", "Note", "--order", "stars down"],
+            "the order `stars down`: line 1, column 7: expected `,`, ASC",
+        ),
         (&["data", "Note", "--order", "star"], "Note has no property \"star\" (did you mean \"stars\"?)"),
         (&["data", "note"], "there is no entity \"note\"; the model has Note, City"),
         (&["nowhere", "Note"], "there is no database in nowhere; is it another directory?"),

@@ -25,8 +25,8 @@ use crate::error::Result;
 use crate::keys;
 use crate::object_box::{Object, ObjectQuery};
 use crate::observer::Subscription;
-use crate::query::{Query, Selection, table_of};
-use crate::seam::{Reader, View};
+use crate::query::{Query, Reach, Selection, Snapshot, table_of};
+use crate::seam::Reader;
 use crate::store::Store;
 use crate::tracked::Tracked;
 
@@ -121,11 +121,18 @@ impl<R> Watch<R> {
     ) -> Self {
         let mailbox = Arc::new(Mailbox::<Gathered>::new());
         let (posted, entity) = (mailbox.clone(), selection.entity().def.name.clone());
+        let reached = reached(&store, &selection);
         // Before the first look, so that no commit falls between the two.
         let subscription = store.observe(move |changes| {
-            if let Some(changes) = changes.of(&entity) {
+            // Which objects meet a condition along links, because of a change at their end, only the query can tell.
+            let is_reached = reached.iter().any(|entity| changes.of(entity).is_some());
+            let changes = changes.of(&entity);
+            if is_reached || changes.is_some() {
                 posted.post(|gathered| {
-                    gathered.add(changes);
+                    match changes {
+                        Some(changes) if !is_reached => gathered.add(changes),
+                        _ => gathered.forget_which(),
+                    }
                     !gathered.is_empty()
                 });
             }
@@ -184,12 +191,12 @@ impl<R> Watch<R> {
         let was_due = std::mem::replace(&mut self.due, true);
         let store = self.store.clone();
         let found = store.read(|tx| {
-            let view = tx.engine_tx().view();
-            if !was_due && !self.can_matter(gathered, &view)? {
+            let snapshot = Snapshot(tx.engine_tx().view(), tx.inner());
+            if !was_due && !self.can_matter(gathered, &snapshot)? {
                 return Ok(None);
             }
             self.runs += 1;
-            self.run(&view).map(Some)
+            self.run(&snapshot).map(Some)
         })?;
         self.due = false;
         let Some((seen, objects)) = found else { return Ok(None) };
@@ -218,8 +225,9 @@ impl<R> Watch<R> {
     }
 
     /// Whether what has changed can change the results.
-    fn can_matter(&self, gathered: &Gathered, view: &View<'_>) -> Result<bool> {
+    fn can_matter(&self, gathered: &Gathered, snapshot: &Snapshot<'_>) -> Result<bool> {
         let Some(ids) = gathered.ids() else { return Ok(true) };
+        let (view, reach) = (snapshot.0, Reach::new(snapshot));
         for id in ids {
             let record = view.get(self.selection.entity().objects, &keys::object_key(id))?;
             let was = self.seen.hashes.get(&id);
@@ -232,9 +240,9 @@ impl<R> Watch<R> {
             match was {
                 Some(&hash) if hash == self.hash(record)? => {}
                 Some(_) => return Ok(true),
-                None if !self.selection.matches(id, record)? => {}
+                None if !self.selection.matches(&reach, id, record)? => {}
                 None => match &self.seen.end {
-                    Some(end) if self.selection.position(id, record)? > *end => {}
+                    Some(end) if self.selection.position(&reach, id, record)? > *end => {}
                     _ => return Ok(true),
                 },
             }
@@ -242,18 +250,19 @@ impl<R> Watch<R> {
         Ok(false)
     }
 
-    fn run(&self, view: &View<'_>) -> Result<(Seen, Vec<R>)> {
+    fn run(&self, snapshot: &Snapshot<'_>) -> Result<(Seen, Vec<R>)> {
+        let reach = Reach::new(snapshot);
         let (offset, wanted) = (self.selection.offset(), self.selection.wanted());
         let (mut seen, mut objects) = (Seen::default(), Vec::new());
         let mut last = None;
-        self.selection.with_skipped().each(view, |id, record| {
+        self.selection.with_skipped().each(snapshot, |id, record| {
             seen.hashes.insert(id, self.hash(record)?);
             if seen.ids.len() as u64 >= offset {
                 objects.push((self.read)(id, record)?);
             }
             seen.ids.push(id);
             if wanted == Some(seen.ids.len() as u64) {
-                last = Some(self.selection.position(id, record)?);
+                last = Some(self.selection.position(&reach, id, record)?);
             }
             Ok(())
         })?;
@@ -265,6 +274,13 @@ impl<R> Watch<R> {
     fn hash(&self, record: &[u8]) -> Result<u64> {
         Ok(self.hasher.hash_one(table_of(record)?.as_bytes()))
     }
+}
+
+/// The names of the other entities that a change of can matter. A condition that does not fit is told when it is run.
+fn reached(store: &Store, selection: &Selection) -> Vec<String> {
+    let reached = selection.reaches(&store.inner().catalog).unwrap_or_default();
+    let entities = reached.into_iter().filter_map(|id| store.schema().entity(id));
+    entities.map(|entity| entity.name.clone()).collect()
 }
 
 impl Seen {

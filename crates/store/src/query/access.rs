@@ -2,10 +2,11 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::error::Result;
 use crate::seam::{Reader, View};
-use crate::store::Store;
+use crate::store::{Inner, Store};
 use crate::txn::{ReadTxn, WriteTxn};
 
 /// What queries and [`ObjectBox`](crate::ObjectBox)es read from: a [`Store`], a [`ReadTxn`] or a [`WriteTxn`].
@@ -39,7 +40,7 @@ pub(crate) mod sealed {
     use super::*;
 
     /// One moment of a store, whatever it is read through.
-    pub struct Snapshot<'v>(pub(crate) View<'v>);
+    pub struct Snapshot<'v>(pub(crate) View<'v>, pub(crate) &'v Arc<Inner>);
 
     pub trait Read {
         fn read<R>(&self, read: impl FnOnce(Snapshot<'_>) -> Result<R>) -> Result<R>;
@@ -54,7 +55,7 @@ use sealed::Snapshot;
 
 impl sealed::Read for Store {
     fn read<R>(&self, read: impl FnOnce(Snapshot<'_>) -> Result<R>) -> Result<R> {
-        Store::read(self, |tx| read(Snapshot(tx.engine_tx().view())))
+        Store::read(self, |tx| read(Snapshot(tx.engine_tx().view(), tx.inner())))
     }
 }
 
@@ -66,7 +67,7 @@ impl sealed::Write for Store {
 
 impl sealed::Read for &ReadTxn<'_> {
     fn read<R>(&self, read: impl FnOnce(Snapshot<'_>) -> Result<R>) -> Result<R> {
-        read(Snapshot(self.engine_tx().view()))
+        read(Snapshot(self.engine_tx().view(), self.inner()))
     }
 }
 
@@ -74,7 +75,7 @@ impl sealed::Read for InWrite<'_, '_> {
     fn read<R>(&self, read: impl FnOnce(Snapshot<'_>) -> Result<R>) -> Result<R> {
         let mut tx = self.0.borrow_mut();
         tx.apply_index_changes()?;
-        read(Snapshot(tx.engine_tx().view()))
+        read(Snapshot(tx.engine_tx().view(), tx.inner()))
     }
 }
 

@@ -9,7 +9,9 @@ use std::ops::Bound;
 use reconvene_model::record::Table;
 use reconvene_model::{EntityDef, ObjectId, PropertyDef, PropertyType};
 
-use super::selection::{Selection, table_of};
+use super::access::sealed::Snapshot;
+use super::reach::table_of;
+use super::selection::Selection;
 use crate::error::{Result, StoreError};
 use crate::index::{self, IndexRuntime};
 use crate::seam::{Direction, KeyRange, Reader, View};
@@ -67,11 +69,11 @@ impl Selection {
     /// Calls `take` with each value that is not null, in the order of the results, or by id if all of them count.
     pub(crate) fn each_value(
         &self,
-        view: &View<'_>,
+        snapshot: &Snapshot<'_>,
         property: &PropertyDef,
         mut take: impl FnMut(ObjectId, &[u8]) -> Result<()>,
     ) -> Result<()> {
-        self.unordered().each(view, |id, record| {
+        self.unordered().each(snapshot, |id, record| {
             if property.is_id() {
                 return take(id, &id.to_le_bytes());
             }
@@ -80,11 +82,12 @@ impl Selection {
     }
 
     /// How many values are not null.
-    pub(crate) fn count_values(&self, view: &View<'_>, property: &PropertyDef) -> Result<u64> {
+    pub(crate) fn count_values(&self, snapshot: &Snapshot<'_>, property: &PropertyDef) -> Result<u64> {
         if property.is_id() {
-            return self.count(view);
+            return self.count(snapshot);
         }
         if let Some(index) = self.whole_index(property)? {
+            let view = &snapshot.0;
             let nulls = view.range(index.table, KeyRange::below(index::FIRST_VALUE), Direction::Forward)?;
             let mut count = view.count(index.table)?;
             for null in nulls {
@@ -94,7 +97,7 @@ impl Selection {
             return Ok(count);
         }
         let mut count = 0;
-        self.each_value(view, property, |_, _| {
+        self.each_value(snapshot, property, |_, _| {
             count += 1;
             Ok(())
         })?;
@@ -102,21 +105,21 @@ impl Selection {
     }
 
     /// The numbers added up.
-    pub(crate) fn total(&self, view: &View<'_>, property: &PropertyDef) -> Result<Total> {
+    pub(crate) fn total(&self, snapshot: &Snapshot<'_>, property: &PropertyDef) -> Result<Total> {
         let mut total = Total::default();
-        self.each_value(view, property, |_, stored| total.add(property, stored))?;
+        self.each_value(snapshot, property, |_, stored| total.add(property, stored))?;
         Ok(total)
     }
 
     /// The object with the least or the most value; `None` if there is no value.
     pub(crate) fn extreme(
         &self,
-        view: &View<'_>,
+        snapshot: &Snapshot<'_>,
         property: &PropertyDef,
         end: End,
     ) -> Result<Option<ObjectId>> {
         if let Some(index) = self.whole_index(property)? {
-            match index_end(view, index, end)? {
+            match index_end(&snapshot.0, index, end)? {
                 IndexEnd::Object(id) => return Ok(Some(id)),
                 IndexEnd::NoValue => return Ok(None),
                 IndexEnd::LongText => {}
@@ -124,7 +127,7 @@ impl Selection {
         }
         let mut best: Option<(Vec<u8>, ObjectId)> = None;
         let mut key = Vec::new();
-        self.each_value(view, property, |id, stored| {
+        self.each_value(snapshot, property, |id, stored| {
             key.clear();
             value_key(property, stored, &mut key)?;
             let is_better = best.as_ref().is_none_or(|(other, other_id)| match key.cmp(other) {
@@ -140,11 +143,11 @@ impl Selection {
     }
 
     /// For each value that occurs, in their order, the first object that has it.
-    pub(crate) fn distinct(&self, view: &View<'_>, property: &PropertyDef) -> Result<Vec<ObjectId>> {
+    pub(crate) fn distinct(&self, snapshot: &Snapshot<'_>, property: &PropertyDef) -> Result<Vec<ObjectId>> {
         if let Some(index) = self.whole_index(property)?
             && property.ty != PropertyType::String
         {
-            return distinct_in(view, index);
+            return distinct_in(&snapshot.0, index);
         }
         let mut first: BTreeMap<Vec<u8>, ObjectId> = BTreeMap::new();
         let mut key = Vec::new();
@@ -160,12 +163,12 @@ impl Selection {
         match self.whole_index(property)? {
             // Long text does not stand whole in the index, so its order is taken from the objects.
             Some(index) => {
-                for id in distinct_in(view, index)? {
-                    let table = self.table(view, id)?;
+                for id in distinct_in(&snapshot.0, index)? {
+                    let table = self.table(&snapshot.0, id)?;
                     stored(property, &table, &mut take, id)?;
                 }
             }
-            None => self.each_value(view, property, take)?,
+            None => self.each_value(snapshot, property, take)?,
         }
         Ok(first.into_values().collect())
     }
@@ -177,7 +180,7 @@ impl Selection {
 
     /// The index of the property, if it says all about the selected objects.
     fn whole_index(&self, property: &PropertyDef) -> Result<Option<&IndexRuntime>> {
-        if !self.predicate()?.is_all() || self.offset() > 0 || self.wanted().is_some() {
+        if !self.part()?.is_all() || self.offset() > 0 || self.wanted().is_some() {
             return Ok(None);
         }
         Ok(self.entity().indexes.iter().find(|index| index.property().id == property.id))

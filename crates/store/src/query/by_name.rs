@@ -2,7 +2,7 @@
 
 use reconvene_model::{ObjectId, PropertyDef, PropertyType, Value};
 
-use super::access::{ReadAccess, sealed};
+use super::access::ReadAccess;
 use super::aggregate::{self, End, Total};
 use super::{Selection, order_property};
 use crate::error::Result;
@@ -56,7 +56,7 @@ impl<A: ReadAccess> ObjectPropertyQuery<'_, A> {
     ///
     /// As [`ObjectQuery::find`].
     pub fn count(&self) -> Result<u64> {
-        self.access.read(|sealed::Snapshot(view)| self.selection.count_values(&view, self.property))
+        self.access.read(|snapshot| self.selection.count_values(&snapshot, self.property))
     }
 
     /// The least value; [`Value::Null`] if no result has one.
@@ -83,9 +83,9 @@ impl<A: ReadAccess> ObjectPropertyQuery<'_, A> {
     ///
     /// As [`ObjectQuery::find`].
     pub fn distinct(&self) -> Result<Vec<Value>> {
-        self.access.read(|sealed::Snapshot(view)| {
-            let ids = self.selection.distinct(&view, self.property)?;
-            ids.into_iter().map(|id| self.value(&view, id)).collect()
+        self.access.read(|snapshot| {
+            let ids = self.selection.distinct(&snapshot, self.property)?;
+            ids.into_iter().map(|id| self.value(&snapshot.0, id)).collect()
         })
     }
 
@@ -118,13 +118,13 @@ impl<A: ReadAccess> ObjectPropertyQuery<'_, A> {
 
     fn total(&self) -> Result<Total> {
         let property = aggregate::number(&self.selection.entity().def, &self.property.name)?;
-        self.access.read(|sealed::Snapshot(view)| self.selection.total(&view, property))
+        self.access.read(|snapshot| self.selection.total(&snapshot, property))
     }
 
     fn extreme(&self, end: End) -> Result<Value> {
-        self.access.read(|sealed::Snapshot(view)| {
-            let id = self.selection.extreme(&view, self.property, end)?;
-            id.map_or(Ok(Value::Null), |id| self.value(&view, id))
+        self.access.read(|snapshot| {
+            let id = self.selection.extreme(&snapshot, self.property, end)?;
+            id.map_or(Ok(Value::Null), |id| self.value(&snapshot.0, id))
         })
     }
 

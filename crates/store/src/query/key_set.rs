@@ -101,6 +101,47 @@ impl KeySet {
         KeySet(both)
     }
 
+    /// The keys in at least one of both sets.
+    pub(crate) fn union(&self, other: &KeySet) -> KeySet {
+        let mut spans: Vec<Span> = self.0.iter().chain(&other.0).cloned().collect();
+        spans.sort_by(|one, other| one.start.cmp(&other.start).then_with(|| other.order_ends(one)));
+        let mut either: SmallVec<[Span; 1]> = SmallVec::new();
+        for span in spans {
+            match either.last_mut() {
+                Some(last) if *last == span => {}
+                Some(last) if last.end.as_ref().is_none_or(|end| span.start < *end) => {
+                    if last.order_ends(&span).is_lt() {
+                        last.end = span.end;
+                        last.is_value = false;
+                    }
+                }
+                _ => either.push(span),
+            }
+        }
+        KeySet(either)
+    }
+
+    /// The keys that are not in the set.
+    pub(crate) fn complement(&self) -> KeySet {
+        let mut gaps = SmallVec::new();
+        let mut start = Some(Key::new());
+        for span in &self.0 {
+            let before = start.take().unwrap_or_default();
+            let gap = Span { start: before, end: Some(span.start.clone()), is_value: false };
+            if !gap.is_empty() {
+                gaps.push(gap);
+            }
+            start.clone_from(&span.end);
+            if start.is_none() {
+                break;
+            }
+        }
+        if let Some(start) = start {
+            gaps.push(Span { start, end: None, is_value: false });
+        }
+        KeySet(gaps)
+    }
+
     pub(crate) fn spans(&self) -> &[Span] {
         &self.0
     }
@@ -152,6 +193,22 @@ mod tests {
             let spans = both.spans();
             prop_assert!(spans.iter().all(|span| !span.is_empty()));
             prop_assert!(spans.windows(2).all(|pair| pair[0].end.as_ref().is_some_and(|end| *end <= pair[1].start)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_union_holds_what_either_holds_and_a_complement_the_rest(one in set(), other in set(), keys in vec(vec(0..4_u8, 0..4), 1..40)) {
+            let (either, rest) = (one.union(&other), one.complement());
+            for key in keys {
+                prop_assert_eq!(has(&either, &key), has(&one, &key) || has(&other, &key), "{:?}", key);
+                prop_assert_eq!(has(&rest, &key), !has(&one, &key), "{:?}", key);
+            }
+            for set in [either, rest] {
+                let spans = set.spans();
+                prop_assert!(spans.iter().all(|span| !span.is_empty()));
+                prop_assert!(spans.windows(2).all(|pair| pair[0].end.as_ref().is_some_and(|end| *end <= pair[1].start)));
+            }
         }
     }
 

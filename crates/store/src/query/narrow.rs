@@ -2,8 +2,8 @@
 
 use std::ops::Deref;
 
-use reconvene_expr::{CompareOp, Conjunct, Place, Predicate, Test};
-use reconvene_model::{PropertyDef, Value};
+use reconvene_expr::{CompareOp, Conjunct, Test};
+use reconvene_model::{ObjectId, PropertyDef, Value};
 
 use super::key_set::KeySet;
 use crate::error::{Result, StoreError};
@@ -14,39 +14,50 @@ use crate::seam::{Key, prefix_end};
 /// Room for the keys of numbers and of most text.
 const KEY_BYTES: usize = 40;
 
-/// The keys that all tests of one property leave.
+/// The keys that a test leaves of an index, or of the ids.
 #[derive(Clone, Debug)]
 pub(crate) struct Narrowed {
     pub(crate) keys: KeySet,
-    /// How many of the condition's tests are in there.
-    pub(crate) tests: usize,
-    /// Whether all that has such a key passes these tests, so that none is to be made again.
+    /// Whether all that has such a key passes the test, so that it is not to be made again.
     pub(crate) is_exact: bool,
+    /// Whether the test leaves out no more than a few values, so that it mostly leaves nearly all.
+    pub(crate) is_weak: bool,
 }
 
-/// The keys that the condition leaves of a property's index, or of the ids; `None` if it leaves all.
-pub(crate) fn narrow(
-    predicate: &Predicate,
-    place: Place,
-    property: Option<&PropertyDef>,
-) -> Result<Option<Narrowed>> {
-    let mut all: Option<Narrowed> = None;
-    for conjunct in predicate.conjuncts().filter(|conjunct| conjunct.place == place) {
-        let keys = match property {
-            None => id_keys(&conjunct.test).map(|keys| (keys, true)),
-            Some(property) => property_keys(property, &conjunct)?,
-        };
-        let Some((keys, is_exact)) = keys else { continue };
-        all = Some(match all {
-            None => Narrowed { keys, tests: 1, is_exact },
-            Some(narrowed) => Narrowed {
-                keys: narrowed.keys.intersection(&keys),
-                tests: narrowed.tests + 1,
-                is_exact: narrowed.is_exact && is_exact,
-            },
-        });
-    }
-    Ok(all)
+/// The keys that a test leaves of its property's index, or of the ids if there is no property; `None` if it leaves all.
+pub(crate) fn narrow(conjunct: &Conjunct<'_>, property: Option<&PropertyDef>) -> Result<Option<Narrowed>> {
+    let keys = match property {
+        None => id_keys(&conjunct.test).map(|keys| (keys, true)),
+        Some(property) => property_keys(property, conjunct)?,
+    };
+    Ok(keys.and_then(|(keys, is_exact)| match conjunct.negated {
+        false => Some(Narrowed { keys, is_exact, is_weak: is_unequal(&conjunct.test) }),
+        // What may have the key of a value that passes may fail as well.
+        true if !is_exact => None,
+        true => {
+            let is_weak = keys.is_values() && !is_unequal(&conjunct.test);
+            Some(Narrowed { keys: keys.complement(), is_exact, is_weak })
+        }
+    }))
+}
+
+fn is_unequal(test: &Test<'_>) -> bool {
+    matches!(test, Test::Compare { op: CompareOp::Ne, value } if **value != Value::Null)
+}
+
+/// The keys of links to these ids.
+pub(crate) fn link_keys(property: &PropertyDef, ids: &[ObjectId]) -> Result<KeySet> {
+    let key = |id: &ObjectId| {
+        let mut key = Vec::with_capacity(KEY_BYTES);
+        index::stored_key(property, Some(&id.to_le_bytes()), &mut key)?;
+        Ok(Key::from_slice(&key))
+    };
+    Ok(KeySet::values(ids.iter().map(key).collect::<Result<_>>()?))
+}
+
+/// The keys of these ids.
+pub(crate) fn object_keys(ids: &[ObjectId]) -> KeySet {
+    KeySet::values(ids.iter().map(|&id| Key::from_slice(&keys::object_key(id))).collect())
 }
 
 /// The keys of the ids that pass a test.
@@ -59,17 +70,16 @@ fn id_keys(test: &Test<'_>) -> Option<KeySet> {
         Test::In { values, .. } => values.iter().map(key).collect::<Option<_>>().map(KeySet::values),
         Test::Compare { op: CompareOp::Eq, value: Value::Null } => Some(KeySet::empty()),
         Test::Compare { op, value } => compared(*op, key(value)?, &[]),
+        Test::Between { low, high } => {
+            let from = compared(CompareOp::Ge, key(low)?, &[])?;
+            Some(from.intersection(&compared(CompareOp::Le, key(high)?, &[])?))
+        }
     }
 }
 
 /// The keys of the values that pass a test, and whether no others have such keys.
 fn property_keys(property: &PropertyDef, conjunct: &Conjunct<'_>) -> Result<Option<(KeySet, bool)>> {
-    let key = |value: &Value| {
-        let mut key = Vec::with_capacity(KEY_BYTES);
-        index::stored_key(property, stored(property, value)?.as_deref(), &mut key)?;
-        Ok::<_, StoreError>(Key::from_slice(&key))
-    };
-    let first_value = || Key::from_slice(index::FIRST_VALUE);
+    let key = |value: &Value| value_key(property, value);
     Ok(match conjunct.test {
         Test::In { no_case: true, .. } => None,
         Test::In { values, null, .. } => {
@@ -80,7 +90,7 @@ fn property_keys(property: &PropertyDef, conjunct: &Conjunct<'_>) -> Result<Opti
             Some((KeySet::values(keys), values.iter().all(is_whole)))
         }
         Test::Compare { op: CompareOp::Ne, value: Value::Null } => {
-            Some((KeySet::range(first_value(), None), true))
+            Some((KeySet::range(Key::from_slice(index::FIRST_VALUE), None), true))
         }
         Test::Compare { op: CompareOp::StartsWith, value: Value::String(text) } => {
             let mut beginning = Vec::new();
@@ -88,25 +98,48 @@ fn property_keys(property: &PropertyDef, conjunct: &Conjunct<'_>) -> Result<Opti
             let end = prefix_end(&beginning);
             Some((KeySet::range(beginning.into(), end), is_whole_text(text)))
         }
-        Test::Compare { op, value: Value::String(text) } if op.is_order() && !is_whole_text(text) => {
-            // Longer text with the same beginning stands in any order, so all of it is taken.
-            let mut floor = Vec::new();
-            index::text_floor(text.as_bytes(), &mut floor);
-            Some(match op {
-                CompareOp::Lt | CompareOp::Le => (KeySet::range(first_value(), prefix_end(&floor)), false),
-                _ => (KeySet::range(floor.into(), None), false),
-            })
-        }
-        Test::Compare { op, value } => {
-            compared(op, key(value)?, index::FIRST_VALUE).map(|keys| (keys, is_whole(value)))
+        Test::Compare { op, value } => ordered(property, op, value)?,
+        Test::Between { low, high } => {
+            let bounds = ordered(property, CompareOp::Ge, low)?.zip(ordered(property, CompareOp::Le, high)?);
+            bounds.map(|((from, is_exact), (to, is_too))| (from.intersection(&to), is_exact && is_too))
         }
     })
+}
+
+/// The keys of the values that compare so with a value, and whether no others have such keys.
+fn ordered(property: &PropertyDef, op: CompareOp, value: &Value) -> Result<Option<(KeySet, bool)>> {
+    let first_value = || Key::from_slice(index::FIRST_VALUE);
+    if let (true, Value::String(text)) = (op.is_order(), value)
+        && !is_whole_text(text)
+    {
+        // Longer text with the same beginning stands in any order, so all of it is taken.
+        let mut floor = Vec::new();
+        index::text_floor(text.as_bytes(), &mut floor);
+        return Ok(Some(match op {
+            CompareOp::Lt | CompareOp::Le => (KeySet::range(first_value(), prefix_end(&floor)), false),
+            _ => (KeySet::range(floor.into(), None), false),
+        }));
+    }
+    if op == CompareOp::Ne && !is_whole(value) {
+        // Other text may have the same key.
+        return Ok(None);
+    }
+    let key = value_key(property, value)?;
+    Ok(compared(op, key, index::FIRST_VALUE).map(|keys| (keys, is_whole(value))))
+}
+
+/// The key of a value.
+fn value_key(property: &PropertyDef, value: &Value) -> Result<Key> {
+    let mut key = Vec::with_capacity(KEY_BYTES);
+    index::stored_key(property, stored(property, value)?.as_deref(), &mut key)?;
+    Ok(Key::from_slice(&key))
 }
 
 /// The keys that compare so with the key of a value; values begin at `first`.
 fn compared(op: CompareOp, key: Key, first: &[u8]) -> Option<KeySet> {
     Some(match op {
         CompareOp::Eq => KeySet::value(key),
+        CompareOp::Ne => KeySet::value(key).complement(),
         CompareOp::Lt => KeySet::range(Key::from_slice(first), Some(key)),
         CompareOp::Le => KeySet::range(Key::from_slice(first), prefix_end(&key)),
         CompareOp::Ge => KeySet::range(key, None),

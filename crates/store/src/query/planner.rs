@@ -5,37 +5,47 @@
 //! so that results never depend on it.
 
 use std::fmt;
+use std::ops::ControlFlow;
 
-use reconvene_expr::{Place, Predicate};
-use reconvene_model::PropertyDef;
-use smallvec::SmallVec;
+use reconvene_expr::{Part, PartKind, Place, Relation, Way};
+use reconvene_model::{EntityId, ObjectId};
+use smallvec::{SmallVec, smallvec};
 
+use super::arrange::{Arrangement, OrderTerm, arrange, arrange_ids};
 use super::key_set::KeySet;
-use super::narrow::{Narrowed, narrow};
+use super::narrow::{Narrowed, link_keys, narrow, object_keys};
+use super::reach::{Reach, link, table_of};
+use super::walk::Run;
 use crate::catalog::EntityRuntime;
 use crate::error::Result;
 use crate::index::IndexRuntime;
-use crate::seam::{Direction, Reader, TableId, View};
+use crate::seam::{Direction, Reader, TableId};
 
 /// How many entries of an index are counted at most to learn which one holds the fewest: enough to tell few from many, and
 /// cheap beside what follows.
 const PROBE_ENTRIES_MAX: usize = 64;
 
-/// One part of the order of results.
-#[derive(Clone, Debug)]
-pub(crate) struct OrderTerm {
-    pub(crate) property: PropertyDef,
-    pub(crate) descending: bool,
-}
+/// How many objects of another entity a condition on them may leave for links to them to be looked up in an index.
+const LINKED_IDS_MAX: usize = 1024;
+
+/// How many entries are looked at to find those objects, before every object is checked instead.
+const LINKED_ENTRIES_MAX: u64 = 4096;
 
 /// How a query is run.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan<'e> {
-    pub(crate) walk: Walk<'e>,
-    pub(crate) keys: KeySet,
+    /// What is walked through; objects may be met in several of them. None if nothing can match.
+    pub(crate) sources: SmallVec<[Source<'e>; 1]>,
     /// Whether each object must be checked against the condition.
     pub(crate) check: bool,
     pub(crate) arrangement: Arrangement,
+}
+
+/// A table, and the keys that are visited in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Source<'e> {
+    pub(crate) walk: Walk<'e>,
+    pub(crate) keys: KeySet,
 }
 
 /// What is walked through.
@@ -47,207 +57,388 @@ pub(crate) enum Walk<'e> {
     Index(&'e IndexRuntime),
 }
 
-/// How the walk's order becomes that of the results.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Arrangement {
-    /// It is the order of the results, in this direction.
-    AsWalked(Direction),
-    /// It is so against the keys, but for objects of the same value, which still come by ascending id.
-    ValuesBackward,
-    /// Ids are sorted.
-    SortIds,
-    /// Objects are sorted by the values asked for.
-    SortValues,
+/// What a part of the condition leaves.
+#[derive(Clone, Debug)]
+struct Candidate<'e> {
+    sources: SmallVec<[Source<'e>; 1]>,
+    /// How many of the parts that must all hold are in there.
+    parts: usize,
+    /// Whether all that is visited meets these parts, so that they need no check.
+    is_exact: bool,
+    /// Whether it mostly leaves nearly all.
+    is_weak: bool,
 }
 
 impl<'e> Plan<'e> {
     /// Plans a query; `order` is what results are ordered by before their ids.
     pub(crate) fn new(
         entity: &'e EntityRuntime,
-        predicate: &Predicate,
-        order: &[OrderTerm],
-        view: &View<'_>,
+        part: Part<'_>,
+        order: &[OrderTerm<'_>],
+        reach: &Reach<'_>,
     ) -> Result<Plan<'e>> {
-        let mut candidates: SmallVec<[_; 2]> = SmallVec::new();
-        if let Some(narrowed) = narrow(predicate, Place::Id, None)? {
-            candidates.push((Walk::Objects, narrowed));
-        }
-        for index in &entity.indexes {
-            let property = index.property();
-            if let Some(narrowed) = narrow(predicate, Place::Slot(property.slot()), Some(property))? {
-                candidates.push((Walk::Index(index), narrowed));
+        let best = Planner { entity, reach }.best(part)?;
+        let (sources, check) = match best {
+            Some(mut best) => {
+                best.sources.retain(|source| !source.keys.is_empty());
+                let answers_all = best.is_exact && best.parts == part.all().len();
+                (best.sources, !answers_all)
             }
-        }
-        let nothing = candidates.iter().position(|(_, narrowed)| narrowed.keys.is_empty());
-        let best = match nothing {
-            Some(nothing) => Some(nothing),
-            None => smallest(entity, &candidates, view)?,
+            None => {
+                let source = Source { walk: unnarrowed(entity, order), keys: KeySet::all() };
+                (smallvec![source], !part.is_all())
+            }
         };
-        let (walk, narrowed) = match best {
-            Some(best) => candidates.swap_remove(best),
-            None => (unnarrowed(entity, order), Narrowed { keys: KeySet::all(), tests: 0, is_exact: true }),
+        let arrangement = match &sources[..] {
+            [source] => arrange(source.walk, &source.keys, order),
+            _ => arrange_ids(order),
         };
-        let answers_all = predicate.is_conjunction()
-            && narrowed.is_exact
-            && predicate.conjuncts().count() == narrowed.tests;
-        let arrangement = arrange(walk, &narrowed.keys, order);
-        Ok(Plan { walk, keys: narrowed.keys, check: !answers_all, arrangement })
+        Ok(Plan { sources, check, arrangement })
     }
 
     /// Whether the plan visits every object and each is a result.
     pub(crate) fn is_everything(&self) -> bool {
-        !self.check && self.keys == KeySet::all()
+        !self.check && matches!(&self.sources[..], [source] if source.keys == KeySet::all())
     }
 
-    /// The table that is walked through.
-    pub(crate) fn table(&self, entity: &EntityRuntime) -> TableId {
-        self.walk.table(entity)
+    /// The properties whose indexes are walked along, in the order of the plan.
+    pub(crate) fn indexes(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for source in &self.sources {
+            if let Walk::Index(index) = source.walk
+                && !names.contains(&index.property().name)
+            {
+                names.push(index.property().name.clone());
+            }
+        }
+        names
+    }
+}
+
+impl Source<'_> {
+    /// Whether at most one object has each of these keys.
+    fn is_unique(&self) -> bool {
+        let is_unique = match self.walk {
+            Walk::Objects => true,
+            // Any number of objects may be without a value; and sync may bring few duplicates, which does no harm here.
+            Walk::Index(index) => {
+                let first = self.keys.spans().first();
+                index.is_unique() && !first.is_some_and(|span| crate::index::is_null_key(&span.start))
+            }
+        };
+        is_unique && self.keys.is_values()
+    }
+
+    fn is_same_walk(&self, other: &Source<'_>) -> bool {
+        match (self.walk, other.walk) {
+            (Walk::Objects, Walk::Objects) => true,
+            (Walk::Index(one), Walk::Index(other)) => one.table == other.table,
+            _ => false,
+        }
     }
 }
 
 impl Walk<'_> {
-    fn table(self, entity: &EntityRuntime) -> TableId {
+    pub(crate) fn table(self, entity: &EntityRuntime) -> TableId {
         match self {
             Walk::Objects => entity.objects,
             Walk::Index(index) => index.table,
         }
     }
+}
 
-    /// Whether at most one object has each of these keys.
-    fn is_unique(self, keys: &KeySet) -> bool {
-        let is_unique = match self {
-            Walk::Objects => true,
-            // Any number of objects may be without a value; and sync may bring few duplicates, which does no harm here.
-            Walk::Index(index) => {
-                index.is_unique()
-                    && !keys.spans().first().is_some_and(|span| crate::index::is_null_key(&span.start))
+/// Looks for what narrows a condition on one entity.
+#[derive(Clone, Copy)]
+struct Planner<'e, 'r, 'v> {
+    entity: &'e EntityRuntime,
+    reach: &'r Reach<'v>,
+}
+
+impl<'e> Planner<'e, '_, '_> {
+    /// What leaves the fewest objects of those that meet the part, as far as a short look tells; `None` for all of them.
+    fn best(self, part: Part<'_>) -> Result<Option<Candidate<'e>>> {
+        let mut candidates: SmallVec<[Candidate<'e>; 2]> = SmallVec::new();
+        for part in part.all() {
+            let found = match part.kind() {
+                PartKind::Test(conjunct) => {
+                    let (walk, property) = match conjunct.place {
+                        Place::Id => (Walk::Objects, None),
+                        Place::Slot(slot) => match self.index(slot) {
+                            Some(index) => (Walk::Index(index), Some(index.property())),
+                            None => continue,
+                        },
+                    };
+                    narrow(&conjunct, property)?.map(|Narrowed { keys, is_exact, is_weak }| Candidate {
+                        sources: smallvec![Source { walk, keys }],
+                        parts: 1,
+                        is_exact,
+                        is_weak,
+                    })
+                }
+                PartKind::Any(parts) => self.union(parts)?,
+                _ => continue,
+            };
+            let Some(found) = found else { continue };
+            match candidates.iter_mut().find(|other| other.is_of_same_index(&found)) {
+                Some(other) => other.narrow(&found),
+                None => candidates.push(found),
             }
+        }
+        if let Some(nothing) = candidates.iter_mut().find(|candidate| candidate.has_nothing()) {
+            nothing.sources.clear();
+            // Nothing is left to be checked.
+            return Ok(Some(Candidate { parts: part.all().len(), is_exact: true, ..nothing.clone() }));
+        }
+        let follows_links =
+            part.all().any(|part| matches!(part.kind(), PartKind::One { .. } | PartKind::AnyOf { .. }));
+        if let ([one], false) = (&candidates[..], follows_links)
+            && !one.is_weak
+        {
+            // There is nothing to choose from.
+            return Ok(candidates.pop());
+        }
+        let (best, mut entries) = self.smallest(&candidates)?;
+        let mut best = best.map(|best| candidates.swap_remove(best));
+        if entries < PROBE_ENTRIES_MAX {
+            return Ok(best);
+        }
+        // Only where nothing else leaves a few is it worth the while to look at other entities.
+        for part in part.all() {
+            let found = match part.kind() {
+                PartKind::One { slot, target, of_nothing: false, inner } => {
+                    self.linked(slot, target, inner)?
+                }
+                PartKind::AnyOf { relation, inner } => self.linking(relation, inner)?,
+                _ => None,
+            };
+            if let Some(found) = found {
+                let found_entries = self.count(&found, PROBE_ENTRIES_MAX)?;
+                if best.is_none() || found_entries < entries {
+                    (best, entries) = (Some(found), found_entries);
+                }
+            }
+        }
+        Ok(best)
+    }
+
+    fn index(self, slot: usize) -> Option<&'e IndexRuntime> {
+        self.entity.indexes.iter().find(|index| index.property().slot() == slot)
+    }
+
+    /// What is left by any of these parts, if each of them narrows.
+    fn union<'p>(self, parts: impl Iterator<Item = Part<'p>>) -> Result<Option<Candidate<'e>>> {
+        let mut sources: SmallVec<[Source<'e>; 1]> = SmallVec::new();
+        let (mut is_exact, mut is_weak) = (true, false);
+        for part in parts {
+            let Some(one) = self.best(part)? else { return Ok(None) };
+            is_exact &= one.is_exact && one.parts == part.all().len();
+            is_weak |= one.is_weak;
+            for source in one.sources {
+                match sources.iter_mut().find(|other| other.is_same_walk(&source)) {
+                    Some(other) => other.keys = other.keys.union(&source.keys),
+                    None => sources.push(source),
+                }
+            }
+        }
+        Ok(Some(Candidate { sources, parts: 1, is_exact, is_weak }))
+    }
+
+    /// What is left by a condition on the object that a link leads to: few of them, and the link's index.
+    fn linked(self, slot: usize, target: EntityId, inner: Part<'_>) -> Result<Option<Candidate<'e>>> {
+        let (Some(index), Some(target)) = (self.index(slot), self.reach.catalog.by_id(target)) else {
+            return Ok(None);
         };
-        is_unique && keys.is_values()
+        let mut ids = Vec::new();
+        let is_whole = self.gather(target, inner, &mut |id, _| {
+            ids.push(id);
+            Ok(ids.len() <= LINKED_IDS_MAX)
+        })?;
+        if !is_whole {
+            return Ok(None);
+        }
+        let source = Source { walk: Walk::Index(index), keys: link_keys(index.property(), &ids)? };
+        Ok(Some(Candidate { sources: smallvec![source], parts: 1, is_exact: true, is_weak: false }))
+    }
+
+    /// What is left by a condition on objects that link here: few of them, and the ids that they link to.
+    fn linking(self, relation: &Relation, inner: Part<'_>) -> Result<Option<Candidate<'e>>> {
+        let Some(other) = self.reach.catalog.by_id(relation.target) else { return Ok(None) };
+        let Way::Backlink { slot, .. } = relation.way else { return Ok(None) };
+        let mut ids = Vec::new();
+        let is_whole = self.gather(other, inner, &mut |_, record| {
+            ids.extend(link(&table_of(record)?, slot)?);
+            Ok(ids.len() <= LINKED_IDS_MAX)
+        })?;
+        if !is_whole {
+            return Ok(None);
+        }
+        let source = Source { walk: Walk::Objects, keys: object_keys(&ids) };
+        Ok(Some(Candidate { sources: smallvec![source], parts: 1, is_exact: true, is_weak: false }))
+    }
+
+    /// Hands over the objects of an entity that meet a condition, until told to stop; whether all of them were found, with no
+    /// more effort than it would take to check the objects of this one.
+    fn gather(
+        self,
+        entity: &EntityRuntime,
+        part: Part<'_>,
+        take: &mut dyn FnMut(ObjectId, &[u8]) -> Result<bool>,
+    ) -> Result<bool> {
+        let reach = self.reach;
+        let entries_max = reach.view.count(self.entity.objects)?.min(LINKED_ENTRIES_MAX);
+        let plan = Plan::new(entity, part, &[], reach)?;
+        let until = reach.entries() + entries_max;
+        let run = Run { entity, part, plan: &plan, reach, entries_max: Some(until) };
+        let mut is_whole = true;
+        let flow = run.walk(&mut |id, record| {
+            let record = match record {
+                Some(record) => record,
+                None => reach.record(entity, id)?,
+            };
+            is_whole = take(id, record)?;
+            Ok(if is_whole { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+        Ok(is_whole && flow.is_continue())
+    }
+
+    /// The candidate that leaves the fewest entries, as far as a short look tells, and how many it leaves at least.
+    fn smallest(self, candidates: &[Candidate<'_>]) -> Result<(Option<usize>, usize)> {
+        let mut best: Option<((usize, u8, usize), usize)> = None;
+        for (at, candidate) in candidates.iter().enumerate() {
+            let spans: usize = candidate.sources.iter().map(|source| source.keys.spans().len()).sum();
+            let kind = match &candidate.sources[..] {
+                [source] if source.is_unique() => 0,
+                [source] if source.keys.is_one_value() => 1,
+                [source] if source.keys.is_values() => 2,
+                [_] => 3,
+                _ => 4,
+            };
+            let entries = if kind == 0 {
+                spans
+            } else {
+                // One more than the best so far is enough to be out of the question.
+                let max =
+                    best.map_or(PROBE_ENTRIES_MAX, |((entries, ..), _)| PROBE_ENTRIES_MAX.min(entries + 1));
+                self.count(candidate, max)?
+            };
+            if candidate.is_weak && entries >= PROBE_ENTRIES_MAX {
+                continue;
+            }
+            // Among those that hold more than was counted, the kind of keys decides, and then how many there are.
+            let rank = (entries.min(PROBE_ENTRIES_MAX), kind, spans);
+            if best.is_none_or(|(best, _)| rank < best) {
+                best = Some((rank, at));
+            }
+        }
+        Ok(match best {
+            Some(((entries, ..), at)) => (Some(at), entries),
+            None => (None, PROBE_ENTRIES_MAX),
+        })
+    }
+
+    /// The number of entries that a candidate leaves, counted up to `max`.
+    fn count(self, candidate: &Candidate<'_>, max: usize) -> Result<usize> {
+        let mut count = 0;
+        let mut spans_left = max;
+        for source in &candidate.sources {
+            let table = source.walk.table(self.entity);
+            for span in source.keys.spans() {
+                // Values beyond those that were looked for may hold any number.
+                let Some(left) = spans_left.checked_sub(1) else { return Ok(max) };
+                spans_left = left;
+                for entry in self.reach.view.range(table, span.range(), Direction::Forward)?.take(max - count)
+                {
+                    entry?;
+                    count += 1;
+                }
+                if count == max {
+                    return Ok(max);
+                }
+            }
+        }
+        Ok(count)
     }
 }
 
-/// The candidate that leaves the fewest entries, as far as a short look tells.
-fn smallest(
-    entity: &EntityRuntime,
-    candidates: &[(Walk<'_>, Narrowed)],
-    view: &View<'_>,
-) -> Result<Option<usize>> {
-    if candidates.len() < 2 {
-        return Ok(candidates.first().map(|_| 0));
-    }
-    let mut best: Option<((usize, u8, usize), usize)> = None;
-    for (at, (walk, narrowed)) in candidates.iter().enumerate() {
-        let keys = &narrowed.keys;
-        let kind = match () {
-            () if walk.is_unique(keys) => 0,
-            () if keys.is_one_value() => 1,
-            () if keys.is_values() => 2,
-            () => 3,
-        };
-        let entries = if kind == 0 {
-            keys.spans().len()
-        } else {
-            // One more than the best so far is enough to be out of the question.
-            let max = best.map_or(PROBE_ENTRIES_MAX, |((entries, ..), _)| PROBE_ENTRIES_MAX.min(entries + 1));
-            count_up_to(view, walk.table(entity), keys, max)?
-        };
-        // Among those that hold more than was counted, the kind of keys decides, and then how many there are.
-        let rank = (entries.min(PROBE_ENTRIES_MAX), kind, keys.spans().len());
-        if best.is_none_or(|(best, _)| rank < best) {
-            best = Some((rank, at));
+impl Candidate<'_> {
+    /// Whether both are keys of one index, or of the ids.
+    fn is_of_same_index(&self, other: &Candidate<'_>) -> bool {
+        match (&self.sources[..], &other.sources[..]) {
+            ([one], [other]) => one.is_same_walk(other),
+            _ => false,
         }
     }
-    Ok(best.map(|(_, at)| at))
-}
 
-fn count_up_to(view: &View<'_>, table: TableId, keys: &KeySet, max: usize) -> Result<usize> {
-    let mut count = 0;
-    for span in keys.spans().iter().take(max) {
-        for entry in view.range(table, span.range(), Direction::Forward)?.take(max - count) {
-            entry?;
-            count += 1;
+    /// Leaves only what the other, of the same index, leaves as well.
+    fn narrow(&mut self, other: &Candidate<'_>) {
+        if let ([one], [other]) = (&mut self.sources[..], &other.sources[..]) {
+            one.keys = one.keys.intersection(&other.keys);
         }
-        if count == max {
-            break;
-        }
+        self.parts += other.parts;
+        self.is_exact &= other.is_exact;
+        self.is_weak &= other.is_weak;
     }
-    // Values beyond those that were looked for may hold any number.
-    Ok(if keys.spans().len() > max { max } else { count })
+
+    fn has_nothing(&self) -> bool {
+        self.sources.iter().all(|source| source.keys.is_empty())
+    }
 }
 
 /// What to walk through when the condition narrows nothing: what has the order asked for, if anything has.
-fn unnarrowed<'e>(entity: &'e EntityRuntime, order: &[OrderTerm]) -> Walk<'e> {
+fn unnarrowed<'e>(entity: &'e EntityRuntime, order: &[OrderTerm<'_>]) -> Walk<'e> {
     let indexes = entity.indexes.iter().map(Walk::Index);
-    let mut ordered = indexes.filter(|&index| is_walked(arrange(index, &KeySet::all(), order)));
-    match order {
-        [] => Walk::Objects,
-        [first, ..] if first.property.is_id() => Walk::Objects,
-        _ => ordered.next().unwrap_or(Walk::Objects),
-    }
-}
-
-fn is_walked(arrangement: Arrangement) -> bool {
-    matches!(arrangement, Arrangement::AsWalked(_) | Arrangement::ValuesBackward)
-}
-
-/// How results of this order come from the walk.
-fn arrange(walk: Walk<'_>, keys: &KeySet, order: &[OrderTerm]) -> Arrangement {
-    let walked_by = |term: &OrderTerm| match walk {
-        Walk::Objects => term.property.is_id(),
-        Walk::Index(index) => term.property.id == index.property().id,
+    let is_walked = |walk| {
+        matches!(arrange(walk, &KeySet::all(), order), Arrangement::AsWalked(_) | Arrangement::Values { .. })
     };
-    let by_id = matches!(walk, Walk::Objects) || keys.is_one_value();
-    // A property of which all have one value decides no order.
-    let is_constant =
-        |term: &OrderTerm| matches!(walk, Walk::Index(_)) && keys.is_one_value() && walked_by(term);
-    let mut terms = order.iter().filter(|term| !is_constant(term));
-    let first = terms.next();
-    let then_by_id = terms.next().is_none_or(|term| term.property.is_id() && !term.descending);
-    match first {
-        None if by_id => Arrangement::AsWalked(Direction::Forward),
-        None => Arrangement::SortIds,
-        Some(term) if term.property.is_id() && by_id => {
-            Arrangement::AsWalked(if term.descending { Direction::Backward } else { Direction::Forward })
-        }
-        Some(term) if term.property.is_id() && !term.descending => Arrangement::SortIds,
-        // Text that is cut in its key does not stand in its order.
-        Some(term) if walked_by(term) && then_by_id && term.property.ty.scalar_bytes().is_some() => {
-            if term.descending {
-                Arrangement::ValuesBackward
-            } else {
-                Arrangement::AsWalked(Direction::Forward)
-            }
-        }
-        Some(_) => Arrangement::SortValues,
+    if is_walked(Walk::Objects) {
+        return Walk::Objects;
     }
+    indexes.into_iter().find(|&index| is_walked(index)).unwrap_or(Walk::Objects)
 }
 
 impl fmt::Display for Plan<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.keys.is_empty() {
+        if self.sources.is_empty() {
             return f.write_str("nothing can match");
         }
+        for (at, source) in self.sources.iter().enumerate() {
+            f.write_str(if at > 0 { " and " } else { "" })?;
+            source.fmt(f)?;
+        }
+        match self.arrangement {
+            Arrangement::AsWalked(Direction::Forward) => {}
+            Arrangement::AsWalked(Direction::Backward) => f.write_str(", backward")?,
+            Arrangement::Values { direction: Direction::Forward, nulls_moved: false } => {}
+            Arrangement::Values { direction: Direction::Forward, nulls_moved: true } => {
+                f.write_str(", nulls last")?;
+            }
+            Arrangement::Values { direction: Direction::Backward, nulls_moved: false } => {
+                f.write_str(", backward")?;
+            }
+            Arrangement::Values { direction: Direction::Backward, nulls_moved: true } => {
+                f.write_str(", backward, nulls first")?;
+            }
+            Arrangement::SortIds(Direction::Forward) => f.write_str(", ids sorted")?,
+            Arrangement::SortIds(Direction::Backward) => f.write_str(", ids sorted backward")?,
+            Arrangement::SortValues => f.write_str(", values sorted")?,
+        }
+        f.write_str(if self.check { ", each checked" } else { "" })
+    }
+}
+
+impl fmt::Display for Source<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.walk {
             Walk::Objects => f.write_str("by id")?,
             Walk::Index(index) => write!(f, "by index of {}", index.property().name)?,
         }
         let spans = self.keys.spans().len();
         match spans {
-            _ if self.keys == KeySet::all() => f.write_str(": all")?,
-            1 if self.keys.is_values() => f.write_str(": one value")?,
-            _ if self.keys.is_values() => write!(f, ": {spans} values")?,
-            1 => f.write_str(": a range")?,
-            _ => write!(f, ": {spans} ranges")?,
+            _ if self.keys == KeySet::all() => f.write_str(": all"),
+            1 if self.keys.is_values() => f.write_str(": one value"),
+            _ if self.keys.is_values() => write!(f, ": {spans} values"),
+            1 => f.write_str(": a range"),
+            _ => write!(f, ": {spans} ranges"),
         }
-        match self.arrangement {
-            Arrangement::AsWalked(Direction::Forward) => {}
-            Arrangement::AsWalked(Direction::Backward) | Arrangement::ValuesBackward => {
-                f.write_str(", backward")?
-            }
-            Arrangement::SortIds => f.write_str(", ids sorted")?,
-            Arrangement::SortValues => f.write_str(", values sorted")?,
-        }
-        f.write_str(if self.check { ", each checked" } else { "" })
     }
 }

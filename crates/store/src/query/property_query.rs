@@ -4,7 +4,7 @@ use std::fmt;
 
 use reconvene_model::{ObjectId, PropertyDef};
 
-use super::access::{ReadAccess, sealed};
+use super::access::{ReadAccess, sealed::Snapshot};
 use super::aggregate::{self, End, Total};
 use super::{Query, Selection, order_property};
 use crate::entity::Entity;
@@ -106,7 +106,7 @@ impl<T: Entity, V: Comparable, A: ReadAccess> PropertyQuery<'_, T, V, A> {
     ///
     /// As [`Query::find`].
     pub fn count(&self) -> Result<u64> {
-        self.read(|selection, view, property| selection.count_values(view, property))
+        self.read(|selection, snapshot, property| selection.count_values(snapshot, property))
     }
 
     /// The values, in the order of the results, or by ascending id of the objects if the query has no offset and no limit.
@@ -115,13 +115,13 @@ impl<T: Entity, V: Comparable, A: ReadAccess> PropertyQuery<'_, T, V, A> {
     ///
     /// As [`Query::find`].
     pub fn values(&self) -> Result<Vec<V::Plain>> {
-        self.read(|selection, view, property| {
+        self.read(|selection, snapshot, property| {
             let mut ids = Vec::new();
-            selection.each_value(view, property, |id, _| {
+            selection.each_value(snapshot, property, |id, _| {
                 ids.push(id);
                 Ok(())
             })?;
-            ids.into_iter().map(|id| self.value(selection, view, property, id)).collect()
+            ids.into_iter().map(|id| self.value(selection, &snapshot.0, property, id)).collect()
         })
     }
 
@@ -134,16 +134,16 @@ impl<T: Entity, V: Comparable, A: ReadAccess> PropertyQuery<'_, T, V, A> {
     ///
     /// As [`Query::find`].
     pub fn distinct(&self) -> Result<Vec<V::Plain>> {
-        self.read(|selection, view, property| {
-            let ids = selection.distinct(view, property)?;
-            ids.into_iter().map(|id| self.value(selection, view, property, id)).collect()
+        self.read(|selection, snapshot, property| {
+            let ids = selection.distinct(snapshot, property)?;
+            ids.into_iter().map(|id| self.value(selection, &snapshot.0, property, id)).collect()
         })
     }
 
-    fn read<R>(&self, read: impl FnOnce(&Selection, &View<'_>, &PropertyDef) -> Result<R>) -> Result<R> {
+    fn read<R>(&self, read: impl FnOnce(&Selection, &Snapshot<'_>, &PropertyDef) -> Result<R>) -> Result<R> {
         let selection = self.query.selection();
         let property = order_property(&selection.entity().def, self.property.name())?;
-        self.query.access().read(|sealed::Snapshot(view)| read(selection, &view, property))
+        self.query.access().read(|snapshot| read(selection, &snapshot, property))
     }
 
     /// The value of an object that has one.
@@ -188,9 +188,9 @@ impl<T: Entity, V: Ordered, A: ReadAccess> PropertyQuery<'_, T, V, A> {
     }
 
     fn extreme(&self, end: End) -> Result<Option<V::Plain>> {
-        self.read(|selection, view, property| {
-            let id = selection.extreme(view, property, end)?;
-            id.map(|id| self.value(selection, view, property, id)).transpose()
+        self.read(|selection, snapshot, property| {
+            let id = selection.extreme(snapshot, property, end)?;
+            id.map(|id| self.value(selection, &snapshot.0, property, id)).transpose()
         })
     }
 }
@@ -202,8 +202,8 @@ impl<T: Entity, V: Number, A: ReadAccess> PropertyQuery<'_, T, V, A> {
     ///
     /// [`StoreError::SumTooLarge`] if it does not fit, and those of [`Query::find`]. Sums of floats become infinite instead.
     pub fn sum(&self) -> Result<V::Sum> {
-        self.read(|selection, view, property| {
-            let total = selection.total(view, property)?;
+        self.read(|selection, snapshot, property| {
+            let total = selection.total(snapshot, property)?;
             let too_large =
                 || aggregate::too_large(&selection.entity().def.name, &property.name, total.whole);
             V::sum_of(total).ok_or_else(too_large)
@@ -216,7 +216,7 @@ impl<T: Entity, V: Number, A: ReadAccess> PropertyQuery<'_, T, V, A> {
     ///
     /// As [`Query::find`].
     pub fn avg(&self) -> Result<Option<f64>> {
-        self.read(|selection, view, property| Ok(selection.total(view, property)?.mean()))
+        self.read(|selection, snapshot, property| Ok(selection.total(snapshot, property)?.mean()))
     }
 }
 

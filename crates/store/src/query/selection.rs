@@ -1,44 +1,42 @@
-//! What a query selects: the condition, the order and the part, and the run through a plan.
+//! What a query selects: the condition, the order and the part.
 
+use std::cmp::Reverse;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use reconvene_expr::{CheckError, Expr, Predicate, check};
-use reconvene_model::record::{Record, Table};
-use reconvene_model::{EntityDef, ObjectId, PropertyDef, PropertyType};
+use reconvene_expr::{Argument, CheckError, Expr, Part, Prepared, Sort, prepare};
+use reconvene_model::{EntityDef, EntityId, ObjectId, PropertyDef};
 
-use super::planner::{Arrangement, OrderTerm, Plan, Walk};
-use crate::catalog::EntityRuntime;
+use super::access::sealed::Snapshot;
+use super::arrange::{Arrangement, OrderTerm, sort_key};
+use super::explain::Explanation;
+use super::planner::Plan;
+use super::reach::{Reach, table_of};
+use super::walk::{Run, Visit};
+use crate::catalog::{Catalog, EntityRuntime};
 use crate::error::{Result, StoreError};
-use crate::index;
 use crate::keys;
-use crate::seam::{Direction, Entries, Reader, View};
+use crate::seam::{Direction, Reader, View};
+use crate::store::Inner;
 
 /// From how many candidates for the first few results on the others are dropped.
 const DROP_FROM: usize = 1024;
-
-/// Takes a result; the record, where it was read already.
-type Visit<'f> = &'f mut dyn FnMut(ObjectId, Option<&[u8]>) -> Result<ControlFlow<()>>;
-
-/// As [`Visit`], of results that are all wanted.
-type Take<'f> = &'f mut dyn FnMut(ObjectId, Option<&[u8]>) -> Result<()>;
 
 /// Objects of one entity, in an order, or a part of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Selection {
     entity: Arc<EntityRuntime>,
     expr: Expr,
-    predicate: Result<Predicate, CheckError>,
-    /// Names of properties, and whether the order is descending.
-    order: Vec<(String, bool)>,
+    prepared: Result<Prepared, CheckError>,
+    order: Vec<Sort>,
     offset: u64,
     limit: Option<u64>,
 }
 
 impl Selection {
-    pub(crate) fn new(entity: Arc<EntityRuntime>, expr: Expr) -> Selection {
-        let predicate = check(&expr, &entity.def);
-        Selection { entity, expr, predicate, order: Vec::new(), offset: 0, limit: None }
+    pub(crate) fn new(inner: &Inner, entity: Arc<EntityRuntime>, expr: Expr) -> Selection {
+        let prepared = prepare(&expr, &entity.def, inner.model.schema());
+        Selection { entity, expr, prepared, order: Vec::new(), offset: 0, limit: None }
     }
 
     pub(crate) fn entity(&self) -> &Arc<EntityRuntime> {
@@ -49,13 +47,26 @@ impl Selection {
         &self.expr
     }
 
-    /// The condition, if it fits the entity.
-    pub(crate) fn predicate(&self) -> Result<&Predicate> {
-        self.predicate.as_ref().map_err(|error| error.clone().into())
+    /// The condition with its parameters, if it fits the entity.
+    pub(crate) fn prepared(&self) -> Result<&Prepared> {
+        self.prepared.as_ref().map_err(|error| error.clone().into())
     }
 
-    pub(crate) fn push_order(&mut self, property: &str, descending: bool) {
-        self.order.push((property.to_owned(), descending));
+    /// The condition, if it fits the entity and all parameters have values.
+    pub(crate) fn part(&self) -> Result<Part<'_>> {
+        Ok(self.prepared()?.predicate()?.root())
+    }
+
+    /// Gives a parameter of the condition a value.
+    pub(crate) fn set(&mut self, name: &str, value: Argument) -> Result<()> {
+        match &mut self.prepared {
+            Ok(prepared) => Ok(prepared.set(name, value)?),
+            Err(error) => Err(error.clone().into()),
+        }
+    }
+
+    pub(crate) fn push_order(&mut self, sort: Sort) {
+        self.order.push(sort);
     }
 
     pub(crate) fn set_offset(&mut self, offset: u64) {
@@ -66,9 +77,18 @@ impl Selection {
         self.limit = Some(limit);
     }
 
-    /// The same, but no more than the first.
-    pub(crate) fn first(&self) -> Selection {
-        Selection { limit: Some(self.limit.unwrap_or(1).min(1)), ..self.clone() }
+    /// The selected objects, in order, each with its record, until told to stop; no more than `max` of them.
+    pub(crate) fn each_until(
+        &self,
+        snapshot: &Snapshot<'_>,
+        max: Option<u64>,
+        mut take: impl FnMut(ObjectId, &[u8]) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        let reach = Reach::new(snapshot);
+        self.visit(&reach, snapshot, max, &mut |id, record| match record {
+            Some(record) => take(id, record),
+            None => take(id, reach.record(&self.entity, id)?),
+        })
     }
 
     pub(crate) fn offset(&self) -> u64 {
@@ -92,211 +112,22 @@ impl Selection {
     }
 
     /// Bytes that order as the selected objects do.
-    pub(crate) fn position(&self, id: ObjectId, record: &[u8]) -> Result<Box<[u8]>> {
-        sort_key(&self.order_terms()?, id, &table_of(record)?)
-    }
-
-    /// The selected objects, in order, each with its record.
-    pub(crate) fn each(
-        &self,
-        view: &View<'_>,
-        mut take: impl FnMut(ObjectId, &[u8]) -> Result<()>,
-    ) -> Result<()> {
-        self.visit(view, &mut |id, record| match record {
-            Some(record) => take(id, record),
-            None => take(id, self.record(view, id)?),
-        })
-    }
-
-    /// The ids of the selected objects, in order.
-    pub(crate) fn ids(&self, view: &View<'_>) -> Result<Vec<ObjectId>> {
-        let mut ids = Vec::new();
-        self.visit(view, &mut |id, _| {
-            ids.push(id);
-            Ok(())
-        })?;
-        Ok(ids)
-    }
-
-    /// The number of selected objects.
-    pub(crate) fn count(&self, view: &View<'_>) -> Result<u64> {
-        self.order_terms()?;
-        // The order does not change the number.
-        let plan = Plan::new(&self.entity, self.predicate()?, &[], view)?;
-        let enough = self.limit.map(|limit| limit.saturating_add(self.offset));
-        let mut count = 0;
-        if plan.is_everything() {
-            count = view.count(self.entity.objects)?;
-        } else if enough != Some(0) {
-            self.walk(view, &plan, &mut |_, _| {
-                count += 1;
-                Ok(if enough == Some(count) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-            })?;
-        }
-        let count = count.saturating_sub(self.offset);
-        Ok(self.limit.map_or(count, |limit| count.min(limit)))
-    }
-
-    /// One line about how the objects are found.
-    pub(crate) fn explain(&self, view: &View<'_>) -> Result<String> {
-        let plan = Plan::new(&self.entity, self.predicate()?, &self.order_terms()?, view)?;
-        Ok(format!("{} {plan}", self.entity.def.name))
-    }
-
-    fn visit(&self, view: &View<'_>, take: Take<'_>) -> Result<()> {
-        let order = self.order_terms()?;
-        let plan = Plan::new(&self.entity, self.predicate()?, &order, view)?;
-        if self.limit == Some(0) {
-            return Ok(());
-        }
-        let ids = match plan.arrangement {
-            Arrangement::AsWalked(_) | Arrangement::ValuesBackward => {
-                let (mut before, mut left) = (self.offset, self.limit);
-                return self.walk(view, &plan, &mut |id, record| {
-                    if before > 0 {
-                        before -= 1;
-                        return Ok(ControlFlow::Continue(()));
-                    }
-                    take(id, record)?;
-                    left = left.map(|left| left - 1);
-                    Ok(if left == Some(0) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-                });
-            }
-            Arrangement::SortIds => {
-                let mut first = Smallest::new(self.offset, self.limit);
-                self.walk(view, &plan, &mut |id, _| Ok(first.push(id)))?;
-                first.into_part()
-            }
-            Arrangement::SortValues => {
-                let mut first = Smallest::new(self.offset, self.limit);
-                self.walk(view, &plan, &mut |id, record| {
-                    let record = match record {
-                        Some(record) => record,
-                        None => self.record(view, id)?,
-                    };
-                    Ok(first.push((sort_key(&order, id, &table_of(record)?)?, id)))
-                })?;
-                first.into_part().into_iter().map(|(_, id)| id).collect()
-            }
-        };
-        ids.into_iter().try_for_each(|id| take(id, None))
-    }
-
-    /// Visits the objects that meet the condition, as the plan says.
-    fn walk(&self, view: &View<'_>, plan: &Plan<'_>, visit: Visit<'_>) -> Result<()> {
-        let direction = match plan.arrangement {
-            Arrangement::AsWalked(direction) => direction,
-            Arrangement::ValuesBackward => Direction::Backward,
-            Arrangement::SortIds | Arrangement::SortValues => Direction::Forward,
-        };
-        let spans = plan.keys.spans();
-        for at in 0..spans.len() {
-            let span = match direction {
-                Direction::Forward => &spans[at],
-                Direction::Backward => &spans[spans.len() - 1 - at],
-            };
-            let table = plan.table(&self.entity);
-            let entries = match direction {
-                // All keys of a value begin with the value's, which is cheaper to see than where they end.
-                Direction::Forward if span.is_prefix() => view.prefix(table, &span.start, direction)?,
-                _ => view.range(table, span.range(), direction)?,
-            };
-            let flow = match plan.walk {
-                Walk::Objects => self.walk_objects(plan, entries, visit)?,
-                Walk::Index(_) if plan.arrangement == Arrangement::ValuesBackward => {
-                    self.walk_values_backward(view, plan, entries, visit)?
-                }
-                Walk::Index(_) => self.walk_index(view, plan, entries, visit)?,
-            };
-            if flow.is_break() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn walk_objects(
-        &self,
-        plan: &Plan<'_>,
-        entries: Entries<'_>,
-        visit: Visit<'_>,
-    ) -> Result<ControlFlow<()>> {
-        for entry in entries {
-            let (key, record) = entry?;
-            let id = keys::object_id(key)?;
-            if (!plan.check || self.matches(id, record)?) && visit(id, Some(record))?.is_break() {
-                return Ok(ControlFlow::Break(()));
-            }
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-
-    fn walk_index(
-        &self,
-        view: &View<'_>,
-        plan: &Plan<'_>,
-        entries: Entries<'_>,
-        visit: Visit<'_>,
-    ) -> Result<ControlFlow<()>> {
-        for entry in entries {
-            let id = index::id_of_key(entry?.0)?;
-            if self.visit_checked(view, plan, id, visit)?.is_break() {
-                return Ok(ControlFlow::Break(()));
-            }
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-
-    /// Against the keys, but with objects of one value by ascending id.
-    fn walk_values_backward(
-        &self,
-        view: &View<'_>,
-        plan: &Plan<'_>,
-        entries: Entries<'_>,
-        visit: Visit<'_>,
-    ) -> Result<ControlFlow<()>> {
-        let mut value = Vec::new();
-        let mut ids: Vec<ObjectId> = Vec::new();
-        for entry in entries {
-            let (key, _) = entry?;
-            let id = index::id_of_key(key)?;
-            let value_key = &key[..key.len() - index::ID_BYTES];
-            if value != value_key {
-                while let Some(id) = ids.pop() {
-                    if self.visit_checked(view, plan, id, visit)?.is_break() {
-                        return Ok(ControlFlow::Break(()));
-                    }
-                }
-                value.clear();
-                value.extend_from_slice(value_key);
-            }
-            ids.push(id);
-        }
-        while let Some(id) = ids.pop() {
-            if self.visit_checked(view, plan, id, visit)?.is_break() {
-                return Ok(ControlFlow::Break(()));
-            }
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-
-    fn visit_checked(
-        &self,
-        view: &View<'_>,
-        plan: &Plan<'_>,
-        id: ObjectId,
-        visit: Visit<'_>,
-    ) -> Result<ControlFlow<()>> {
-        if !plan.check {
-            return visit(id, None);
-        }
-        let record = self.record(view, id)?;
-        if self.matches(id, record)? { visit(id, Some(record)) } else { Ok(ControlFlow::Continue(())) }
+    pub(crate) fn position(&self, reach: &Reach<'_>, id: ObjectId, record: &[u8]) -> Result<Box<[u8]>> {
+        sort_key(&self.order_terms(reach.catalog)?, reach, id, record)
     }
 
     /// Whether an object meets the condition.
-    pub(crate) fn matches(&self, id: ObjectId, record: &[u8]) -> Result<bool> {
-        self.predicate()?.matches(id, &table_of(record)?).map_err(|e| StoreError::damaged("record", e))
+    pub(crate) fn matches(&self, reach: &Reach<'_>, id: ObjectId, record: &[u8]) -> Result<bool> {
+        Ok(self.part()?.matches_with(id, &table_of(record)?, reach)?)
+    }
+
+    /// The entities besides its own whose objects the condition and the order look at along links.
+    pub(crate) fn reaches(&self, catalog: &Catalog) -> Result<Vec<EntityId>> {
+        let mut reached = self.prepared()?.reaches();
+        for term in self.order_terms(catalog)? {
+            reached.extend(term.reaches());
+        }
+        Ok(reached)
     }
 
     /// The record of an object that an index names.
@@ -307,23 +138,151 @@ impl Selection {
         })
     }
 
-    fn order_terms(&self) -> Result<Vec<OrderTerm>> {
-        let term = |(name, descending): &(String, bool)| {
-            let property = order_property(&self.entity.def, name)?.clone();
-            Ok(OrderTerm { property, descending: *descending })
-        };
-        self.order.iter().map(term).collect()
+    /// The selected objects, in order, each with its record.
+    pub(crate) fn each(
+        &self,
+        snapshot: &Snapshot<'_>,
+        mut take: impl FnMut(ObjectId, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        self.each_until(snapshot, None, |id, record| {
+            take(id, record)?;
+            Ok(ControlFlow::Continue(()))
+        })
     }
-}
 
-/// The property of this name, if values of its type have an order.
-pub(crate) fn order_property<'d>(def: &'d EntityDef, name: &str) -> Result<&'d PropertyDef> {
-    let property = property(def, name)?;
-    if property.ty.scalar_bytes().is_none() && property.ty != PropertyType::String {
-        let (entity, property, ty) = (def.name.clone(), property.name.clone(), property.ty);
-        return Err(StoreError::NotOrdered { entity, property, ty });
+    /// The ids of the selected objects, in order.
+    pub(crate) fn ids(&self, snapshot: &Snapshot<'_>) -> Result<Vec<ObjectId>> {
+        self.ids_up_to(snapshot, None)
     }
-    Ok(property)
+
+    /// The ids of the selected objects, in order; no more than `max` of them.
+    pub(crate) fn ids_up_to(&self, snapshot: &Snapshot<'_>, max: Option<u64>) -> Result<Vec<ObjectId>> {
+        let mut ids = Vec::new();
+        self.visit(&Reach::new(snapshot), snapshot, max, &mut |id, _| {
+            ids.push(id);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(ids)
+    }
+
+    /// The number of selected objects.
+    pub(crate) fn count(&self, snapshot: &Snapshot<'_>) -> Result<u64> {
+        self.order_terms(&snapshot.1.catalog)?;
+        let reach = Reach::new(snapshot);
+        let part = self.part()?;
+        // The order does not change the number.
+        let plan = Plan::new(&self.entity, part, &[], &reach)?;
+        let enough = self.limit.map(|limit| limit.saturating_add(self.offset));
+        let mut count = 0;
+        if plan.is_everything() {
+            count = reach.view.count(self.entity.objects)?;
+        } else if enough != Some(0) {
+            let run = Run { entity: &self.entity, part, plan: &plan, reach: &reach, entries_max: None };
+            let _ = run.walk(&mut |_, _| {
+                count += 1;
+                Ok(if enough == Some(count) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            })?;
+        }
+        let count = count.saturating_sub(self.offset);
+        Ok(self.limit.map_or(count, |limit| count.min(limit)))
+    }
+
+    /// Looks for the ids of the objects, and tells how they were found.
+    pub(crate) fn explain(&self, snapshot: &Snapshot<'_>) -> Result<Explanation> {
+        let reach = Reach::new(snapshot);
+        let order = self.order_terms(&snapshot.1.catalog)?;
+        let plan = Plan::new(&self.entity, self.part()?, &order, &reach)?;
+        let mut results = 0;
+        self.run(&reach, &plan, &order, None, &mut |_, _| {
+            results += 1;
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(Explanation {
+            plan: format!("{} {plan}", self.entity.def.name),
+            indexes: plan.indexes(),
+            entries: reach.entries(),
+            objects: reach.objects(),
+            results,
+        })
+    }
+
+    fn visit(
+        &self,
+        reach: &Reach<'_>,
+        snapshot: &Snapshot<'_>,
+        max: Option<u64>,
+        take: Visit<'_>,
+    ) -> Result<()> {
+        let order = self.order_terms(&snapshot.1.catalog)?;
+        let plan = Plan::new(&self.entity, self.part()?, &order, reach)?;
+        self.run(reach, &plan, &order, max, take)
+    }
+
+    fn run(
+        &self,
+        reach: &Reach<'_>,
+        plan: &Plan<'_>,
+        order: &[OrderTerm<'_>],
+        max: Option<u64>,
+        take: Visit<'_>,
+    ) -> Result<()> {
+        let limit = match (self.limit, max) {
+            (Some(limit), Some(max)) => Some(limit.min(max)),
+            (limit, max) => limit.or(max),
+        };
+        if limit == Some(0) {
+            return Ok(());
+        }
+        let run = Run { entity: &self.entity, part: self.part()?, plan, reach, entries_max: None };
+        let ids = match plan.arrangement {
+            Arrangement::AsWalked(_) | Arrangement::Values { .. } => {
+                let (mut before, mut left) = (self.offset, limit);
+                let _ = run.walk(&mut |id, record| {
+                    if before > 0 {
+                        before -= 1;
+                        return Ok(ControlFlow::Continue(()));
+                    }
+                    if take(id, record)?.is_break() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                    left = left.map(|left| left - 1);
+                    Ok(if left == Some(0) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+                })?;
+                return Ok(());
+            }
+            Arrangement::SortIds(Direction::Forward) => {
+                let mut first = Smallest::new(self.offset, limit);
+                let _ = run.walk(&mut |id, _| Ok(first.push(id)))?;
+                first.into_part()
+            }
+            Arrangement::SortIds(Direction::Backward) => {
+                let mut first = Smallest::new(self.offset, limit);
+                let _ = run.walk(&mut |id, _| Ok(first.push(Reverse(id))))?;
+                first.into_part().into_iter().map(|Reverse(id)| id).collect()
+            }
+            Arrangement::SortValues => {
+                let mut first = Smallest::new(self.offset, limit);
+                let _ = run.walk(&mut |id, record| {
+                    let record = match record {
+                        Some(record) => record,
+                        None => reach.record(&self.entity, id)?,
+                    };
+                    Ok(first.push((sort_key(order, reach, id, record)?, id)))
+                })?;
+                first.into_part().into_iter().map(|(_, id)| id).collect()
+            }
+        };
+        for id in ids {
+            if take(id, None)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn order_terms<'e>(&'e self, catalog: &'e Catalog) -> Result<Vec<OrderTerm<'e>>> {
+        self.order.iter().map(|sort| OrderTerm::new(sort, &self.entity, catalog)).collect()
+    }
 }
 
 /// The property of this name, or an error that names the nearest one.
@@ -333,31 +292,6 @@ pub(crate) fn property<'d>(def: &'d EntityDef, name: &str) -> Result<&'d Propert
         let near = reconvene_expr::nearest(name, names).map(str::to_owned);
         StoreError::UnknownProperty { entity: def.name.clone(), name: name.to_owned(), near }
     })
-}
-
-pub(crate) fn table_of(record: &[u8]) -> Result<Table<'_>> {
-    Ok(Record::parse(record).map_err(|e| StoreError::damaged("record", e))?.table)
-}
-
-/// Bytes that order as objects do: value after value, and at last the id.
-fn sort_key(order: &[OrderTerm], id: ObjectId, table: &Table<'_>) -> Result<Box<[u8]>> {
-    let mut key = Vec::with_capacity(32);
-    for OrderTerm { property, descending } in order {
-        let start = key.len();
-        if property.is_id() {
-            key.extend_from_slice(&keys::object_key(id));
-        } else {
-            let stored =
-                table.stored(property.slot(), property.ty).map_err(|e| StoreError::damaged("record", e))?;
-            index::sort_key(property, stored.as_deref(), &mut key)?;
-        }
-        if *descending {
-            // No value's bytes are the beginning of another's, so that turned bytes turn the order.
-            key[start..].iter_mut().for_each(|byte| *byte = !*byte);
-        }
-    }
-    key.extend_from_slice(&keys::object_key(id));
-    Ok(key.into())
 }
 
 /// The smallest of many, without keeping all of them.
