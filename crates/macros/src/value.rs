@@ -99,8 +99,8 @@ fn of_struct(ident: &Ident, of: &Type) -> TokenStream {
 
         #[automatically_derived]
         impl __support::Operand<#ident> for #ident where for<'any> #of: __support::Operand<#of> {
-            fn into_literal(self) -> __support::Literal {
-                <#of as __support::Operand<#of>>::into_literal(self.0)
+            fn into_operand(self) -> __support::ExprOperand {
+                <#of as __support::Operand<#of>>::into_operand(self.0)
             }
         }
     }
@@ -188,8 +188,8 @@ fn of_enum(input: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
 
         #[automatically_derived]
         impl __support::Operand<#ident> for #ident {
-            fn into_literal(self) -> __support::Literal {
-                <#number as __support::Operand<#number>>::into_literal(self.__number())
+            fn into_operand(self) -> __support::ExprOperand {
+                <#number as __support::Operand<#number>>::into_operand(self.__number())
             }
         }
     })

@@ -9,7 +9,7 @@ pub use crate::field::{FieldMap, FieldReader, FieldWriter, ReadError};
 pub use crate::property::{Comparable, Operand, Ordered, Property};
 pub use crate::property_value::{NeverNull, PropertyValue};
 use crate::seam::MemoryImage;
-pub use reconvene_expr::Literal;
+pub use reconvene_expr::Operand as ExprOperand;
 use reconvene_model::{PeerId, TxHash, TxNumber};
 
 /// The description of the property that is the object's id.
