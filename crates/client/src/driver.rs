@@ -418,6 +418,12 @@ impl Driver {
     }
 }
 
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.store.sync().note_session_end();
+    }
+}
+
 fn warn_of(renewed: &Renewed) {
     tracing::warn!(
         former = %renewed.former, peer = %renewed.peer, reissued = renewed.reissued,

@@ -94,6 +94,49 @@ pub fn merge_states<'a>(left: ObjectState<'a>, right: ObjectState<'a>) -> Object
     }
 }
 
+/// Whether an op, written at a stamp, leaves no trace once a later one of the same object is merged: merging both is merging `by` alone,
+/// in whatever order and among whatever others they come.
+///
+/// That is so if the small state that `op` is lies below the one that `by` is. What it says nothing about: whether a server takes the one and
+/// refuses the other.
+///
+/// ```
+/// use reconvene_model::change::{Cell, Op, OpKind};
+/// use reconvene_model::merge::is_absorbed;
+/// use reconvene_model::{GlobalId, PeerId, PropertyType, Stamp, Uid};
+///
+/// let peer = PeerId(7);
+/// let update = |uids: &[u64]| Op {
+///     cells: uids.iter().map(|&uid| Cell::new(Uid(uid), PropertyType::Bool, Some(&[1]))).collect(),
+///     ..Op::new(Uid(1), GlobalId::new(peer, 1), 0, OpKind::Update)
+/// };
+/// let (earlier, later) = (Stamp::new(5, peer), Stamp::new(6, peer));
+/// assert!(is_absorbed((&update(&[1]), earlier), (&update(&[1, 2]), later)));
+/// assert!(!is_absorbed((&update(&[1, 2]), earlier), (&update(&[1]), later)));
+/// ```
+pub fn is_absorbed(op: (&Op<'_>, Stamp), by: (&Op<'_>, Stamp)) -> bool {
+    let ((op, stamp), (by, later)) = (op, by);
+    // A remove is the state of the next generation, which has nothing but its number.
+    let entered = |op: &Op<'_>| op.generation.saturating_add(u64::from(op.kind == OpKind::Remove));
+    match entered(op).cmp(&entered(by)) {
+        Ordering::Less => true,
+        Ordering::Greater => false,
+        Ordering::Equal if op.kind == OpKind::Remove => true,
+        Ordering::Equal if op.kind == OpKind::Insert && by.kind != OpKind::Insert => false,
+        Ordering::Equal => {
+            let overs = if by.kind == OpKind::Remove { &[] } else { by.cells.as_slice() };
+            op.cells.iter().all(|cell| {
+                let write = (stamp, cell.bytes.as_deref(), cell.ty);
+                let is_over = |over: &Cell<'_>| {
+                    over.uid == cell.uid
+                        && compare_writes(write, (later, over.bytes.as_deref(), over.ty)).is_le()
+                };
+                overs.iter().any(is_over)
+            })
+        }
+    }
+}
+
 /// How two writes to one register compare: the larger one wins.
 ///
 /// For those who merge registers in another form than [`Register`], so that there is only one law.

@@ -94,11 +94,19 @@ pub enum Planted {
     PendingBelowPlaces,
     /// Removals are forgotten, but devices that have not heard of them are let go on.
     HorizonStays,
+    /// A write takes the place of one that was sent.
+    SentCoalesced,
+    /// A transaction takes the place of one that wrote other objects as well.
+    PartCoalesced,
+    /// A transaction takes the place of one after which others follow.
+    CoalescedOverOthers,
+    /// A write of a unique value, which may be refused, takes the place of one that may not.
+    UniqueCoalesced,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 44] = [
+    pub const ALL: [Planted; 48] = [
         Planted::VerdictBeforeCommit,
         Planted::OutboxDroppedAtLogin,
         Planted::GenerationIgnored,
@@ -143,6 +151,10 @@ impl Planted {
         Planted::RankIgnored,
         Planted::PendingBelowPlaces,
         Planted::HorizonStays,
+        Planted::SentCoalesced,
+        Planted::PartCoalesced,
+        Planted::CoalescedOverOthers,
+        Planted::UniqueCoalesced,
     ];
 }
 

@@ -206,6 +206,14 @@ impl Coverage {
         }
     }
 
+    /// Forgets a transaction that its author has left out.
+    pub(crate) fn left_out(&mut self, peer: PeerId, number: u64) {
+        self.txs -= 1;
+        for entries in self.entries.values_mut() {
+            entries.retain(|entry| (entry.peer, entry.number) != (peer, number));
+        }
+    }
+
     /// Counts which ops met: neither author had seen the other's.
     pub(crate) fn count_pairs(&mut self, truth: &Truth) {
         for entries in std::mem::take(&mut self.entries).into_values() {

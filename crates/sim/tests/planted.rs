@@ -6,7 +6,7 @@ use reconvene_model::planted::{Planted, plant};
 use reconvene_sim::{runner, workload};
 
 /// Each mistake with a seed that found it when this was written.
-const FOUND_BY: [(Planted, u64); 44] = [
+const FOUND_BY: [(Planted, u64); 48] = [
     (Planted::VerdictBeforeCommit, 1),
     (Planted::OutboxDroppedAtLogin, 1),
     (Planted::GenerationIgnored, 1),
@@ -51,6 +51,10 @@ const FOUND_BY: [(Planted, u64); 44] = [
     (Planted::RankIgnored, 1),
     (Planted::PendingBelowPlaces, 1),
     (Planted::HorizonStays, 3),
+    (Planted::SentCoalesced, 1),
+    (Planted::PartCoalesced, 1),
+    (Planted::CoalescedOverOthers, 1),
+    (Planted::UniqueCoalesced, 1),
 ];
 
 /// How many further seeds are tried, should the first one look elsewhere by now.

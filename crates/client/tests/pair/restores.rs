@@ -58,7 +58,7 @@ fn lost(device: &Device) -> Vec<(OpKind, Option<String>)> {
 }
 
 #[test]
-fn devices_that_have_seen_more_than_a_restored_server_agree_with_it_and_keep_what_it_lost() {
+fn f12_devices_that_have_seen_more_than_a_restored_server_agree_with_it_and_keep_what_it_lost() {
     let data = tempfile::tempdir().unwrap();
     let mut world = world(&data);
     let (mut writer, mut reader, mut sleeper) = (world.device(), world.device(), world.device());

@@ -2,7 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use reconvene_model::merge::{Merged, merge_op, merge_states};
+use reconvene_model::merge::{Merged, is_absorbed, merge_op, merge_states};
 use reconvene_model::ranking::Ranking;
 use reconvene_model::state::ObjectState;
 use reconvene_model::{PropertyType, Seq, Uid};
@@ -73,6 +73,22 @@ proptest! {
         prop_assert_eq!(&merge_states(ab.clone(), ab.clone()), &ab);
         prop_assert_eq!(merge_states(a.clone(), ObjectState::default()), a);
         prop_assert!(ab.registers.windows(2).all(|pair| pair[0].uid < pair[1].uid));
+    }
+
+    #[test]
+    fn what_is_absorbed_leaves_no_trace_and_nothing_else_does(ops in any_wild_ops()) {
+        for (at, (op, stamp)) in ops.iter().enumerate() {
+            for (over, later) in &ops {
+                let alone = merge_all(&[(over.clone(), *later)]);
+                let both = merge_all(&[(op.clone(), *stamp), (over.clone(), *later)]);
+                prop_assert_eq!(is_absorbed((op, *stamp), (over, *later)), both == alone);
+            }
+            // Whatever else is merged, and in whatever order.
+            let others = || ops.iter().enumerate().filter(|&(other, _)| other != at).map(|(_, other)| other);
+            if others().any(|(over, later)| is_absorbed((op, *stamp), (over, *later))) {
+                prop_assert_eq!(merge_all(others()), merge_all(&ops));
+            }
+        }
     }
 
     #[test]

@@ -65,8 +65,9 @@ fn change() -> impl Strategy<Value = Change> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
+    /// A compare is worth the moment at which it began, not that of its end, and nothing if it was cut off.
     #[test]
-    fn compare_and_catch_up_together_are_right(
+    fn v04_compare_and_catch_up_together_are_right(
         before in vec(change(), 0..1500),
         cut in any::<prop::sample::Index>(),
         lost in vec((any::<prop::sample::Index>(), any::<bool>()), 0..20),

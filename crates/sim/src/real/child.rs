@@ -299,14 +299,7 @@ fn use_device(orders: DeviceOrders) -> Result<(), Failure> {
 
 /// Lets the user do something; whether there was room for it.
 fn work(store: &Store, user: &mut User) -> bool {
-    let number = match store.sync().login_state() {
-        Ok(login) => login.last_number + 1,
-        Err(error) => {
-            say(&Said::Wrong(format!("the store cannot be read: {error}")));
-            return false;
-        }
-    };
-    match user.acts(store, number) {
+    match user.acts(store) {
         Ok(()) | Err(StoreError::UniqueViolation { .. }) => true,
         Err(StoreError::Engine(SeamError::FileTooLarge | SeamError::DiskFull)) => {
             say(&Said::Full);

@@ -70,6 +70,8 @@ pub struct Counts {
     pub clocks: u64,
     /// Transactions that were dated anew.
     pub redated: u64,
+    /// Transactions in whose place their authors committed others before they were sent.
+    pub left_out: u64,
     /// How often the auditor looked into what a device had left behind.
     pub looks: u64,
     /// How often everybody came together.
@@ -91,6 +93,7 @@ impl Counts {
         self.writes_without_room += other.writes_without_room;
         self.clocks += other.clocks;
         self.redated += other.redated;
+        self.left_out += other.left_out;
         self.looks += other.looks;
         self.meetings += other.meetings;
     }
@@ -101,7 +104,7 @@ impl fmt::Display for Counts {
         write!(
             f,
             "{} transactions in {} worlds, {} of them accepted; {} kills of devices and {} of servers, {} pauses, {} network faults, \
-             {} disks without room for {} writes, {} clocks set and {} transactions dated anew; {} looks into what was left behind, \
+             {} disks without room for {} writes, {} clocks set and {} transactions dated anew; {} transactions left out, {} looks into what was left behind, \
              {} meetings",
             self.transactions,
             self.worlds,
@@ -114,6 +117,7 @@ impl fmt::Display for Counts {
             self.writes_without_room,
             self.clocks,
             self.redated,
+            self.left_out,
             self.looks,
             self.meetings
         )

@@ -35,6 +35,8 @@ pub(super) struct Device {
     pub(super) proxy: Proxy,
     /// What the application was told to have come back, since it was started.
     told: BTreeSet<u64>,
+    /// How often its user has committed, what was left out included.
+    commits: u64,
     /// The last transaction that was heard to be dated anew, if nothing else was heard since.
     redated: Option<u64>,
     /// How far it has come since it rests: the place in the history, and how much is undecided.
@@ -84,7 +86,15 @@ impl Scene {
                 seed: chance.below(u64::MAX),
                 planted: planted.map(str::to_owned),
             };
-            Ok(Device { orders, actor: None, proxy, told: BTreeSet::new(), redated: None, stand: None })
+            Ok(Device {
+                orders,
+                actor: None,
+                proxy,
+                told: BTreeSet::new(),
+                commits: 0,
+                redated: None,
+                stand: None,
+            })
         });
         let devices = devices.collect::<Outcome<Vec<_>>>()?;
         let audits =
@@ -190,9 +200,15 @@ impl Scene {
         let redated = match known {
             None => {
                 self.counts.transactions += 1;
+                device.commits += 1;
                 audit.committed(tx).map(|()| None)
             }
             Some(known) if known.hash == tx.hash => Ok(None),
+            Some(known) if known.ops != tx.ops => {
+                self.counts.left_out += 1;
+                device.commits += 1;
+                audit.took_place(tx, true).map(|()| None)
+            }
             Some(_) => {
                 self.counts.redated += 1;
                 let now = now_ms();
@@ -234,10 +250,11 @@ impl Scene {
         let draft = store.objects("Draft").and_then(|draft| draft.get(1)).map_err(unreadable)?;
         let commits = draft.map_or(reconvene_model::Value::Null, |draft| draft.get("commits").clone());
         let last = stand.login.last_number;
-        let is_whole = last == 0 || commits == reconvene_model::Value::Int(last.cast_signed());
+        let all = self.devices[index].commits;
+        let is_whole = all == 0 || commits == reconvene_model::Value::Int(all.cast_signed());
         check(is_whole, "all or nothing", || {
             format!(
-                "device {index}: the last transaction is {last}, and what does not travel is of {commits:?}"
+                "device {index}: {all} commits up to transaction {last}, and what does not travel is of {commits:?}"
             )
         })?;
         let (audit, history) = (&mut self.audits[index], &self.history);

@@ -3,7 +3,7 @@
 //! Objects are picked from what the device shows at that moment. Every number that is written is new, so that the auditor knows
 //! who wrote it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use reconvene_model::Value;
 use reconvene_store::{Object, Store, StoreError, WriteTxn};
@@ -40,6 +40,10 @@ struct Hand<'u> {
     user: &'u mut User,
     next_value: i64,
     gone: Vec<(Kind, u64)>,
+    /// What it has made so far.
+    made: BTreeSet<(Kind, u64)>,
+    /// Whether it has changed or removed something that was there before.
+    changed: bool,
 }
 
 impl User {
@@ -47,16 +51,22 @@ impl User {
         User { index, version, chance: Chance::new(seed), gone: Vec::new() }
     }
 
-    /// Does something in one transaction, which is to be that of this number.
-    pub(super) fn acts(&mut self, store: &Store, number: u64) -> Result<(), StoreError> {
-        let first = ((self.index as i64 + 1) << 48) | (number.cast_signed() * VALUES_PER_TX);
-        let mut hand = Hand { user: self, next_value: first, gone: Vec::new() };
+    /// Does something in one transaction that travels.
+    pub(super) fn acts(&mut self, store: &Store) -> Result<(), StoreError> {
+        let first = (self.index as i64 + 1) << 48;
+        let mut hand =
+            Hand { user: self, next_value: first, gone: Vec::new(), made: BTreeSet::new(), changed: false };
         let done = store.write(|tx| {
+            let draft = tx.objects("Draft")?.get(1)?;
+            let commits = match draft.as_ref().map(|draft| draft.get("commits")) {
+                Some(Value::Int(commits)) => commits + 1,
+                _ => 1,
+            };
+            hand.next_value = first | (commits * VALUES_PER_TX);
             hand.act(tx)?;
             // What does not travel is part of the transaction as well.
-            let draft = tx.objects("Draft")?;
-            let row = Object::with_id(u64::from(draft.contains(1)?));
-            draft.put(&mut row.with("commits", Value::Int(number.cast_signed())))?;
+            let mut row = Object::with_id(u64::from(draft.is_some())).with("commits", Value::Int(commits));
+            tx.objects("Draft")?.put(&mut row)?;
             Ok(())
         });
         if done.is_ok() {
@@ -80,24 +90,19 @@ impl Hand<'_> {
             }
             return Ok(());
         }
-        let before = self.next_value;
         let writes = self.user.chance.weighted(&[(6, 1), (2, 2), (1, 4), (1, 7)]);
         for _ in 0..writes {
             self.write(tx)?;
         }
         // A transaction that does nothing is none; there is always a folder to be made.
-        if self.next_value == before { self.insert(tx, Kind::Folder, 0) } else { Ok(()) }
+        if self.changed || !self.made.is_empty() { Ok(()) } else { self.insert(tx, Kind::Folder, 0) }
     }
 
     fn write(&mut self, tx: &mut WriteTxn<'_>) -> Result<(), StoreError> {
         let kind = Kind::ALL[self.user.chance.index(Kind::ALL.len())];
         let ids = ids(tx, kind)?;
         if ids.len() > OBJECTS_MAX {
-            for id in ids.iter().skip(OBJECTS_MAX / 2) {
-                tx.objects(kind.name())?.remove(*id)?;
-            }
-            self.next_value += 1;
-            return Ok(());
+            return ids.iter().skip(OBJECTS_MAX / 2).try_for_each(|&id| self.remove(tx, kind, id));
         }
         let Some(&id) = ids.get(self.user.chance.index(ids.len())) else {
             return self.insert_somewhere(tx, kind, &ids);
@@ -106,8 +111,7 @@ impl Hand<'_> {
             0..=2 => self.insert_somewhere(tx, kind, &ids),
             3 => self.again(tx),
             4 => {
-                tx.objects(kind.name())?.remove(id)?;
-                self.next_value += 1;
+                self.remove(tx, kind, id)?;
                 if kind.may_choose_ids() {
                     self.gone.push((kind, id));
                 }
@@ -123,6 +127,13 @@ impl Hand<'_> {
         }
     }
 
+    /// Removes something; who made it in the same transaction has done nothing.
+    fn remove(&mut self, tx: &mut WriteTxn<'_>, kind: Kind, id: u64) -> Result<(), StoreError> {
+        tx.objects(kind.name())?.remove(id)?;
+        self.changed |= !self.made.remove(&(kind, id));
+        Ok(())
+    }
+
     fn change(
         &mut self,
         tx: &mut WriteTxn<'_>,
@@ -135,8 +146,10 @@ impl Hand<'_> {
             "folder" => self.folder(tx)?,
             _ => self.value(),
         };
-        self.next_value += 1;
-        tx.objects(kind.name())?.put(&mut Object::with_id(id).with(name, value)).map(drop)
+        let objects = tx.objects(kind.name())?;
+        let is_other = objects.get(id)?.is_none_or(|object| *object.get(name) != value);
+        self.changed |= is_other && !self.made.contains(&(kind, id));
+        objects.put(&mut Object::with_id(id).with(name, value)).map(drop)
     }
 
     fn insert_somewhere(&mut self, tx: &mut WriteTxn<'_>, kind: Kind, ids: &[u64]) -> Result<(), StoreError> {
@@ -169,7 +182,9 @@ impl Hand<'_> {
         }
         let mut object = Object::with_id(id);
         object.values = values.into_iter().collect();
-        tx.objects(kind.name())?.put(&mut object).map(drop)
+        let id = tx.objects(kind.name())?.put(&mut object)?;
+        self.made.insert((kind, id));
+        Ok(())
     }
 
     fn code(&mut self) -> Value {

@@ -60,7 +60,7 @@ pub(super) enum Said {
     Listening(SocketAddr),
     /// A device goes by this name.
     Peer(u64),
-    /// A device has committed this transaction, or dated it anew; its bytes in hexadecimal.
+    /// A device has committed this transaction, perhaps in the place of another, or dated it anew; its bytes in hexadecimal.
     Tx(u64, String),
     /// The application was told that these transactions came back.
     Back(Vec<u64>),

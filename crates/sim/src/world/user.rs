@@ -157,7 +157,12 @@ impl World {
         let meant: Vec<Meant> =
             meant.into_iter().filter(|meant| meant.removed || meant.becomes != Becomes::Nothing).collect();
         let before = self.devices[index].audit.txs.len() as u64;
-        let rows = store.sync().outbox(before, 2, usize::MAX).map_err(unexpected)?;
+        let login = store.sync().login_state().map_err(unexpected)?;
+        // A write may take the place of the newest one.
+        let newest = self.devices[index].audit.txs.last().cloned();
+        let left_out = newest.filter(|newest| login.last_number == before && login.last_hash != newest.hash);
+        let after = before - u64::from(left_out.is_some());
+        let rows = store.sync().outbox(after, 2, usize::MAX).map_err(unexpected)?;
         if meant.is_empty() {
             return check(rows.is_empty(), "transactions say what was done", || {
                 format!("device {index}: nothing was done, and {} transactions say so", rows.len())
@@ -188,11 +193,17 @@ impl World {
             }
         }
         let seen = self.devices[index].audit.floor;
+        if left_out.is_some() {
+            self.coverage.fault("user: writes once more what was not sent");
+            self.coverage.left_out(tx.peer, tx.number);
+        }
         self.coverage.committed(&tx, seen, &deeds);
-        self.devices[index]
-            .audit
-            .committed(tx)
-            .map_err(|finding| Finding::new(finding.law, format!("device {index}: {}", finding.what)))
+        let audit = &mut self.devices[index].audit;
+        let noted = match left_out {
+            Some(_) => audit.took_place(tx, false),
+            None => audit.committed(tx),
+        };
+        noted.map_err(|finding| Finding::new(finding.law, format!("device {index}: {}", finding.what)))
     }
 
     /// What a user overwrites he has seen, so his write must be the newer one.

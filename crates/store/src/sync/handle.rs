@@ -143,6 +143,12 @@ impl SyncHandle {
         self.store.write(|tx| restamp::restamp(tx, server_ms))
     }
 
+    /// Takes note that no session is live any more: what is committed from here on is not frozen before the next one, so that a
+    /// write may take the place of another that nobody has seen.
+    pub fn note_session_end(&self) {
+        self.store.inner().sync.note_server_time(0);
+    }
+
     /// How many transactions wait in the outbox.
     pub fn undecided(&self) -> Result<u64> {
         self.read(|tx| Ok(tx.engine_tx().count(self.store.inner().sync.tables.outbox)?))

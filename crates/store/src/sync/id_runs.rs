@@ -61,6 +61,11 @@ impl<V: Copy + Eq> IdRuns<V> {
         self.closed.insert((run.entity, run.last), run);
     }
 
+    /// Whether it has no id.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.is_none() && self.closed.is_empty()
+    }
+
     /// The value of an id.
     #[inline]
     pub(crate) fn get(&self, entity: EntityId, id: ObjectId) -> Option<V> {

@@ -15,7 +15,7 @@ use crate::seam::Reader;
 use crate::sync::columns::{Column, SyncEntity};
 use crate::sync::global_ids;
 use crate::sync::touches::{RecordHead, Touch, TouchWritten, Touches};
-use crate::sync::{Role, TX_BYTES_MAX, TX_OPS_MAX, TX_VALUES_MAX, convert, meta};
+use crate::sync::{Role, TX_BYTES_MAX, TX_OPS_MAX, TX_VALUES_MAX, coalesce, convert, meta};
 use crate::txn::WriteTxn;
 
 /// Writes a new object of a synced entity.
@@ -343,7 +343,7 @@ pub(crate) fn finish(tx: &mut WriteTxn<'_>) -> Result<()> {
         touches.ops = Some(Box::new(ops_of_final_records(tx, &mut touches)?));
     }
     meta::put_clock(tx, stamp.hlc)?;
-    let Some(ops) = touches.ops.filter(|ops| !ops.is_empty()) else { return Ok(()) };
+    let Some(ops) = touches.ops.take().filter(|ops| !ops.is_empty()) else { return Ok(()) };
     ops.check_limits()?;
     if ops.len() > TX_OPS_MAX {
         return Err(StoreError::TooManyOperations { operations: ops.len(), max: TX_OPS_MAX });
@@ -355,18 +355,25 @@ pub(crate) fn finish(tx: &mut WriteTxn<'_>) -> Result<()> {
         let writer = tx.sync_writer()?;
         (writer.last_number, writer.last_hash, writer.sent)
     };
-    let number = last_number + 1;
-    let head = TxHead { origin: stamp.peer, number, previous: last_hash, hlc: stamp.hlc };
+    let head = TxHead { origin: stamp.peer, number: last_number + 1, previous: last_hash, hlc: stamp.hlc };
     let bytes = encode_tx_of(&head, *ops);
     if bytes.len() > TX_BYTES_MAX {
         return Err(StoreError::TransactionTooLarge { bytes: bytes.len(), max: TX_BYTES_MAX });
     }
-    let hash = TxHash::of(&bytes);
     let outbox = tx.inner().sync.tables.outbox;
-    tx.append_raw(outbox, &keys::number_key(number), &bytes)?;
+    let (number, hash) = match coalesce::in_place(tx, &touches, &bytes)? {
+        None => {
+            tx.append_raw(outbox, &keys::number_key(head.number), &bytes)?;
+            (head.number, TxHash::of(&bytes))
+        }
+        Some((number, bytes)) => {
+            tx.put_raw(outbox, &keys::number_key(number), &bytes)?;
+            (number, TxHash::of(&bytes))
+        }
+    };
     meta::put_last_tx(tx, number, hash)?;
     // While a session is live, what may travel is frozen by its own commit instead of a second one.
-    let freezes = sent == last_number && tx.inner().sync.may_be_sent(stamp.hlc);
+    let freezes = sent + 1 == number && tx.inner().sync.may_be_sent(stamp.hlc);
     if freezes {
         meta::put_sent(tx, number)?;
     }

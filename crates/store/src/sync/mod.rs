@@ -21,6 +21,7 @@ use crate::txn::WriteTxn;
 pub(crate) mod adopt;
 pub(crate) mod apply;
 pub(crate) mod changes;
+mod coalesce;
 pub(crate) mod columns;
 pub(crate) mod compare;
 pub(crate) mod conflicts;
@@ -250,7 +251,8 @@ impl SyncState {
         self.identity.read().unwrap_or_else(PoisonError::into_inner).key.clone()
     }
 
-    /// Takes note of server time, in milliseconds since 1970: from here on, commits freeze what a server would take.
+    /// Takes note of server time, in milliseconds since 1970: from here on, commits freeze what a server would take. At 0, which stands
+    /// for no server, they freeze nothing.
     pub(crate) fn note_server_time(&self, server_ms: u64) {
         self.server_ms.store(server_ms, Ordering::Relaxed);
     }

@@ -99,6 +99,11 @@ impl Pending {
         self.inserts.get(entity, id).is_some() || self.objects.contains_key(&(entity, id))
     }
 
+    /// The newest undecided transaction that writes the object, but for one that inserts it among many.
+    pub(crate) fn last(&self, entity: EntityId, id: ObjectId) -> Option<TxNumber> {
+        self.objects.get(&(entity, id)).map(Numbers::last)
+    }
+
     /// The undecided transactions that write the object, ascending.
     pub(crate) fn numbers(&self, entity: EntityId, id: ObjectId) -> impl Iterator<Item = TxNumber> + '_ {
         let later = self.objects.get(&(entity, id)).into_iter();

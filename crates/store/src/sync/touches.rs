@@ -89,6 +89,13 @@ impl Touches {
         self.list.push(touch);
     }
 
+    /// Whether it only changed objects that were there, and at most so many.
+    pub(super) fn may_take_place(&self, objects_max: usize) -> bool {
+        let changes =
+            |touch: &Touch| touch.removed.is_none() && matches!(touch.written, Some(TouchWritten::Slots(_)));
+        self.inserts.is_empty() && self.list.len() <= objects_max && self.list.iter().all(changes)
+    }
+
     /// The ops so far, to add to them.
     pub(super) fn ops(&mut self, origin: PeerId) -> &mut OpsWriter {
         self.ops.get_or_insert_with(|| Box::new(OpsWriter::new(origin)))

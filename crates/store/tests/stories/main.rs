@@ -24,6 +24,7 @@ mod clocks;
 mod edits;
 mod findings;
 mod links;
+mod overwrites;
 mod play;
 mod ranks;
 mod removes;

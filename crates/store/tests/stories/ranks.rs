@@ -230,11 +230,14 @@ stories! {
             ann new report r text=calm by=ann
         apart
             ann set report r text=fog
+            ann new folder f
             ann set report r text=mist
             bob set report r text=storm by=bob
-        when ann2 before bob
+        then
+            folder f
+        when ann3 before bob
             report r text=storm by=bob
-        when bob before ann2
+        when bob before ann3
             report r text=mist by=ann"
 
     no_clock_helps_a_report "

@@ -181,7 +181,9 @@ impl World {
 
     /// Ends the connection: what was on its way is lost.
     pub(crate) fn cut(&mut self, device: usize) {
-        self.devices[device].session = None;
+        let device = &mut self.devices[device];
+        device.session = None;
+        device.store.sync().note_session_end();
     }
 
     /// Logs in, unless connected.

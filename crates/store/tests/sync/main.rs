@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
 
 mod clocks;
+mod coalescing;
 mod compare;
 mod conflicts;
 mod copies;

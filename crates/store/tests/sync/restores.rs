@@ -15,7 +15,7 @@ fn login(epoch: u64, decided: u64, rebased: Option<u64>) -> Delivery<'static> {
 }
 
 #[test]
-fn what_a_restored_server_accepted_and_lost_leaves_the_outbox_and_is_kept() {
+fn f12_what_a_restored_server_accepted_and_lost_leaves_the_outbox_and_is_kept() {
     let store = open(Role::Device);
     let shops = store.boxed::<Shop>().unwrap();
     for name in ["known", "lost", "unsent"] {

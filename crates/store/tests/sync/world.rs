@@ -257,7 +257,9 @@ impl World {
 
     /// Cuts the connection: what was on its way is lost.
     pub(crate) fn cut(&mut self, device: usize) {
-        self.devices[device].session = None;
+        let device = &mut self.devices[device];
+        device.session = None;
+        device.store().sync().note_session_end();
     }
 
     /// Closes and opens a device's store, and its connection with it.
