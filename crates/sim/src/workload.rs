@@ -1,6 +1,6 @@
 //! Invents scenarios: what users do and what goes wrong meanwhile, from a seed.
 
-use crate::chance::Chance;
+use crate::chance::{Chance, mix};
 use crate::scenario::{DevicePoint, Scenario, ServerPoint, Settings, Step, Timed, Write};
 use crate::schema::Kind;
 
@@ -40,7 +40,8 @@ pub fn scenario(seed: u64) -> Scenario {
         (2, Trouble::Restores),
     ]);
     let settings = settings(&mut chance, trouble, on_disk);
-    let steps = steps(&mut chance, &settings, trouble, if on_disk { TRANSACTIONS / 4 } else { TRANSACTIONS });
+    let transactions = if on_disk { TRANSACTIONS / 4 } else { TRANSACTIONS };
+    let steps = steps(&mut chance, seed, &settings, trouble, transactions);
     Scenario { seed, settings, steps }
 }
 
@@ -85,7 +86,13 @@ fn settings(chance: &mut Chance, trouble: Trouble, on_disk: bool) -> Settings {
     }
 }
 
-fn steps(chance: &mut Chance, settings: &Settings, trouble: Trouble, transactions: u64) -> Vec<Timed> {
+fn steps(
+    chance: &mut Chance,
+    seed: u64,
+    settings: &Settings,
+    trouble: Trouble,
+    transactions: u64,
+) -> Vec<Timed> {
     // How busy everybody is decides how much of what they do is concurrent.
     let pace = chance.weighted(&[(2, 20), (3, 120), (2, 600)]);
     // With few objects everybody meets on the same ones.
@@ -93,6 +100,8 @@ fn steps(chance: &mut Chance, settings: &Settings, trouble: Trouble, transaction
     let mut at = 50;
     let mut steps = Vec::new();
     let mut written = 0;
+    // Who repeats himself does so beside what chance has in store for everybody else.
+    let mut again = Chance::new(mix(&[seed, 1]));
     while written < transactions {
         at += chance.below(pace * 2);
         let device = chance.index(settings.devices);
@@ -102,11 +111,18 @@ fn steps(chance: &mut Chance, settings: &Settings, trouble: Trouble, transaction
         } else {
             trouble_step(chance, trouble, device, settings.devices)
         };
-        if let Some(step) = step {
-            steps.push(Timed { at, step });
-        }
+        let Some(step) = step else { continue };
+        let times = if writes_over(&step) && again.percent(15) { 2 + again.below(4) } else { 1 };
+        steps.extend((0..times).map(|_| Timed { at, step: step.clone() }));
     }
     steps
+}
+
+/// Whether it only changes what is there, so that who does it again writes over it.
+fn writes_over(step: &Step) -> bool {
+    let changes =
+        |write: &Write| matches!(write, Write::Set { .. } | Write::Link { .. } | Write::Stage { .. });
+    matches!(step, Step::Write { writes, .. } if writes.iter().all(changes))
 }
 
 fn user_step(chance: &mut Chance, device: usize, crowd: u64) -> Option<Step> {
