@@ -341,7 +341,7 @@ impl FloorBox {
     }
 }
 
-fn text_key(text: &str, id: u64) -> anyhow::Result<[u8; 1 + 20 + 2 + 8]> {
+pub(crate) fn text_key(text: &str, id: u64) -> anyhow::Result<[u8; 1 + 20 + 2 + 8]> {
     let mut key = [0; 31];
     key[0] = 1;
     let text: [u8; 20] = text.as_bytes().try_into()?;
@@ -350,7 +350,7 @@ fn text_key(text: &str, id: u64) -> anyhow::Result<[u8; 1 + 20 + 2 + 8]> {
     Ok(key)
 }
 
-fn int_key(int: i32, id: u64) -> [u8; 1 + 4 + 8] {
+pub(crate) fn int_key(int: i32, id: u64) -> [u8; 1 + 4 + 8] {
     let mut key = [1; 13];
     key[1..5].copy_from_slice(&(int.cast_unsigned() ^ 1 << 31).to_be_bytes());
     key[5..].copy_from_slice(&id.to_be_bytes());

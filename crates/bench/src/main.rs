@@ -1,6 +1,6 @@
 //! Benchmarks: what Reconvene takes in times of a floor that is measured in the same run.
 //!
-//! `store`, `sync` and `merge` are the suites, `floor` the minimal program on LMDB that they are compared with, `calibrate` what the floor
+//! `store` (with `whole`), `sync` and `merge` are the suites, `floor` the minimal program on LMDB that they are compared with, `calibrate` what the floor
 //! itself is compared with, `echo` a bare WebSocket, `hot` the work whose instructions are counted,
 //! `parties` the processes of the suite of sync. `measure` runs ours and the floor in interleaved pairs, `report` prints. `docs/performance.md`
 //! says what was found.
@@ -16,6 +16,7 @@ mod parties;
 mod report;
 mod store;
 mod sync;
+mod whole;
 
 use std::io::{self, Write};
 use std::path::PathBuf;

@@ -30,6 +30,7 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<Vec<Row>> {
     rows.push(put_many_synced(settings)?);
     rows.push(durable_puts(settings)?);
     rows.push(queued_puts(settings)?);
+    rows.extend(crate::whole::rows(settings)?);
     Ok(rows)
 }
 

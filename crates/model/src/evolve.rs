@@ -138,6 +138,36 @@ pub fn evolve_with(
     Schema::new(entities)
 }
 
+/// Takes the entities of these names out of a schema; their uids, and those of all that belongs to them, join the retired ones.
+///
+/// Names of which the schema knows nothing are passed over, so that an application can say for good what it removed once.
+///
+/// # Errors
+///
+/// [`SchemaError::Invalid`] if an entity that stays links to one that goes.
+pub fn retire(stored: &Schema, names: &[String], retired: &mut Retired) -> Result<Schema, SchemaError> {
+    let goes = |entity: &EntityDef| names.contains(&entity.name);
+    for entity in stored.entities().iter().filter(|entity| goes(entity)) {
+        let mut others = stored.entities().iter().filter(|other| !goes(other));
+        if let Some(place) = others.find_map(|other| other.link_to(entity)) {
+            let what =
+                format!("it links to {}, which is to be removed; remove the link as well", entity.name);
+            return Err(invalid(place, what));
+        }
+        retired.last_entity = retired.last_entity.max(entity.id);
+        retired.uids.push(entity.uid);
+        for property in &entity.properties {
+            retired.uids.push(property.uid);
+            if let Some(index) = property.index {
+                retired.last_index = retired.last_index.max(index.id);
+                retired.uids.push(index.uid);
+            }
+        }
+        retired.uids.extend(entity.relations.iter().map(|relation| relation.uid));
+    }
+    Schema::new(stored.entities().iter().filter(|entity| !goes(entity)).cloned().collect())
+}
+
 /// Lets the links of entities that are not described follow their targets to new names.
 fn follow_renames(stored: &Schema, entities: &mut [EntityDef], wanted: &[EntityDescription]) {
     let renamed: Vec<(String, String)> = entities
@@ -385,6 +415,40 @@ mod tests {
         assert!(error.to_string().contains("give the property a new uid"), "{error}");
         changed.uid = Some(Uid(77));
         assert!(evolve(&old, &[task(vec![changed])]).is_ok());
+    }
+
+    #[test]
+    fn an_entity_that_was_removed_is_gone_for_good() {
+        let mut note = task(vec![text("a")]);
+        note.name = "Note".into();
+        let mut retired = Retired::default();
+        let both = evolve(&Schema::default(), &[task(vec![text("a")]), note.clone()]).unwrap();
+        let names = ["Note".to_owned(), "Never".to_owned()];
+        let one = retire(&both, &names, &mut retired).unwrap();
+        assert!(one.entity_by_name("Task").is_some() && one.entity_by_name("Note").is_none());
+        assert_eq!(retire(&one, &names, &mut retired).unwrap(), one, "to say it again changes nothing");
+        let error = evolve_with(&one, &[note.clone()], &mut retired).unwrap_err();
+        assert!(error.to_string().contains("was retired"), "{error}");
+        note.uid = Some(Uid(7));
+        note.properties.iter_mut().zip(70..).for_each(|(property, uid)| property.uid = Some(Uid(uid)));
+        let again = evolve_with(&one, &[note], &mut retired).unwrap();
+        assert_eq!(again.entity_by_name("Note").unwrap().id, EntityId(3));
+    }
+
+    #[test]
+    fn what_is_linked_to_is_not_removed() {
+        let mut link = property("task", PropertyType::Relation, PropertyFlags::NONE);
+        link.relation_target = Some("Task".into());
+        let mut note = task(vec![link]);
+        note.name = "Note".into();
+        let both = evolve(&Schema::default(), &[task(vec![]), note]).unwrap();
+        let remove = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+            retire(&both, &names, &mut Retired::default())
+        };
+        let error = remove(&["Task"]).unwrap_err().to_string();
+        assert!(error.contains("Note.task") && error.contains("remove the link as well"), "{error}");
+        assert_eq!(remove(&["Task", "Note"]).unwrap(), Schema::default());
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod write;
 use serde_json::Value;
 
 use crate::evolve::EntityDescription;
+use crate::ids::Uid;
 use crate::schema::{Schema, SchemaError};
 
 /// The longest model file that is read, in bytes: room for the largest schema that people write, not for an attack.
@@ -150,5 +151,25 @@ impl ModelFile {
         let mut document = self.document.clone();
         write::update(&mut document, &self.schema, &schema, &retired.uids[known..]);
         Ok(ModelFile { document, ends_with_newline: self.ends_with_newline, schema })
+    }
+
+    /// The file without the entities of these names, as [`crate::evolve::retire`] does it for a schema: their uids, and those
+    /// of all that belongs to them, join the file's lists of retired ones.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelFileError::Schema`] if an entity that stays links to one that goes.
+    pub fn without(&self, entities: &[String]) -> Result<ModelFile, ModelFileError> {
+        let mut retired = read::retired(&self.document)?;
+        let known = retired.uids.len();
+        let schema = crate::evolve::retire(&self.schema, entities, &mut retired)?;
+        let mut document = self.document.clone();
+        write::update(&mut document, &self.schema, &schema, &retired.uids[known..]);
+        Ok(ModelFile { document, ends_with_newline: self.ends_with_newline, schema })
+    }
+
+    /// Whether the file says that the entity of this uid was removed.
+    pub fn has_retired_entity(&self, uid: Uid) -> bool {
+        read::retired_entities(&self.document).is_ok_and(|uids| uids.contains(&uid))
     }
 }

@@ -107,6 +107,15 @@ impl EntityDef {
         self.flags.has(EntityFlags::SHARED_GLOBAL_IDS)
     }
 
+    /// The first link or relation to another entity, if there is any, with the name of this one: `"Task.project"`.
+    pub fn link_to(&self, target: &EntityDef) -> Option<String> {
+        let mut properties = self.properties.iter();
+        let link = properties.find(|property| property.relation_target.as_ref() == Some(&target.name));
+        let relation = || self.relations.iter().find(|relation| relation.target == target.uid);
+        let name = link.map(|link| &link.name).or_else(|| relation().map(|relation| &relation.name))?;
+        Some(format!("{}.{name}", self.name))
+    }
+
     /// Whether a put writes all properties, not only those that changed.
     pub fn is_put_whole(&self) -> bool {
         self.conflict != ConflictPolicy::Property || self.clock_property().is_some()

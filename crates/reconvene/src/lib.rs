@@ -62,3 +62,8 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/observers.md")]
 struct GuideObservers;
+
+/// Runs the examples of the guide to evolution.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/evolution.md")]
+struct GuideEvolution;

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use reconvene_model::record::TableLayout;
 use reconvene_model::{EntityDef, EntityId, Schema, Uid};
 
+use crate::building::Wholeness;
 use crate::error::{Result, StoreError};
 use crate::index::{self, IndexRuntime};
-use crate::seam::TableId;
+use crate::seam::{TableId, View};
 
 /// An entity with all that reading and writing its objects needs.
 #[derive(Debug)]
@@ -32,6 +33,20 @@ pub(crate) struct EntityRuntime {
 }
 
 impl EntityRuntime {
+    /// The first such index that holds all objects of this moment; one that is being built lacks some.
+    pub(crate) fn whole_index<'e>(
+        &'e self,
+        view: &View<'_>,
+        is_wanted: impl Fn(&'e IndexRuntime) -> bool,
+    ) -> Result<Option<&'e IndexRuntime>> {
+        for index in self.indexes.iter().filter(|index| is_wanted(index)) {
+            if index.wholeness.holds(view)? {
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
+    }
+
     /// The indexes whose values no two objects may share.
     pub(crate) fn unique_indexes(&self) -> impl Iterator<Item = &IndexRuntime> {
         self.indexes.iter().filter(|index| index.is_unique())
@@ -54,7 +69,7 @@ pub(crate) struct EntityTables {
     pub(crate) absent: Option<TableId>,
     pub(crate) global_ids: Option<TableId>,
     /// In the order of [`index::indexed`].
-    pub(crate) indexes: Vec<TableId>,
+    pub(crate) indexes: Vec<(TableId, Wholeness)>,
 }
 
 impl Catalog {
@@ -69,7 +84,11 @@ impl Catalog {
             let indexed = index::indexed(def);
             let indexes: Vec<_> = indexed
                 .zip(tables.indexes)
-                .map(|(property, table)| IndexRuntime { property: property.clone(), table })
+                .map(|(property, (table, wholeness))| IndexRuntime {
+                    property: property.clone(),
+                    table,
+                    wholeness,
+                })
                 .collect();
             let links = def.stored_properties().filter_map(|property| {
                 let target = schema.entity_by_name(property.relation_target.as_deref()?)?;
@@ -111,6 +130,11 @@ impl Catalog {
 
     pub(crate) fn by_uid(&self, uid: Uid) -> Option<&Arc<EntityRuntime>> {
         self.by_uid.get(&uid).map(|&at| &self.entities[at])
+    }
+
+    /// The entity of this uid, if its objects travel: a transaction in the outbox may be older than the schema.
+    pub(crate) fn synced(&self, uid: Uid) -> Option<&Arc<EntityRuntime>> {
+        self.by_uid(uid).filter(|entity| entity.def.is_synced())
     }
 
     pub(crate) fn by_name(&self, name: &str) -> Option<&Arc<EntityRuntime>> {

@@ -276,16 +276,18 @@ pub enum StoreError {
     },
     /// A property cannot become unique, because objects share a value of it.
     #[error(
-        "{entity}.{property} cannot become unique: {entity} {} and {} have the same value; change one of the two with the \
-         former schema first, and open the store again", ids[0], ids[1]
+        "{entity}.{property} cannot become unique: {entity} {} have the same value{}; change all but one of them with the former \
+         schema first, and open the store again", listed(ids), others_shared(*further)
     )]
     NotUnique {
         /// The entity.
         entity: String,
         /// The property.
         property: String,
-        /// Two of the objects that share a value.
-        ids: [ObjectId; 2],
+        /// The objects that share the lowest such value, ascending; a hundred at most.
+        ids: Vec<ObjectId>,
+        /// How many other values are shared as well.
+        further: u64,
     },
     /// An object was put without an id where the application chooses ids.
     #[error(
@@ -457,6 +459,23 @@ pub enum StoreError {
 
 fn object(id: ObjectId) -> String {
     if id == 0 { "a new object".to_owned() } else { format!("object {id}") }
+}
+
+/// Ids as one reads them out: "2, 4 and 5".
+fn listed(ids: &[ObjectId]) -> String {
+    let text: Vec<String> = ids.iter().map(ObjectId::to_string).collect();
+    match text.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => text.concat(),
+    }
+}
+
+fn others_shared(values: u64) -> String {
+    match values {
+        0 => String::new(),
+        1 => ", and one other value is shared too".to_owned(),
+        values => format!(", and {values} other values are shared too"),
+    }
 }
 
 impl StoreError {

@@ -4,6 +4,7 @@ use reconvene_model::digest::Digest;
 use reconvene_model::record::Table;
 use reconvene_model::{EntityDef, IndexId, ObjectId, PropertyDef, PropertyFlags, PropertyType};
 
+use crate::building::Wholeness;
 use crate::error::{Result, StoreError};
 use crate::seam::{KEY_BYTES_MAX, TableId};
 
@@ -36,6 +37,8 @@ const TEXT_BYTES_MAX: usize = KEY_BYTES_MAX - 1 - TEXT_CUT.len() - TEXT_HASH_BYT
 pub(crate) struct IndexRuntime {
     pub(crate) property: PropertyDef,
     pub(crate) table: TableId,
+    /// Whether queries may rely on it.
+    pub(crate) wholeness: Wholeness,
 }
 
 impl IndexRuntime {
@@ -127,6 +130,14 @@ fn key_of(
         }
     }
     Ok(())
+}
+
+/// The first bytes of a key as a number that orders as they do; a shorter key is filled up with zeros.
+pub(crate) fn beginning(key: &[u8]) -> u128 {
+    let mut bytes = [0; size_of::<u128>()];
+    let len = key.len().min(bytes.len());
+    bytes[..len].copy_from_slice(&key[..len]);
+    u128::from_be_bytes(bytes)
 }
 
 /// Appends the id to a value's key.

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use reconvene_model::ObjectId;
 
 use crate::error::Result;
+use crate::index::beginning;
 use crate::seam::{Reader, TableId, WriteTx};
 
 /// How many bytes of keys are collected before they are applied; a very large transaction must not hold all of them.
@@ -33,14 +34,6 @@ struct Change {
     start: usize,
     len: u16,
     present: bool,
-}
-
-/// The first bytes of a key as a number that orders as they do; a shorter key is filled up with zeros.
-fn beginning(key: &[u8]) -> u128 {
-    let mut bytes = [0; size_of::<u128>()];
-    let len = key.len().min(bytes.len());
-    bytes[..len].copy_from_slice(&key[..len]);
-    u128::from_be_bytes(bytes)
 }
 
 impl IndexChanges {

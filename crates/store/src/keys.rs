@@ -31,6 +31,9 @@ pub(crate) const FORMAT_KEY: &[u8] = b"format";
 /// In [`META`]: the model file.
 pub(crate) const MODEL_KEY: &[u8] = b"model";
 
+/// In [`META`]: how often the schema has changed.
+pub(crate) const SCHEMA_KEY: &[u8] = b"schema";
+
 /// The table of an entity's objects: id to record.
 pub(crate) fn objects_table(entity: EntityId) -> String {
     format!("e/{}", entity.0)
@@ -59,6 +62,16 @@ pub(crate) fn last_id_key(entity: EntityId) -> String {
 /// In [`META`]: from where on an entity's objects have yet to enter the outbox, because it became synced.
 pub(crate) fn enroll_key(entity: EntityId) -> String {
     format!("enroll/{}", entity.0)
+}
+
+/// In [`META`]: from where on an entity's objects have yet to lose what sync knew of them, because it became local.
+pub(crate) fn leave_key(entity: EntityId) -> String {
+    format!("leave/{}", entity.0)
+}
+
+/// In [`META`]: from where on the objects have yet to enter an index.
+pub(crate) fn build_key(index: IndexId) -> String {
+    format!("build/{}", index.0)
 }
 
 /// The key of an object in the tables of its entity.

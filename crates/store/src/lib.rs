@@ -12,6 +12,7 @@
 #[doc(hidden)]
 pub mod __private;
 mod boxes;
+mod building;
 mod catalog;
 mod check;
 mod column;
@@ -25,6 +26,7 @@ mod in_order;
 mod index;
 mod index_changes;
 mod keys;
+mod leave;
 mod linked;
 mod live;
 mod lock;
@@ -37,6 +39,7 @@ mod order;
 mod os;
 mod param;
 mod primitives;
+mod progress;
 mod property;
 mod property_value;
 mod query;
@@ -66,6 +69,7 @@ pub use observer::{Changes, EntityChanges, Subscription};
 pub use open::StoreBuilder;
 pub use order::Order;
 pub use param::{Param, param};
+pub use progress::{OpeningProgress, OpeningStep};
 pub use property::{Comparable, Elements, Operand, Ordered, Property, Sortable, Steps, Text};
 pub use property_value::{Date, DateNano, NeverNull, PropertyValue};
 pub use query::{

@@ -1,35 +1,37 @@
 //! Opening a store: the directory, its format, its schema, and what a newer schema needs.
 
+mod evolution;
 mod obstacles;
+mod shared_values;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, RwLock};
 
-use reconvene_model::evolve::{self, Condition, EntityDescription};
+use reconvene_model::evolve::{self, EntityDescription};
 use reconvene_model::model_file::ModelFile;
-use reconvene_model::schema::SchemaError;
-use reconvene_model::{EntityDef, IndexId, PropertyFlags, Schema, Uid};
+use reconvene_model::{IndexId, Schema};
 
 use crate::__private::Image;
+use crate::building::{self, Wholeness};
 use crate::catalog::{Catalog, EntityTables};
 use crate::enroll;
 use crate::entity::Entity;
 use crate::error::{Result, StoreError};
 use crate::index;
 use crate::keys;
+use crate::leave;
 use crate::lock::{Acquired, DirectoryLock};
 use crate::maintenance::READERS_FILE;
 use crate::observer::Observers;
 use crate::os;
+use crate::progress::OpeningProgress;
 use crate::registry::{self, Found, Registration};
-use crate::seam::{
-    Direction, Durability, Engine, EngineOptions, KeyRange, Reader, SeamError, TableId, WriteTx,
-};
+use crate::seam::{Durability, Engine, EngineOptions, Reader, SeamError, TableId, WriteTx};
 use crate::store::{Inner, Store};
 use crate::sync::adopt;
-use crate::sync::meta::{ADOPT, MetaTable};
+use crate::sync::meta::MetaTable;
 use crate::sync::{Role, SyncOpen, SyncState, SyncTables};
 use crate::time::{SystemTimeSource, TimeSource};
 use crate::write_queue;
@@ -46,6 +48,10 @@ pub struct StoreBuilder {
     directory: PathBuf,
     descriptions: Vec<EntityDescription>,
     model: Option<ModelFile>,
+    retired: Vec<String>,
+    watch: Arc<dyn Fn(&OpeningProgress) + Send + Sync>,
+    in_background: bool,
+    batch_objects: Option<usize>,
     role: Role,
     time: Arc<dyn TimeSource>,
     identity_secret: Option<[u8; 32]>,
@@ -60,6 +66,10 @@ impl StoreBuilder {
             directory: directory.to_owned(),
             descriptions: Vec::new(),
             model: None,
+            retired: Vec::new(),
+            watch: Arc::new(|_| {}),
+            in_background: false,
+            batch_objects: None,
             role: Role::default(),
             time: Arc::new(SystemTimeSource),
             identity_secret: None,
@@ -92,6 +102,42 @@ impl StoreBuilder {
     /// In a directory that has a schema, the model must continue it: everything stored keeps its ids, uids and types.
     pub fn model(mut self, model: ModelFile) -> Self {
         self.model = Some(model);
+        self
+    }
+
+    /// Removes an entity with all its objects, if the directory has one of this name; its uid is never used again.
+    ///
+    /// It may be said at every opening from then on. Objects of a synced entity stay on the server and on other devices, and
+    /// what was not uploaded yet still will be.
+    pub fn retire_entity(mut self, name: &str) -> Self {
+        self.retired.push(name.to_owned());
+        self
+    }
+
+    /// Tells how far the work is that a change of the schema brings with it, such as building an index.
+    ///
+    /// It is called on the thread that opens the store, between transactions, before [`open`](StoreBuilder::open) returns; for
+    /// indexes that are [built in the background](StoreBuilder::build_indexes_in_background) on that thread, and later.
+    pub fn on_progress(mut self, watch: impl Fn(&OpeningProgress) + Send + Sync + 'static) -> Self {
+        self.watch = Arc::new(watch);
+        self
+    }
+
+    /// Lets [`open`](StoreBuilder::open) return before new indexes are built; a thread builds them meanwhile.
+    ///
+    /// Until an index is whole, queries give the same results without it. Readers are never held up, writers for as long as
+    /// some thousand entries take. Indexes of unique properties are built before `open` returns in any case, as writes rely
+    /// on them. If the store is closed first, the next opening goes on. Default: `open` builds all of them.
+    pub fn build_indexes_in_background(mut self) -> Self {
+        self.in_background = true;
+        self
+    }
+
+    /// How many objects one transaction takes of the work that a change of the schema brings with it, for tests that cut it
+    /// off.
+    #[doc(hidden)]
+    pub fn batch_objects(mut self, objects: usize) -> Self {
+        self.batch_objects = Some(objects);
         self
     }
 
@@ -156,14 +202,15 @@ impl StoreBuilder {
     ///
     /// [`StoreError::InUse`] if another process writes to the directory; errors for directories of other programs, newer
     /// releases or the other role, and for a schema that cannot become what is asked for. The directory is as before then.
+    /// Work that a new schema brings with it may also fail for want of room, once the schema has changed; the next opening
+    /// goes on with it.
     pub fn open(self) -> Result<Store> {
         let memory = self.directory.to_str().and_then(|directory| directory.strip_prefix(MEMORY));
         if memory == Some("") {
             let engine = self.image.as_ref().map_or_else(Engine::memory, |image| image.0.engine());
             let inner = Arc::new(self.open_in(None, None, None, engine)?);
             if self.image.is_some() {
-                adopt::run(&inner)?;
-                enroll::run(&inner)?;
+                self.settle(&inner)?;
             }
             return Ok(Store::from_inner(inner));
         }
@@ -179,8 +226,7 @@ impl StoreBuilder {
             }
             let inner = Arc::new(builder.open_directory(&name, registration)?);
             if !inner.engine.is_read_only() {
-                adopt::run(&inner)?;
-                enroll::run(&inner)?;
+                builder.settle(&inner)?;
             }
             Ok(inner)
         })?;
@@ -191,6 +237,16 @@ impl StoreBuilder {
                 Ok(Store::from_inner(inner))
             }
         }
+    }
+
+    /// Does what a change of the schema has left to do, by this opening or by one that was cut off.
+    fn settle(&self, inner: &Arc<Inner>) -> Result<()> {
+        let watch = &*self.watch;
+        adopt::run(inner, watch)?;
+        leave::run(inner, watch)?;
+        enroll::run(inner, watch)?;
+        building::run(inner, watch, self.in_background)?;
+        if self.in_background { building::in_background(inner, self.watch.clone()) } else { Ok(()) }
     }
 
     fn canonical_directory(&self) -> Result<PathBuf> {
@@ -213,12 +269,12 @@ impl StoreBuilder {
         if inner.engine.is_read_only() && !self.engine.read_only {
             return Err(otherwise("is open for reading only there".to_owned()));
         }
-        let schema = inner.model.schema();
-        let same = match &self.model {
-            Some(model) => model.evolve_with(&self.descriptions)?.schema() == schema,
-            None => inner.model.evolve_with(&self.descriptions)?.schema() == schema,
-        };
-        if same { Ok(()) } else { Err(otherwise("has another schema there".to_owned())) }
+        let model = self.model.as_ref().unwrap_or(&inner.model);
+        if self.evolved(model)?.schema() == inner.model.schema() {
+            Ok(())
+        } else {
+            Err(otherwise("has another schema there".to_owned()))
+        }
     }
 
     fn open_directory(&self, directory: &Path, registration: Registration) -> Result<Inner> {
@@ -258,6 +314,8 @@ impl StoreBuilder {
             catalog: opened.catalog,
             model: opened.model,
             meta: opened.meta,
+            schema_version: opened.schema_version,
+            batch_objects: self.batch_objects,
             sync: opened.sync,
             observers: Observers::default(),
             write_queue: write_queue::new(),
@@ -283,29 +341,21 @@ impl StoreBuilder {
             None if tx.has_tables()? => return Err(StoreError::ForeignDirectory { path: place.to_owned() }),
             None => tx.create_table(keys::META)?,
         };
-        tx.put(meta, keys::FORMAT_KEY, &FORMAT.to_be_bytes())?;
         let stored = read_model(&tx, meta)?;
         let model = self.evolved_model(stored.as_ref())?;
+        let stored_schema = stored.as_ref().map(ModelFile::schema);
+        let changed = stored_schema.filter(|&stored| stored != model.schema());
+        if let Some(stored) = changed {
+            evolution::check(&mut tx, stored, model.schema(), self.role)?;
+            evolution::change(&mut tx, meta, stored, model.schema())?;
+        }
         if stored.as_ref() != Some(&model) {
+            tx.put(meta, keys::FORMAT_KEY, &FORMAT.to_be_bytes())?;
             tx.put(meta, keys::MODEL_KEY, model.to_json().as_bytes())?;
         }
-        if stored.as_ref().is_some_and(|stored| stored.schema() != model.schema()) {
-            tx.put(meta, ADOPT, &[])?;
-        }
-        if let Some(stored) = &stored {
-            check_sync_kept(&mut tx, stored.schema(), model.schema())?;
-            enroll::note(&mut tx, meta, stored.schema(), model.schema(), self.role)?;
-            clear_dropped_indexes(&mut tx, stored.schema(), model.schema())?;
-        }
-        let mut fresh_indexes = Vec::new();
-        let catalog =
-            Catalog::new(model.schema(), |entity| create_tables(&mut tx, entity, &mut fresh_indexes))?;
-        for table in fresh_indexes {
-            fill_index(&mut tx, &catalog, table)?;
-        }
-        if let Some(stored) = &stored {
-            check_newly_unique(&tx, &catalog, stored.schema())?;
-        }
+        let catalog = Catalog::new(model.schema(), |entity| {
+            evolution::create_tables(&mut tx, meta, entity, stored_schema)
+        })?;
         let tables = tx.create_tables(&SYNC_TABLES)?;
         let mut opening = Opening { tx, meta };
         let open = SyncOpen {
@@ -316,8 +366,9 @@ impl StoreBuilder {
             catalog: &catalog,
         };
         let sync = SyncState::open(&mut opening, open)?;
+        let schema_version = opening.meta_get(keys::SCHEMA_KEY)?.map(<[u8]>::to_vec);
         opening.tx.commit()?;
-        Ok(Opened { catalog, model, meta, sync })
+        Ok(Opened { catalog, model, meta, schema_version, sync })
     }
 
     fn open_to_read(&self, engine: &Engine, directory: Option<&Path>) -> Result<Opened> {
@@ -329,10 +380,24 @@ impl StoreBuilder {
         };
         let meta = table(keys::META)?;
         let mut names = Vec::new();
-        let model = {
+        let (model, schema_version, building) = {
             let tx = engine.read()?;
             check_format(tx.get(meta, keys::FORMAT_KEY)?, directory)?;
-            read_model(&tx, meta)?.ok_or_else(|| StoreError::damaged("meta", "there is no model"))?
+            let model =
+                read_model(&tx, meta)?.ok_or_else(|| StoreError::damaged("meta", "there is no model"))?;
+            let mut building = HashSet::new();
+            for id in model.schema().entities().iter().flat_map(index::indexes) {
+                if tx.get(meta, keys::build_key(id).as_bytes())?.is_some() {
+                    building.insert(id);
+                }
+            }
+            (model, tx.get(meta, keys::SCHEMA_KEY)?.map(<[u8]>::to_vec), building)
+        };
+        // Another process may change the schema and drop what this one knows.
+        let wholeness = |id: IndexId| Wholeness::Asked {
+            meta,
+            build_key: building.contains(&id).then(|| keys::build_key(id)),
+            schema: Some(schema_version.clone()),
         };
         let catalog = Catalog::new(model.schema(), |entity| {
             let synced = entity.is_synced();
@@ -341,7 +406,7 @@ impl StoreBuilder {
                 absent: synced.then(|| table(&keys::absent_table(entity.id))).transpose()?,
                 global_ids: synced.then(|| table(&keys::global_ids_table(entity.id))).transpose()?,
                 indexes: index::indexes(entity)
-                    .map(|id| table(&keys::index_table(id)))
+                    .map(|id| Ok((table(&keys::index_table(id))?, wholeness(id))))
                     .collect::<Result<_>>()?,
             })
         })?;
@@ -357,21 +422,33 @@ impl StoreBuilder {
             catalog: &catalog,
         };
         let sync = SyncState::open(&mut opening, open)?;
-        Ok(Opened { catalog, model, meta, sync })
+        Ok(Opened { catalog, model, meta, schema_version, sync })
     }
 
     /// The schema that the directory is to have: the given model, or the stored one, with the registered structs.
     fn evolved_model(&self, stored: Option<&ModelFile>) -> Result<ModelFile> {
         let base = match (&self.model, stored) {
             (Some(model), Some(stored)) => {
-                check_continues(stored.schema(), model.schema())?;
+                check_continues(stored.schema(), model)?;
                 model.clone()
             }
             (Some(model), None) => model.clone(),
             (None, Some(stored)) => stored.clone(),
             (None, None) => ModelFile::from_schema(&Schema::default()),
         };
-        if self.descriptions.is_empty() { Ok(base) } else { Ok(base.evolve_with(&self.descriptions)?) }
+        self.evolved(&base)
+    }
+
+    /// The model with what this builder describes and without what it retires.
+    fn evolved(&self, base: &ModelFile) -> Result<ModelFile> {
+        let mut model = base.clone();
+        if !self.descriptions.is_empty() {
+            model = model.evolve_with(&self.descriptions)?;
+        }
+        if model.schema().entities().iter().any(|entity| self.retired.contains(&entity.name)) {
+            model = model.without(&self.retired)?;
+        }
+        Ok(model)
     }
 }
 
@@ -380,6 +457,7 @@ struct Opened {
     catalog: Catalog,
     model: ModelFile,
     meta: TableId,
+    schema_version: Option<Vec<u8>>,
     sync: SyncState,
 }
 
@@ -420,131 +498,12 @@ fn read_model(tx: &impl Reader, meta: TableId) -> Result<Option<ModelFile>> {
 }
 
 /// Checks that everything stored keeps its ids and types in a given model.
-fn check_continues(stored: &Schema, given: &Schema) -> Result<()> {
-    match evolve::obstacles(stored, given).first() {
+fn check_continues(stored: &Schema, given: &ModelFile) -> Result<()> {
+    let removes = |uid| given.has_retired_entity(uid);
+    match evolve::obstacles(stored, given.schema(), removes).first() {
         Some(obstacle) => Err(StoreError::OtherModel { what: obstacle.to_string() }),
         None => Ok(()),
     }
-}
-
-/// Refuses to change how the objects that an entity has are known to other devices.
-fn check_sync_kept(tx: &mut WriteTx<'_>, stored: &Schema, next: &Schema) -> Result<()> {
-    for condition in evolve::conditions(stored, next) {
-        let Condition::SyncChanges { stored, given } = condition else { continue };
-        for table in [keys::objects_table(stored.id), keys::absent_table(stored.id)] {
-            let Some(table) = tx.table_if_exists(&table)? else { continue };
-            if tx.count(table)? > 0 {
-                return Err(sync_is_kept(given));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn sync_is_kept(given: &EntityDef) -> StoreError {
-    let what = "it has synced objects in the directory, so that `sync` and `shared_ids` stay as they are; to change them, \
-                give the entity a new uid and copy the objects";
-    SchemaError::Invalid { place: given.name.clone(), what: what.to_owned() }.into()
-}
-
-/// What the entries of an index depend on: its number, the property, and how its values order.
-fn index_shapes(schema: &Schema) -> impl Iterator<Item = (IndexId, Uid, bool)> {
-    let properties = schema.entities().iter().flat_map(index::indexed);
-    properties.filter_map(|property| Some((property.index?.id, property.uid, property.is_unsigned())))
-}
-
-/// Empties the indexes that the new schema has no more, or uses for something else.
-fn clear_dropped_indexes(tx: &mut WriteTx<'_>, stored: &Schema, next: &Schema) -> Result<()> {
-    let kept: Vec<_> = index_shapes(next).collect();
-    for (id, ..) in index_shapes(stored).filter(|shape| !kept.contains(shape)) {
-        if let Some(table) = tx.table_if_exists(&keys::index_table(id))? {
-            tx.clear_table(table)?;
-        }
-    }
-    Ok(())
-}
-
-/// Refuses to make a property unique while objects share a value of it.
-///
-/// What was unique before is not judged again: sync may have brought duplicates, which a device bears.
-fn check_newly_unique(tx: &WriteTx<'_>, catalog: &Catalog, stored: &Schema) -> Result<()> {
-    for entity in catalog.entities() {
-        let before = stored.entity_by_uid(entity.def.uid);
-        for index in entity.unique_indexes() {
-            let before = before.and_then(|before| before.property_by_uid(index.property().uid));
-            if before.is_none_or(|before| before.flags.has(PropertyFlags::UNIQUE)) {
-                continue;
-            }
-            let mut last: Option<Vec<u8>> = None;
-            for entry in tx.range(index.table, KeyRange::all(), Direction::Forward)? {
-                let (key, _) = entry?;
-                let value = &key[..key.len().saturating_sub(index::ID_BYTES)];
-                if let Some(last) = &last
-                    && last.len() == key.len()
-                    && last.starts_with(value)
-                    && !index::is_null_key(key)
-                {
-                    return Err(StoreError::NotUnique {
-                        entity: entity.def.name.clone(),
-                        property: index.property().name.clone(),
-                        ids: [index::id_of_key(last)?, index::id_of_key(key)?],
-                    });
-                }
-                last = Some(key.to_vec());
-            }
-        }
-    }
-    Ok(())
-}
-
-fn create_tables(
-    tx: &mut WriteTx<'_>,
-    entity: &EntityDef,
-    fresh_indexes: &mut Vec<TableId>,
-) -> Result<EntityTables> {
-    let synced = entity.is_synced();
-    let mut indexes = Vec::new();
-    for id in index::indexes(entity) {
-        let name = keys::index_table(id);
-        let existing = tx.table_if_exists(&name)?;
-        let table = match existing {
-            Some(table) => table,
-            None => tx.create_table(&name)?,
-        };
-        // An index of an id that was never used, or one that was dropped and comes back: filled from the objects.
-        if existing.is_none() || tx.count(table)? == 0 {
-            fresh_indexes.push(table);
-        }
-        indexes.push(table);
-    }
-    Ok(EntityTables {
-        objects: tx.create_table(&keys::objects_table(entity.id))?,
-        absent: synced.then(|| tx.create_table(&keys::absent_table(entity.id))).transpose()?,
-        global_ids: synced.then(|| tx.create_table(&keys::global_ids_table(entity.id))).transpose()?,
-        indexes,
-    })
-}
-
-/// Enters all objects into an empty index.
-fn fill_index(tx: &mut WriteTx<'_>, catalog: &Catalog, table: TableId) -> Result<()> {
-    let mut entries: Vec<Vec<u8>> = Vec::new();
-    for entity in catalog.entities() {
-        let Some(index) = entity.indexes.iter().find(|index| index.table == table) else { continue };
-        for row in tx.range(entity.objects, KeyRange::all(), Direction::Forward)? {
-            let (key, record) = row?;
-            let record = reconvene_model::record::Record::parse(record)
-                .map_err(|e| StoreError::damaged("record", e))?;
-            let mut entry = Vec::new();
-            index.value_key(&record.table, &mut entry)?;
-            index::push_id(&mut entry, keys::object_id(key)?);
-            entries.push(entry);
-        }
-    }
-    entries.sort_unstable();
-    for entry in entries {
-        tx.append(table, &entry, &[])?;
-    }
-    Ok(())
 }
 
 /// The `meta` table while a store opens for writing.

@@ -2,12 +2,17 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use crate::store::Inner;
 
 static OPEN: Mutex<Option<HashMap<PathBuf, Weak<Inner>>>> = Mutex::new(None);
 static CLOSED: Condvar = Condvar::new();
+
+/// How long to wait before another look at a store that nobody uses any more and that is not closed yet.
+const CLOSING_POLL: Duration = Duration::from_micros(500);
 
 /// Finds the store that is open under this name, or opens it; other opens wait meanwhile.
 ///
@@ -18,10 +23,18 @@ pub(crate) fn find_or_open<E>(
 ) -> Result<Found, E> {
     let mut stores = lock();
     while let Some(store) = stores.get_or_insert_default().get(&name) {
-        if let Some(inner) = store.upgrade() {
-            return Ok(Found::Open(inner));
+        match store.upgrade() {
+            Some(inner) if inner.handles.load(Ordering::Acquire) > 0 => return Ok(Found::Open(inner)),
+            // Another open is about to hand it out, or what builds its indexes is about to let go of it.
+            Some(inner) => {
+                // Closing it asks for the lock.
+                drop(stores);
+                drop(inner);
+                std::thread::sleep(CLOSING_POLL);
+                stores = lock();
+            }
+            None => stores = CLOSED.wait(stores).unwrap_or_else(PoisonError::into_inner),
         }
-        stores = CLOSED.wait(stores).unwrap_or_else(PoisonError::into_inner);
     }
     // The name is taken while the store opens, without the lock: opening takes time, and other stores need not wait for it.
     stores.get_or_insert_default().insert(name.clone(), Weak::new());

@@ -15,11 +15,12 @@ use crate::catalog::{Catalog, EntityRuntime};
 use crate::entity::Entity;
 use crate::error::Result;
 use crate::field::FieldMap;
+use crate::keys;
 use crate::lock::DirectoryLock;
 use crate::observer::Observers;
 use crate::open::StoreBuilder;
 use crate::registry::Registration;
-use crate::seam::{Engine, TableId};
+use crate::seam::{Engine, Reader, TableId};
 use crate::sync::{SyncHandle, SyncState};
 use crate::time::TimeSource;
 use crate::txn::{ReadTxn, WriteTxn};
@@ -73,10 +74,15 @@ pub(crate) struct Inner {
     pub(crate) catalog: Catalog,
     pub(crate) model: ModelFile,
     pub(crate) meta: TableId,
+    /// What [`keys::SCHEMA_KEY`] said when the store was opened.
+    pub(crate) schema_version: Option<Vec<u8>>,
+    /// How many objects one transaction takes of the work after a change of the schema, if tests say so.
+    pub(crate) batch_objects: Option<usize>,
     pub(crate) sync: SyncState,
     pub(crate) observers: Observers,
     pub(crate) write_queue: Arc<WriteQueue>,
-    /// How many [`Store`]s there are; the last one to go sees the queued writes through.
+    /// How many [`Store`]s there are; the last one to go sees the queued writes through. Without any, the store is closed as
+    /// soon as a thread that builds its indexes has done the piece at which it is.
     pub(crate) handles: AtomicUsize,
     /// Held from the begin of a write transaction until its commit is in the observers' queue.
     pub(crate) writer: Mutex<()>,
@@ -186,6 +192,19 @@ impl Store {
     /// The schema.
     pub fn schema(&self) -> &Schema {
         self.inner.model.schema()
+    }
+
+    /// Whether another process has changed the schema since this one opened the store for reading only.
+    ///
+    /// What was read with stays usable: it shows the objects as the former schema has them, without indexes. To see what is new,
+    /// close the store and open it again. Never the case for a store that is open for writing.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read.
+    pub fn has_newer_schema(&self) -> Result<bool> {
+        let inner = &self.inner;
+        Ok(inner.engine.read()?.get(inner.meta, keys::SCHEMA_KEY)? != inner.schema_version.as_deref())
     }
 
     /// The model file that describes the schema, with the ids and uids of this store.

@@ -1,5 +1,5 @@
-//! `cargo xtask soak`: the kill test, the power cuts, the simulator and real processes, with far more of them than
-//! an ordinary run has time for.
+//! `cargo xtask soak`: the kill test, the power cuts, the store against plain maps, the simulator and real processes, with far
+//! more of them than an ordinary run has time for.
 
 use std::path::Path;
 
@@ -19,6 +19,12 @@ const IMAGES_PER_KILL: u32 = 100;
 
 /// The environment variable by which the power cuts learn how many disks to look at.
 const IMAGES_VARIABLE: &str = "RECONVENE_POWER_CUT_IMAGES";
+
+/// How many random histories the store is held against plain maps with, on disk and in memory, for each kill of the kill test.
+const HISTORIES_PER_KILL: u32 = 10;
+
+/// The environment variable by which that test learns how many.
+const HISTORIES_VARIABLE: &str = "RECONVENE_MODEL_CASES";
 
 /// How many seeds the simulator runs for each kill of the kill test.
 const SEEDS_PER_KILL: u32 = 100;
@@ -45,6 +51,10 @@ pub(crate) fn run(root: &Path, kills: u32) -> anyhow::Result<()> {
         }),
         Step::new("power cuts", || {
             call(test("reconvene-store", "power_cut").env(IMAGES_VARIABLE, images.to_string()))
+        }),
+        Step::new("store against plain maps", || {
+            let histories = kills.saturating_mul(HISTORIES_PER_KILL);
+            call(test("reconvene-store", "model").env(HISTORIES_VARIABLE, histories.to_string()))
         }),
         Step::new("simulator", move || {
             let run = ["run", "-p", "reconvene-sim", "--release", "--", "--start", &start, "--seeds", &seeds];

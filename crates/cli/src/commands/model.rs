@@ -195,9 +195,10 @@ fn diff(first: &Path, second: &Path) -> anyhow::Result<Vec<String>> {
         return Ok(lines);
     }
     let first = directory::read_model(first)?;
+    let removes = |uid| second.has_retired_entity(uid);
     let (first, second) = (first.schema(), second.schema());
     let mut lines = differences(first, second);
-    let refusals = obstacles(first, second);
+    let refusals = obstacles(first, second, removes);
     if refusals.is_empty() {
         lines.extend(conditions(first, second).into_iter().filter_map(depends));
     }
@@ -214,11 +215,17 @@ fn refusal(error: StoreError) -> String {
 
 fn depends(condition: Condition<'_>) -> Option<String> {
     Some(match condition {
-        Condition::SyncChanges { stored, .. } => {
+        Condition::SharingChanges { stored, .. } => {
             format!(
-                "? {}: a database that has or had objects of it refuses to sync it otherwise",
+                "? {}: a database that has or had objects of it refuses to share ids otherwise",
                 stored.name
             )
+        }
+        Condition::BecomesLocal { stored, link: Some(link) } => {
+            format!("? {}: every database refuses to make it local while {link} links to it", stored.name)
+        }
+        Condition::BecomesLocal { stored, .. } | Condition::Removed { stored } => {
+            format!("? {}: the database of a server refuses it if there are or were objects", stored.name)
         }
         Condition::BecomesSynced { stored } => {
             format!(

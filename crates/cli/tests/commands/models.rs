@@ -84,7 +84,7 @@ fn diff_of_files_says_what_it_depends_on() {
     folder.run(&["model", "export", "data", "--output", "model.json"]).ok();
     for (change, expected) in [
         (9, "? Note: the database of a server refuses to sync it if there are objects of it\n"),
-        (10, "? City: a database that has or had objects of it refuses to sync it otherwise\n"),
+        (10, "? City: the database of a server refuses it if there are or were objects\n"),
         (7, "? Note.stars: a database in which two objects share a value refuses it\n"),
     ] {
         folder.write("next.json", model_after(CHANGES[change].1).to_json());

@@ -1,6 +1,6 @@
 //! What keeps objects that were stored under one schema from being opened under another.
 
-use crate::ids::{EntityId, PropertyId};
+use crate::ids::{EntityId, PropertyId, Uid};
 use crate::schema::{EntityDef, PropertyDef, Schema};
 use crate::types::{PropertyFlags, PropertyType};
 
@@ -9,7 +9,7 @@ use crate::types::{PropertyFlags, PropertyType};
 #[non_exhaustive]
 pub enum Obstacle {
     /// An entity is not in the given schema.
-    #[error("it lacks {entity}, which has data in the directory; add it")]
+    #[error("it lacks {entity}, which is in the directory; add it, or retire its uid to remove its objects")]
     EntityMissing {
         /// Its stored name.
         entity: String,
@@ -50,11 +50,24 @@ pub enum Obstacle {
 }
 
 /// What a given schema can do only to objects that meet a condition.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Condition<'s> {
-    /// It no longer syncs an entity, or shares its ids otherwise: there must be no objects of it.
-    SyncChanges {
+    /// It no longer syncs an entity: a server must have no objects of it, since devices may ask for them, and no synced entity
+    /// may link to it, since the link would mean something else on each device.
+    BecomesLocal {
+        /// The entity as it is stored.
+        stored: &'s EntityDef,
+        /// The property or relation of a synced entity that links to it, if there is one: `"Task.project"`.
+        link: Option<String>,
+    },
+    /// It removes an entity: a server must have no synced objects of it, since devices may ask for them.
+    Removed {
+        /// The entity as it is stored.
+        stored: &'s EntityDef,
+    },
+    /// It shares the ids of a synced entity otherwise than before: there must be no objects of it.
+    SharingChanges {
         /// The entity as it is stored.
         stored: &'s EntityDef,
         /// The same one as it is given.
@@ -77,11 +90,14 @@ pub enum Condition<'s> {
 }
 
 /// Everything that keeps a directory of the stored schema from being opened with the given one; nothing if it can be.
-pub fn obstacles(stored: &Schema, given: &Schema) -> Vec<Obstacle> {
+///
+/// `removes` says of the uid of a stored entity that the given schema lacks whether it was retired on purpose.
+pub fn obstacles(stored: &Schema, given: &Schema, removes: impl Fn(Uid) -> bool) -> Vec<Obstacle> {
     let mut obstacles = Vec::new();
     for entity in stored.entities() {
         match given.entity_by_uid(entity.uid) {
             Some(next) => within(entity, next, &mut obstacles),
+            None if removes(entity.uid) => {}
             None => obstacles.push(Obstacle::EntityMissing { entity: entity.name.clone() }),
         }
     }
@@ -109,26 +125,41 @@ fn within(entity: &EntityDef, next: &EntityDef, obstacles: &mut Vec<Obstacle>) {
     }
 }
 
-/// What must hold of the objects so that a directory of the stored schema can be opened with the given one.
+/// What must hold of the objects so that a directory of the stored schema can be opened with the given one, in the order in
+/// which an opening looks: what is seen at once before what has to be searched for.
 pub fn conditions<'s>(stored: &'s Schema, given: &'s Schema) -> Vec<Condition<'s>> {
-    let mut conditions = Vec::new();
+    let (mut conditions, mut unique) = (Vec::new(), Vec::new());
     for stored in stored.entities() {
-        let Some(given) = given.entity_by_uid(stored.uid) else { continue };
-        match (stored.is_synced(), given.is_synced()) {
+        let Some(next) = given.entity_by_uid(stored.uid) else {
+            if stored.is_synced() {
+                conditions.push(Condition::Removed { stored });
+            }
+            continue;
+        };
+        match (stored.is_synced(), next.is_synced()) {
             (false, true) => conditions.push(Condition::BecomesSynced { stored }),
-            (true, false) => conditions.push(Condition::SyncChanges { stored, given }),
-            (true, true) if stored.has_shared_ids() != given.has_shared_ids() => {
-                conditions.push(Condition::SyncChanges { stored, given });
+            (true, false) => {
+                conditions.push(Condition::BecomesLocal { stored, link: synced_link(given, next) });
+            }
+            (true, true) if stored.has_shared_ids() != next.has_shared_ids() => {
+                conditions.push(Condition::SharingChanges { stored, given: next });
             }
             _ => {}
         }
+        let given = next;
         let is_unique = |property: &PropertyDef| property.flags.has(PropertyFlags::UNIQUE);
         for property in given.properties.iter().filter(|property| is_unique(property)) {
             // A property that no object has yet cannot have a value twice.
             if stored.property_by_uid(property.uid).is_some_and(|stored| !is_unique(stored)) {
-                conditions.push(Condition::BecomesUnique { stored, given, property });
+                unique.push(Condition::BecomesUnique { stored, given, property });
             }
         }
     }
+    conditions.append(&mut unique);
     conditions
+}
+
+/// The link of a synced entity to this one, if there is any.
+fn synced_link(schema: &Schema, to: &EntityDef) -> Option<String> {
+    schema.entities().iter().filter(|entity| entity.is_synced()).find_map(|entity| entity.link_to(to))
 }

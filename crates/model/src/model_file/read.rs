@@ -42,6 +42,11 @@ pub(super) fn retired(document: &Map<String, Value>) -> Result<Retired, ModelFil
     })
 }
 
+/// The uids of entities that were removed.
+pub(super) fn retired_entities(document: &Map<String, Value>) -> Result<Vec<Uid>, ModelFileError> {
+    retired_list(&Place { object: document, name: "the top level".to_owned() }, "retiredEntityUids")
+}
+
 /// The policy of an entity whose file does not name one: a precedence decides, and a visible clock belongs to whole objects.
 pub(super) fn implied_conflict<'a>(flags: impl Iterator<Item = &'a PropertyFlags>) -> ConflictPolicy {
     let all = flags.fold(PropertyFlags::NONE, |all, &flags| all.with(flags));

@@ -41,7 +41,7 @@ pub(super) fn document(schema: &Schema) -> Map<String, Value> {
     document
 }
 
-/// Brings the file of the old schema up to the new one, in which entities only come and properties come and go.
+/// Brings the file of the old schema up to the new one.
 pub(super) fn update(document: &mut Map<String, Value>, old: &Schema, new: &Schema, retired: &[Uid]) {
     let before: HashMap<Uid, &EntityDef> = old.entities().iter().map(|entity| (entity.uid, entity)).collect();
     let mut added = Vec::new();
@@ -55,13 +55,24 @@ pub(super) fn update(document: &mut Map<String, Value>, old: &Schema, new: &Sche
             _ => added.push(Value::Object(new_entity(entity, new))),
         }
     }
+    // The places that are left are of entities that went.
+    let mut gone: Vec<usize> = places.into_values().collect();
+    gone.sort_unstable();
+    gone.into_iter().rev().for_each(|at| drop(objects.remove(at)));
     objects.append(&mut added);
     let newest = new.entities().iter().map(|entity| (entity.id.0, entity.uid)).max();
     advance(document, "lastEntityId", newest);
     advance(document, "lastIndexId", indexes(new).max());
     let indexes: HashSet<Uid> = indexes(old).map(|(_, uid)| uid).collect();
+    let relations: HashSet<Uid> =
+        old.entities().iter().flat_map(|entity| &entity.relations).map(|relation| relation.uid).collect();
     for uid in retired {
-        let list = if indexes.contains(uid) { "retiredIndexUids" } else { "retiredPropertyUids" };
+        let list = match uid {
+            uid if before.contains_key(uid) => "retiredEntityUids",
+            uid if indexes.contains(uid) => "retiredIndexUids",
+            uid if relations.contains(uid) => "retiredRelationUids",
+            _ => "retiredPropertyUids",
+        };
         let list = document.entry(list).or_insert_with(|| json!([]));
         list.as_array_mut().expect("what is no list is refused when the file is read").push(json!(uid.0));
     }

@@ -1,24 +1,16 @@
-//! What an opening with another model would refuse, told without opening anything.
+//! What keeps the objects of a store from being opened under another schema, looked up before anything is changed.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use reconvene_model::ObjectId;
-use reconvene_model::digest::Digest;
+use reconvene_model::EntityDef;
 use reconvene_model::evolve::{Condition, conditions, obstacles};
 use reconvene_model::model_file::ModelFile;
-use reconvene_model::record::Record;
-use reconvene_model::{EntityDef, PropertyDef};
+use reconvene_model::schema::SchemaError;
 
-use super::sync_is_kept;
-use crate::catalog::EntityRuntime;
+use super::shared_values::shared_values;
 use crate::error::{Result, StoreError};
 use crate::index;
-use crate::keys;
-use crate::seam::{Direction, KeyRange, Reader};
+use crate::seam::{Reader, TableId};
 use crate::store::Store;
 use crate::sync::Role;
-use crate::txn::ReadTxn;
 
 impl Store {
     /// Everything that keeps this store from being opened with another model, as it is at this moment; nothing if it can
@@ -31,51 +23,84 @@ impl Store {
     /// If the store cannot be read.
     pub fn obstacles_to(&self, model: &ModelFile) -> Result<Vec<StoreError>> {
         let (stored, given) = (self.schema(), model.schema());
-        let structural = obstacles(stored, given).into_iter();
+        let structural = obstacles(stored, given, |uid| model.has_retired_entity(uid)).into_iter();
         let mut found: Vec<_> =
             structural.map(|obstacle| StoreError::OtherModel { what: obstacle.to_string() }).collect();
         if !found.is_empty() {
             return Ok(found);
         }
         self.read(|tx| {
+            let inner = tx.inner();
             for condition in conditions(stored, given) {
-                found.extend(unmet(tx, condition)?);
+                let entity = inner.catalog.by_uid(subject(&condition).uid);
+                let tables = Tables {
+                    objects: entity.map(|entity| entity.objects),
+                    absent: entity.and_then(|entity| entity.absent),
+                };
+                found.extend(unmet(tx.engine_tx(), inner.sync.role, &condition, tables)?);
             }
             Ok(())
         })?;
-        // In the order in which an opening looks.
-        found.sort_by_key(|error| match error {
-            StoreError::NotUnique { .. } => 2,
-            StoreError::ServerDirectory => 1,
-            _ => 0,
-        });
         Ok(found)
     }
 }
 
-fn unmet(tx: &ReadTxn<'_>, condition: Condition<'_>) -> Result<Option<StoreError>> {
-    let inner = tx.inner();
-    let runtime = |stored: &EntityDef| -> Option<&Arc<EntityRuntime>> {
-        inner.catalog.entities().find(|entity| entity.def.uid == stored.uid)
-    };
-    let engine = tx.engine_tx();
+/// The tables of an entity, as far as they are there.
+#[derive(Clone, Copy)]
+pub(super) struct Tables {
+    pub(super) objects: Option<TableId>,
+    pub(super) absent: Option<TableId>,
+}
+
+/// The stored entity of which a condition speaks.
+pub(super) fn subject<'s>(condition: &Condition<'s>) -> &'s EntityDef {
+    match condition {
+        Condition::BecomesLocal { stored, .. }
+        | Condition::Removed { stored }
+        | Condition::SharingChanges { stored, .. }
+        | Condition::BecomesSynced { stored }
+        | Condition::BecomesUnique { stored, .. } => stored,
+        other => unreachable!("a condition that this release does not know: {other:?}"),
+    }
+}
+
+/// The error of an opening, if the objects do not meet a condition.
+pub(super) fn unmet(
+    tx: &impl Reader,
+    role: Role,
+    condition: &Condition<'_>,
+    tables: Tables,
+) -> Result<Option<StoreError>> {
+    let count = |table: Option<TableId>| table.map_or(Ok(0), |table| tx.count(table));
     Ok(match condition {
-        Condition::SyncChanges { stored, given } => {
-            let Some(entity) = runtime(stored) else { return Ok(None) };
-            let mut rows = engine.count(entity.objects)?;
-            if let Some(absent) = entity.absent {
-                rows += engine.count(absent)?;
-            }
-            (rows > 0).then(|| sync_is_kept(given))
+        Condition::BecomesLocal { stored, link: Some(link) } => Some(invalid(
+            stored,
+            format!(
+                "it cannot become local while {link}, which is synced, links to it: make that entity local too, or drop the link"
+            ),
+        )),
+        Condition::BecomesLocal { stored, link: None } | Condition::Removed { stored } => {
+            let is_asked_for = role == Role::Server && count(tables.objects)? + count(tables.absent)? > 0;
+            let what = "it has synced objects in this directory of a server, for which devices may ask; it stays synced";
+            is_asked_for.then(|| invalid(stored, what.to_owned()))
         }
-        Condition::BecomesSynced { stored } => {
-            let Some(entity) = runtime(stored) else { return Ok(None) };
-            let is_nobodys = inner.sync.role == Role::Server && engine.count(entity.objects)? > 0;
+        Condition::SharingChanges { given, .. } => {
+            let what = "it has synced objects in the directory, so that `shared_ids` stays as it is; to change it, give the entity \
+                        a new uid and copy the objects";
+            (count(tables.objects)? + count(tables.absent)? > 0).then(|| invalid(given, what.to_owned()))
+        }
+        Condition::BecomesSynced { .. } => {
+            let is_nobodys = role == Role::Server && count(tables.objects)? > 0;
             is_nobodys.then_some(StoreError::ServerDirectory)
         }
-        Condition::BecomesUnique { stored, given, property } => match runtime(stored) {
-            Some(entity) if index::indexed(given).any(|indexed| indexed.uid == property.uid) => {
-                shared_value(tx, entity, given, property)?
+        Condition::BecomesUnique { given, property, .. } => match tables.objects {
+            Some(objects) if index::indexed(given).any(|indexed| indexed.uid == property.uid) => {
+                shared_values(tx, objects, property)?.map(|shared| StoreError::NotUnique {
+                    entity: given.name.clone(),
+                    property: property.name.clone(),
+                    ids: shared.ids,
+                    further: shared.further,
+                })
             }
             _ => None,
         },
@@ -84,41 +109,6 @@ fn unmet(tx: &ReadTxn<'_>, condition: Condition<'_>) -> Result<Option<StoreError
     })
 }
 
-/// Two objects with the same value, of those values the lowest, as an index would have them.
-fn shared_value(
-    tx: &ReadTxn<'_>,
-    entity: &EntityRuntime,
-    given: &EntityDef,
-    property: &PropertyDef,
-) -> Result<Option<StoreError>> {
-    let damaged = |error| StoreError::damaged("record", error);
-    let mut seen: HashMap<[u8; 16], ObjectId> = HashMap::new();
-    let mut lowest: Option<(Vec<u8>, [ObjectId; 2])> = None;
-    let mut key = Vec::new();
-    for row in tx.engine_tx().range(entity.objects, KeyRange::all(), Direction::Forward)? {
-        let (object, record) = row?;
-        let record = Record::parse(record).map_err(damaged)?;
-        let stored = record.table.stored(property.slot(), property.ty).map_err(damaged)?;
-        key.clear();
-        index::stored_key(property, stored.as_deref(), &mut key)?;
-        if index::is_null_key(&key) {
-            continue;
-        }
-        let mut digest = Digest::default();
-        digest.update(&key);
-        let hash = *digest.finalize().first_chunk().expect("a hash has 32 bytes");
-        let id = keys::object_id(object)?;
-        let Some(&first) = seen.get(&hash) else {
-            seen.insert(hash, id);
-            continue;
-        };
-        if lowest.as_ref().is_none_or(|(lowest, _)| key < *lowest) {
-            lowest = Some((key.clone(), [first, id]));
-        }
-    }
-    Ok(lowest.map(|(_, ids)| StoreError::NotUnique {
-        entity: given.name.clone(),
-        property: property.name.clone(),
-        ids,
-    }))
+fn invalid(entity: &EntityDef, what: String) -> StoreError {
+    SchemaError::Invalid { place: entity.name.clone(), what }.into()
 }

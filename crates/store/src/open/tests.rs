@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use reconvene_model::{EntityFlags, PropertyType};
+use reconvene_model::{EntityFlags, PropertyFlags, PropertyType};
 
 fn description() -> EntityDescription {
     let id = crate::__private::id_property("id", None, None, PropertyFlags::NONE);

@@ -86,7 +86,7 @@ impl Selection {
         if property.is_id() {
             return self.count(snapshot);
         }
-        if let Some(index) = self.whole_index(property)? {
+        if let Some(index) = self.whole_index(&snapshot.0, property)? {
             let view = &snapshot.0;
             let nulls = view.range(index.table, KeyRange::below(index::FIRST_VALUE), Direction::Forward)?;
             let mut count = view.count(index.table)?;
@@ -118,7 +118,7 @@ impl Selection {
         property: &PropertyDef,
         end: End,
     ) -> Result<Option<ObjectId>> {
-        if let Some(index) = self.whole_index(property)? {
+        if let Some(index) = self.whole_index(&snapshot.0, property)? {
             match index_end(&snapshot.0, index, end)? {
                 IndexEnd::Object(id) => return Ok(Some(id)),
                 IndexEnd::NoValue => return Ok(None),
@@ -144,7 +144,7 @@ impl Selection {
 
     /// For each value that occurs, in their order, the first object that has it.
     pub(crate) fn distinct(&self, snapshot: &Snapshot<'_>, property: &PropertyDef) -> Result<Vec<ObjectId>> {
-        if let Some(index) = self.whole_index(property)?
+        if let Some(index) = self.whole_index(&snapshot.0, property)?
             && property.ty != PropertyType::String
         {
             return distinct_in(&snapshot.0, index);
@@ -160,7 +160,7 @@ impl Selection {
             }
             Ok(())
         };
-        match self.whole_index(property)? {
+        match self.whole_index(&snapshot.0, property)? {
             // Long text does not stand whole in the index, so its order is taken from the objects.
             Some(index) => {
                 for id in distinct_in(&snapshot.0, index)? {
@@ -179,11 +179,11 @@ impl Selection {
     }
 
     /// The index of the property, if it says all about the selected objects.
-    fn whole_index(&self, property: &PropertyDef) -> Result<Option<&IndexRuntime>> {
+    fn whole_index(&self, view: &View<'_>, property: &PropertyDef) -> Result<Option<&IndexRuntime>> {
         if !self.part()?.is_all() || self.offset() > 0 || self.wanted().is_some() {
             return Ok(None);
         }
-        Ok(self.entity().indexes.iter().find(|index| index.property().id == property.id))
+        self.entity().whole_index(view, |index| index.property().id == property.id)
     }
 }
 

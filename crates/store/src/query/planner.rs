@@ -85,7 +85,7 @@ impl<'e> Plan<'e> {
                 (best.sources, !answers_all)
             }
             None => {
-                let source = Source { walk: unnarrowed(entity, order), keys: KeySet::all() };
+                let source = Source { walk: unnarrowed(entity, order, reach)?, keys: KeySet::all() };
                 (smallvec![source], !part.is_all())
             }
         };
@@ -163,7 +163,7 @@ impl<'e> Planner<'e, '_, '_> {
                 PartKind::Test(conjunct) => {
                     let (walk, property) = match conjunct.place {
                         Place::Id => (Walk::Objects, None),
-                        Place::Slot(slot) => match self.index(slot) {
+                        Place::Slot(slot) => match self.index(slot)? {
                             Some(index) => (Walk::Index(index), Some(index.property())),
                             None => continue,
                         },
@@ -221,8 +221,8 @@ impl<'e> Planner<'e, '_, '_> {
         Ok(best)
     }
 
-    fn index(self, slot: usize) -> Option<&'e IndexRuntime> {
-        self.entity.indexes.iter().find(|index| index.property().slot() == slot)
+    fn index(self, slot: usize) -> Result<Option<&'e IndexRuntime>> {
+        self.entity.whole_index(&self.reach.view, |index| index.property().slot() == slot)
     }
 
     /// What is left by any of these parts, if each of them narrows.
@@ -245,7 +245,7 @@ impl<'e> Planner<'e, '_, '_> {
 
     /// What is left by a condition on the object that a link leads to: few of them, and the link's index.
     fn linked(self, slot: usize, target: EntityId, inner: Part<'_>) -> Result<Option<Candidate<'e>>> {
-        let (Some(index), Some(target)) = (self.index(slot), self.reach.catalog.by_id(target)) else {
+        let (Some(index), Some(target)) = (self.index(slot)?, self.reach.catalog.by_id(target)) else {
             return Ok(None);
         };
         let mut ids = Vec::new();
@@ -385,15 +385,15 @@ impl Candidate<'_> {
 }
 
 /// What to walk through when the condition narrows nothing: what has the order asked for, if anything has.
-fn unnarrowed<'e>(entity: &'e EntityRuntime, order: &[OrderTerm<'_>]) -> Walk<'e> {
-    let indexes = entity.indexes.iter().map(Walk::Index);
+fn unnarrowed<'e>(entity: &'e EntityRuntime, order: &[OrderTerm<'_>], reach: &Reach<'_>) -> Result<Walk<'e>> {
     let is_walked = |walk| {
         matches!(arrange(walk, &KeySet::all(), order), Arrangement::AsWalked(_) | Arrangement::Values { .. })
     };
     if is_walked(Walk::Objects) {
-        return Walk::Objects;
+        return Ok(Walk::Objects);
     }
-    indexes.into_iter().find(|&index| is_walked(index)).unwrap_or(Walk::Objects)
+    let index = entity.whole_index(&reach.view, |index| is_walked(Walk::Index(index)))?;
+    Ok(index.map_or(Walk::Objects, Walk::Index))
 }
 
 impl fmt::Display for Plan<'_> {

@@ -103,7 +103,7 @@ impl<'v> Reach<'v> {
         id: ObjectId,
         take: &mut dyn FnMut(ObjectId) -> Result<ControlFlow<()>, ReachError>,
     ) -> Result<(), ReachError> {
-        if let Some(index) = entity.indexes.iter().find(|index| index.property().id == property) {
+        if let Some(index) = entity.whole_index(&self.view, |index| index.property().id == property)? {
             let mut prefix = Vec::with_capacity(1 + index::ID_BYTES);
             index::stored_key(index.property(), Some(&id.to_le_bytes()), &mut prefix)?;
             let entries = self.view.prefix(index.table, &prefix, Direction::Forward);

@@ -161,7 +161,7 @@ pub(crate) fn recompute(tx: &mut WriteTxn<'_>, dirty: &BTreeSet<Place>) -> Resul
         let stamp = Stamp::new(head.hlc, head.origin);
         for op in OpsReader::new(head.origin, block).map_err(|e| StoreError::damaged("outbox", e))? {
             let op = op.map_err(|e| StoreError::damaged("outbox", e))?;
-            let Some(entity) = tx.inner().catalog.by_uid(op.entity) else { continue };
+            let Some(entity) = tx.inner().catalog.synced(op.entity) else { continue };
             let Some(id) = global_ids::local(tx, entity, op.gid)? else { continue };
             if let Some(state) = states.get_mut(&(entity.def.id, id)) {
                 let columns = tx.inner().sync.entity(entity.def.id)?;

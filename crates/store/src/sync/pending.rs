@@ -37,7 +37,7 @@ impl Pending {
             let mut inserts = IdRuns::default();
             for op in OpsReader::new(head.origin, block).map_err(|e| StoreError::damaged("outbox", e))? {
                 let op = op.map_err(|e| StoreError::damaged("outbox", e))?;
-                let Some(entity) = tx.inner().catalog.by_uid(op.entity) else { continue };
+                let Some(entity) = tx.inner().catalog.synced(op.entity) else { continue };
                 let Some(id) = global_ids::local(tx, entity, op.gid)? else { continue };
                 let entity = entity.def.id;
                 if op.kind == OpKind::Insert

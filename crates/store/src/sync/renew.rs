@@ -207,7 +207,7 @@ fn inserted_since(tx: &WriteTxn<'_>) -> Result<IdRuns<()>> {
         let (head, block) = decode_tx(row?.bytes).map_err(damaged)?;
         let mut ops = OpsReader::new(head.origin, block).map_err(damaged)?;
         while ops.read_into(&mut op).map_err(damaged)? {
-            let Some(entity) = tx.inner().catalog.by_uid(op.entity) else { continue };
+            let Some(entity) = tx.inner().catalog.synced(op.entity) else { continue };
             // Who makes an object again that was removed before goes on with what everyone knows.
             let is_new = op.kind == OpKind::Insert && op.generation == 0 && op.gid.origin == tx.own_peer();
             if is_new && inserted.get(entity.def.id, op.gid.counter).is_none() {

@@ -20,7 +20,14 @@ pub(crate) const SERVER: usize = 0;
 pub(crate) const STORES: usize = 3;
 
 /// The newest version of the schema.
-pub(crate) const VERSIONS: u32 = 3;
+pub(crate) const VERSIONS: u32 = 4;
+
+/// The newest version in which the server and the devices have the same synced entities, so that they can agree.
+pub(crate) const ALIKE: u32 = 3;
+
+/// How many objects one transaction takes of the work that a new version brings with it: few, so that there are many moments to
+/// cut the power at.
+const BATCH_OBJECTS: usize = 9;
 
 /// One version of the schema.
 macro_rules! version {
@@ -45,14 +52,20 @@ version!(second: #[entity(crate = "reconvene_store")] Note { #[index] text: Stri
 version!(third: #[entity(sync, crate = "reconvene_store")] Note { #[index] text: String, rank: i64, extra: i32 }
     Task { title: String, #[unique] key: Option<String>, #[index] rank: i64, done: bool });
 
-fn with_entities(builder: StoreBuilder, version: u32) -> StoreBuilder {
+// Here they stay where they are, for those who do not serve others; a property of the tasks goes, and indexes come.
+version!(fourth: #[entity(crate = "reconvene_store")] Note { #[index] text: String, #[index] rank: i64, extra: i32 }
+    Task { #[index] title: String, #[unique] key: Option<String>, #[index] rank: i64 });
+
+fn with_entities(builder: StoreBuilder, store: usize, version: u32) -> StoreBuilder {
     fn both<A: Entity, B: Entity>(builder: StoreBuilder) -> StoreBuilder {
         builder.entity::<A>().entity::<B>()
     }
     match version {
         1 => both::<first::Note, first::Task>(builder),
         2 => both::<second::Note, second::Task>(builder),
-        _ => both::<third::Note, third::Task>(builder),
+        3 => both::<third::Note, third::Task>(builder),
+        _ if store == SERVER => both::<third::Note, fourth::Task>(builder),
+        _ => both::<fourth::Note, fourth::Task>(builder),
     }
 }
 
@@ -83,9 +96,10 @@ impl Peers {
         let builder = Store::builder(self.directory(store))
             .role(if store == SERVER { Role::Server } else { Role::Device })
             .durability(self.durability)
+            .batch_objects(BATCH_OBJECTS)
             .identity_secret([store as u8 + 1; 32])
             .time_source(move || now_ms.fetch_add(1, Ordering::Relaxed));
-        self.stores[store] = Some(with_entities(builder, version).open()?);
+        self.stores[store] = Some(with_entities(builder, store, version).open()?);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use reconvene_store::{Durability, Store};
 
 use crate::disk::{Disk, Fate, Random};
 use crate::log::{Event, Mark};
-use crate::peers::{Peers, SERVER, STORES, content, object};
+use crate::peers::{ALIKE, Peers, SERVER, STORES, content, object};
 
 /// What is known of a store at the moment of a cut.
 #[derive(Clone, Debug, Default)]
@@ -154,7 +154,8 @@ fn look(
         assert!(found, "what was put after the cut is gone");
     }
     let same_version = known.iter().all(|other| other.version == known[SERVER].version);
-    if durability == Durability::Full && same_version {
+    let is_alike = known[SERVER].version.is_some_and(|version| version <= ALIKE);
+    if durability == Durability::Full && same_version && is_alike {
         peers.agree().map_err(|error| format!("after a sync: {error}"))?;
     }
     (0..STORES).try_for_each(|store| sound(peers.store(store)))

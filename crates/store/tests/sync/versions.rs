@@ -152,3 +152,35 @@ fn an_old_server_passes_on_what_it_does_not_know_after_its_own_update() {
     assert_eq!(other.boxed::<new::Contact>().unwrap().all().unwrap()[0].phone.as_deref(), Some("555"));
     assert_eq!(new_server.sync().head().unwrap(), Seq(1));
 }
+
+#[test]
+fn what_a_newer_version_has_dropped_is_kept_for_those_who_know_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = |name: &str| directory.path().join(name);
+    let server = server(&place("server"), true);
+    let full = builder(&place("full"), 2).entity::<new::Contact>().open().unwrap();
+    let slim = builder(&place("slim"), 3).entity::<new::Contact>().open().unwrap();
+    let contacts = full.boxed::<new::Contact>().unwrap();
+    let boss = contacts.put(&mut new::Contact { name: "Ada".into(), ..Default::default() }).unwrap();
+    let mut bob = new::Contact { name: "Bob".into(), phone: Some("555".into()), ..Default::default() };
+    bob.boss = reconvene_store::ToOne::new(boss);
+    let bob = contacts.put(&mut bob).unwrap();
+    exchange(&server, &[&full, &slim]);
+    // A write that is not sent yet stands on top of what is confirmed; both have the properties that go.
+    let id = slim.boxed::<new::Contact>().unwrap().all().unwrap()[1].id;
+    slim.boxed::<new::Contact>().unwrap().update(id, |contact| contact.phone = Some("777".into())).unwrap();
+    drop(slim);
+
+    let slim = builder(&place("slim"), 3).entity::<old::Contact>().open().unwrap();
+    exchange(&server, &[&slim, &full]);
+    let seen = contacts.get(bob).unwrap().unwrap();
+    assert_eq!((seen.phone.as_deref(), seen.boss.id()), (Some("777"), boss));
+    slim.boxed::<old::Contact>().unwrap().update(id, |contact| contact.age = 50).unwrap();
+    contacts.update(bob, |contact| contact.phone = Some("888".into())).unwrap();
+    // Each time both have the same content as the server, what the slim one does not show included.
+    exchange(&server, &[&slim, &full]);
+    exchange(&server, &[&slim, &full]);
+    assert_eq!(slim.check().unwrap(), []);
+    let seen = contacts.get(bob).unwrap().unwrap();
+    assert_eq!((seen.age, seen.phone.as_deref(), seen.boss.id()), (50, Some("888"), boss));
+}

@@ -152,7 +152,7 @@ fn mine<'t>(
         let stamp = Stamp::new(head.hlc, head.origin);
         for op in OpsReader::new(head.origin, block).map_err(damaged)? {
             let op = op.map_err(damaged)?;
-            let Some(entity) = tx.inner().catalog.by_uid(op.entity) else { continue };
+            let Some(entity) = tx.inner().catalog.synced(op.entity) else { continue };
             let Some(id) = global_ids::local(tx, entity, op.gid)? else { continue };
             let place = (entity.def.id, id);
             if !changes.contains_key(&place) {
