@@ -60,10 +60,13 @@ struct Readme;
 
 /// Runs the examples of the guide.
 #[cfg(doctest)]
-#[doc = include_str!("../../../docs/guide/observers.md")]
-struct GuideObservers;
+mod guide {
+    #[doc = include_str!("../../../docs/guide/evolution.md")]
+    struct Evolution;
 
-/// Runs the examples of the guide to evolution.
-#[cfg(doctest)]
-#[doc = include_str!("../../../docs/guide/evolution.md")]
-struct GuideEvolution;
+    #[doc = include_str!("../../../docs/guide/first-steps.md")]
+    struct FirstSteps;
+
+    #[doc = include_str!("../../../docs/guide/observers.md")]
+    struct Observers;
+}

@@ -3,6 +3,7 @@
 use std::cell::{OnceCell, RefCell};
 use std::ops::Deref;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use reconvene_model::planted::{Planted, planted};
 use reconvene_model::record::Record;
@@ -25,6 +26,10 @@ use crate::tracked::Outcome;
 
 /// How full the memory map may be when a write begins; beyond it the map grows first.
 const MAP_FILL_MAX_PERCENT: u64 = 75;
+
+/// How long a write waits for readers to end so that the map can grow before it is full. New readers wait as long, and each
+/// write does until the map has grown, so a reader that stays must not cost much.
+const GROW_AHEAD_WAIT_MAX: Duration = Duration::from_millis(20);
 
 /// How much room for a record is kept; one huge object must not hold memory until the end of its transaction.
 const RECORD_ROOM_BYTES_MAX: usize = 64 * 1024;
@@ -552,7 +557,7 @@ fn grow_ahead(inner: &Inner) {
         && usage.used_bytes / 100 > usage.map_bytes / 100 * MAP_FILL_MAX_PERCENT / 100
     {
         // If it cannot grow now, because somebody reads, the transaction may still fit; if not, that is its error.
-        let _ = inner.engine.grow();
+        let _ = inner.engine.grow_within(GROW_AHEAD_WAIT_MAX);
     }
 }
 

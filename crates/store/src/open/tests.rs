@@ -104,3 +104,51 @@ fn a_transaction_that_outgrew_the_map_fits_when_it_is_run_again() {
     assert!(full > 0, "the map was large enough from the start");
     assert_eq!(store.objects("Task").unwrap().count().unwrap(), 50_000);
 }
+
+/// Opens a store whose map begins at 1 MiB.
+fn with_small_map(directory: &Path) -> Store {
+    let mut builder = Store::builder(directory).description(description());
+    (builder.engine.map_bytes, builder.engine.map_bytes_max) = (1 << 20, 1 << 26);
+    builder.open().unwrap()
+}
+
+#[test]
+fn queued_writes_grow_the_map_and_all_are_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = with_small_map(directory.path());
+    let pending: Vec<_> = (0..200)
+        .map(|_| {
+            store.write_async(|tx| {
+                let tasks = tx.objects("Task")?;
+                (0..400).try_for_each(|_| tasks.put(&mut crate::Object::new()).map(drop))
+            })
+        })
+        .collect();
+    pending.into_iter().for_each(|pending| pending.wait().unwrap());
+    assert_eq!(store.objects("Task").unwrap().count().unwrap(), 80_000);
+    assert!(store.inner().engine.map_usage().unwrap().unwrap().map_bytes > 1 << 20);
+}
+
+#[test]
+fn a_reader_keeps_the_map_from_growing_and_no_write_from_the_room_that_is_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = with_small_map(directory.path());
+    let usage = || store.inner().engine.map_usage().unwrap().unwrap();
+    let put_many = || {
+        store.write(|tx| {
+            let tasks = tx.objects("Task")?;
+            (0..200).try_for_each(|_| tasks.put(&mut crate::Object::new()).map(drop))
+        })
+    };
+    store
+        .read(|_| {
+            while usage().used_bytes < (1 << 20) / 100 * 85 {
+                put_many().unwrap();
+            }
+            assert_eq!(usage().map_bytes, 1 << 20);
+            Ok(())
+        })
+        .unwrap();
+    put_many().unwrap();
+    assert_eq!(usage().map_bytes, 1 << 21, "once nobody reads it grows ahead of need");
+}

@@ -33,8 +33,8 @@ const MAP_BYTES_STEP: u64 = 64 * 1024;
 /// The size of the memory map while an empty data file is made.
 const NEW_MAP_BYTES: usize = 1024 * 1024;
 
-/// How long growing the map and dropping a table wait for readers to end.
-const READERS_DRAIN_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long growing a full map and dropping a table wait for readers to end.
+pub(super) const READERS_DRAIN_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// With less free space than this, a write that stopped half-way is taken for a full disk: LMDB writes up to 256 KiB at
 /// a time and reports a part that did not fit as a general I/O error.
@@ -120,7 +120,7 @@ impl LmdbEngine {
                     drop(pass);
                     // Another process, the one that writes, has grown the map.
                     let _writer = (!is_writer).then(|| self.lock_writer());
-                    self.resize(0)?;
+                    self.resize(0, READERS_DRAIN_WAIT_MAX)?;
                 }
                 Err(heed::Error::Mdb(MdbError::ReadersFull)) if !cleared => {
                     cleared = true;
@@ -168,7 +168,7 @@ impl LmdbEngine {
         Ok(Some(table))
     }
 
-    pub(super) fn grow(&self) -> Result<u64> {
+    pub(super) fn grow(&self, readers_wait_max: Duration) -> Result<u64> {
         self.check_writable()?;
         let _writer = self.lock_writer();
         // Without a map there is nothing to ask for its size.
@@ -180,13 +180,13 @@ impl LmdbEngine {
         if grown <= map_bytes {
             return Err(SeamError::MapFull { map_bytes });
         }
-        self.resize(size)?;
+        self.resize(size, readers_wait_max)?;
         Ok(grown)
     }
 
     /// Maps the file anew in this size, or with 0 in the size that another process gave it. The caller is the writer.
-    fn resize(&self, map_bytes: usize) -> Result<()> {
-        let _alone = self.drain()?;
+    fn resize(&self, map_bytes: usize, readers_wait_max: Duration) -> Result<()> {
+        let _alone = self.drain(readers_wait_max)?;
         #[expect(unsafe_code, reason = "LMDB cannot check that no transaction is open")]
         // SAFETY: no transaction may be open in this process. The write transaction, and any that opens tables, holds the
         // writer lock, which the caller has; the gate is closed and every read transaction holds a pass of it, but for the
@@ -205,7 +205,7 @@ impl LmdbEngine {
         let _writer = self.lock_writer();
         self.check_writable()?;
         let handle = self.tables.handle(table)?;
-        let _alone = self.drain()?;
+        let _alone = self.drain(READERS_DRAIN_WAIT_MAX)?;
         let failed = |error| self.describe(error, "dropping a table");
         let mut txn = self.env.write_txn().map_err(failed)?;
         // The handle is closed even if the rest fails, so nobody may use it from here on.
@@ -273,9 +273,8 @@ impl LmdbEngine {
     }
 
     /// Waits until there is no read transaction, and lets none begin meanwhile.
-    fn drain(&self) -> Result<Closed<'_>> {
-        let closed = self.gate.close(READERS_DRAIN_WAIT_MAX);
-        let closed = closed.ok_or(SeamError::ReadersBusy { waited: READERS_DRAIN_WAIT_MAX })?;
+    fn drain(&self, wait_max: Duration) -> Result<Closed<'_>> {
+        let closed = self.gate.close(wait_max).ok_or(SeamError::ReadersBusy { waited: wait_max })?;
         // With the gate closed nobody gives one back any more.
         self.idle.clear();
         Ok(closed)

@@ -6,6 +6,7 @@
 
 use std::iter::FusedIterator;
 use std::path::Path;
+use std::time::Duration;
 
 use self::lmdb::LmdbEngine;
 use self::lmdb_tx::{LmdbEntries, LmdbRead, LmdbWrite};
@@ -159,8 +160,16 @@ impl Engine {
     /// [`SeamError::MapFull`] at the maximum, [`SeamError::ReadersBusy`], and [`SeamError::Io`] when the address space
     /// is exhausted, after which the engine is spent for readers too.
     pub(crate) fn grow(&self) -> Result<u64> {
+        self.grow_within(lmdb::READERS_DRAIN_WAIT_MAX)
+    }
+
+    /// As [`Engine::grow`], waiting for readers no longer than this.
+    ///
+    /// # Errors
+    /// As [`Engine::grow`].
+    pub(crate) fn grow_within(&self, readers_wait_max: Duration) -> Result<u64> {
         match self {
-            Engine::Lmdb(engine) => engine.grow(),
+            Engine::Lmdb(engine) => engine.grow(readers_wait_max),
             Engine::Memory(_) => Ok(u64::MAX),
         }
     }

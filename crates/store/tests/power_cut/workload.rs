@@ -27,7 +27,8 @@ pub(crate) fn run(root: &Path, marks: &Path, durability: Durability, seed: u64) 
         for round in 0..ROUNDS {
             let device = 1 + random.below(STORES - 1);
             match random.below(10) {
-                0..=3 => write_notes(&mut peers, device, &mut random, &mut expected[device]),
+                0..=2 => write_notes(&mut peers, device, &mut random, &mut expected[device]),
+                3 => queue_notes(&mut peers, device, &mut random, &mut expected[device]),
                 4..=5 => write_tasks(&mut peers, device, &mut random),
                 6..=7 => peers.exchange(device).unwrap(),
                 8 => {
@@ -92,6 +93,27 @@ fn write_notes(
         put.unwrap();
     });
     *expected = next;
+}
+
+/// Queues a write that puts some notes, and waits until it is said to be durable.
+fn queue_notes(
+    peers: &mut Peers,
+    device: usize,
+    random: &mut Random,
+    expected: &mut BTreeMap<u64, (String, i64)>,
+) {
+    let count = 1 + random.below(4);
+    let new: Vec<(String, i64)> =
+        (0..count).map(|_| (random.next().to_string(), random.below(50) as i64)).collect();
+    peers.step(device, false, |peers| {
+        let notes = new.clone();
+        let pending = peers.store(device).write_async(move |tx| {
+            let put =
+                |(text, rank): &(String, i64)| tx.objects("Note")?.put(&mut object(0, text, *rank, "Note"));
+            notes.iter().map(put).collect::<Result<Vec<u64>, StoreError>>()
+        });
+        expected.extend(pending.wait().unwrap().into_iter().zip(new));
+    });
 }
 
 fn write_tasks(peers: &mut Peers, device: usize, random: &mut Random) {
