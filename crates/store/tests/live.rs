@@ -15,7 +15,8 @@ use futures_core::Stream;
 use proptest::prelude::*;
 use reconvene_model::Value;
 use reconvene_store::{
-    ChangeStream, Changes, Condition, Entity, EntityBox, Object, Results, Store, TOLD_IDS_MAX, Tracked, Watch,
+    ChangeStream, Changes, Condition, Entity, EntityBox, Object, Results, Store, TOLD_IDS_MAX, ToOne,
+    Tracked, Watch,
 };
 use support::{builder, on_both};
 
@@ -35,8 +36,15 @@ struct Log {
     id: u64,
 }
 
+#[derive(Entity, Clone, Debug, Default, PartialEq)]
+#[entity(crate = "reconvene_store")]
+struct Note {
+    id: u64,
+    task: ToOne<Task>,
+}
+
 fn open(directory: &Path) -> Store {
-    builder(directory).entity::<Task>().entity::<Log>().open().unwrap()
+    builder(directory).entity::<Task>().entity::<Log>().entity::<Note>().open().unwrap()
 }
 
 fn tasks(store: &Store) -> EntityBox<Task> {
@@ -326,6 +334,29 @@ fn a_watch_of_a_box_ends_with_its_drop_and_keeps_the_store_open() {
     assert_eq!(next(&mut watch).len(), 1, "it is the same store");
     drop(watch);
     tasks(&again).put(&mut task(1)).unwrap();
+}
+
+#[test]
+fn a_condition_along_a_link_is_judged_anew_when_a_target_changes() {
+    on_both(|directory| {
+        let store = open(directory);
+        let (tasks, notes) = (tasks(&store), store.boxed::<Note>().unwrap());
+        tasks.put_many(&mut [task(1), task(2)]).unwrap();
+        for target in [1, 2] {
+            notes.put(&mut Note { id: 0, task: ToOne::new(target) }).unwrap();
+        }
+        let mut watch = notes.query(Note::task().has(Task::done().eq(true))).watch();
+        let mut next =
+            || watch.try_next().map(Result::unwrap).map(|results| (results.added, results.removed));
+        assert_eq!(next(), Some((vec![], vec![])));
+        tasks.update(2, |task| task.done = true).unwrap();
+        assert_eq!(next(), Some((vec![2], vec![])));
+        store.boxed::<Log>().unwrap().put(&mut Log::default()).unwrap();
+        assert_eq!(next(), None);
+        tasks.remove(2).unwrap();
+        assert_eq!(next(), Some((vec![], vec![2])));
+        assert_eq!(watch.runs(), 3);
+    });
 }
 
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::Runs;
-use super::run::{Stop, message};
+use super::run::{QueuedRun, Stop, message};
 use crate::error::{Result, StoreError};
 use crate::seam::SeamError;
 use crate::store::Inner;
@@ -29,16 +29,19 @@ pub(super) fn is_committer(store: usize) -> bool {
 pub(super) fn commit(inner: &Arc<Inner>, mut runs: Runs) {
     COMMITS_FOR.set(Arc::as_ptr(inner).addr());
     let mut together = left(&runs);
+    // Freed at the end: nobody should wait for that.
+    let mut settled = Vec::with_capacity(runs.len());
     while !runs.is_empty() {
         let (ran, committed) = commit_first(inner, &mut runs, together);
         match committed {
             Err(error) if is_full(&error) && ran > 1 => together = ran / 2,
             committed => {
-                settle_first(&mut runs, ran, &committed.map_err(Arc::new));
+                settle_first(&mut runs, ran, &committed.map_err(Arc::new), &mut settled);
                 together = left(&runs);
             }
         }
     }
+    settled.into_iter().for_each(|run| guard(|| drop(run)));
     COMMITS_FOR.set(0);
 }
 
@@ -89,24 +92,23 @@ fn commit_first(inner: &Arc<Inner>, runs: &mut Runs, mut together: usize) -> (us
 }
 
 /// Settles the first writes, and the one after them if it is what the group ended at.
-fn settle_first(runs: &mut Runs, mut writes: usize, committed: &Result<(), Arc<StoreError>>) {
+fn settle_first(
+    runs: &mut Runs,
+    mut writes: usize,
+    committed: &Result<(), Arc<StoreError>>,
+    settled: &mut Vec<Box<dyn QueuedRun>>,
+) {
     while writes > 0
         && let Some(run) = runs.front_mut()
     {
         let of_run = writes.min(run.left());
         writes -= of_run;
         guard(|| run.settle(of_run, committed));
-        drop_settled(runs);
+        settled.extend(runs.pop_front_if(|run| run.left() == 0));
     }
     if let Some(run) = runs.front_mut() {
         guard(|| run.settle_failed());
-        drop_settled(runs);
-    }
-}
-
-fn drop_settled(runs: &mut Runs) {
-    if runs.front().is_some_and(|run| run.left() == 0) {
-        guard(|| drop(runs.pop_front()));
+        settled.extend(runs.pop_front_if(|run| run.left() == 0));
     }
 }
 

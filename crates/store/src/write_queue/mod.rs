@@ -16,7 +16,7 @@ use reconvene_model::ObjectId;
 
 use self::outcomes::Outcomes;
 use self::queue::{Refused, WorkQueue};
-use self::run::{Closure, Puts, QueuedRun, Run, Writes};
+use self::run::{Closure, Outcome, Puts, QueuedRun, Run, Writes};
 use crate::boxes::EntityBox;
 use crate::entity::Entity;
 use crate::error::{Result, StoreError};
@@ -48,7 +48,7 @@ pub(crate) fn new() -> Arc<WriteQueue> {
 #[must_use = "without it nobody hears whether the write failed"]
 pub struct PendingWrite<R> {
     /// Of the writes that were queued with it, and which of them it is.
-    outcomes: Arc<Outcomes<Result<R>>>,
+    outcomes: Arc<Outcomes<Outcome<R>>>,
     at: usize,
     /// The store, by its address.
     store: usize,
@@ -67,7 +67,7 @@ impl<R> PendingWrite<R> {
         if is_inside && !self.outcomes.is_settled(self.at) {
             return Err(StoreError::WaitInWrite);
         }
-        self.outcomes.wait(self.at).unwrap_or_else(|| Err(dropped()))
+        known(self.outcomes.wait(self.at))
     }
 
     /// Whether it is known by now what became of the write, so that [`wait`](PendingWrite::wait) does not block.
@@ -80,7 +80,7 @@ impl<R> Future for PendingWrite<R> {
     type Output = Result<R>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<R>> {
-        self.outcomes.poll(self.at, context).map(|kept| kept.unwrap_or_else(|| Err(dropped())))
+        self.outcomes.poll(self.at, context).map(known)
     }
 }
 
@@ -90,9 +90,9 @@ impl<R> fmt::Debug for PendingWrite<R> {
     }
 }
 
-#[cold]
-fn dropped() -> StoreError {
-    StoreError::internal("a queued write is settled once, and polled no more after that")
+fn known<R>(outcome: Option<Outcome<R>>) -> Result<R> {
+    let twice = || StoreError::internal("a queued write is settled once, and polled no more after that");
+    outcome.ok_or_else(twice)?.map_err(|error| *error)
 }
 
 impl Store {
@@ -131,7 +131,7 @@ impl Store {
 /// Queues a write, which `add` adds to the runs.
 fn queue<R: Send + 'static>(
     store: &Store,
-    add: impl FnOnce(&mut Runs) -> (Arc<Outcomes<Result<R>>>, usize),
+    add: impl FnOnce(&mut Runs) -> (Arc<Outcomes<Outcome<R>>>, usize),
 ) -> PendingWrite<R> {
     let inner = store.inner();
     let store = Arc::as_ptr(inner).addr();
@@ -147,13 +147,13 @@ fn queue<R: Send + 'static>(
                 SeamError::io("starting the thread that commits queued writes", error).into()
             }
         };
-        (Outcomes::of(Err(error)), 0)
+        (Outcomes::of(Err(Box::new(error))), 0)
     });
     PendingWrite { outcomes, at, store }
 }
 
 /// Adds a run of one write.
-fn add<W: Writes>(runs: &mut Runs, run: Run<W>) -> (Arc<Outcomes<Result<W::Returned>>>, usize) {
+fn add<W: Writes>(runs: &mut Runs, run: Run<W>) -> (Arc<Outcomes<Outcome<W::Returned>>>, usize) {
     let last = run.last();
     runs.push_back(Box::new(run));
     last

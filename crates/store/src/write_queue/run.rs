@@ -46,6 +46,9 @@ pub(crate) enum Stop {
     Failed(StoreError),
 }
 
+/// What a write comes to, in a form that is small where all goes well.
+pub(super) type Outcome<R> = Result<R, Box<StoreError>>;
+
 /// What a run writes.
 pub(super) trait Writes: Send + 'static {
     type Returned: Send + 'static;
@@ -60,10 +63,10 @@ pub(super) struct Run<W: Writes> {
     writes: W,
     settled: usize,
     /// What the next ones returned when they were run last.
-    returned: Vec<Option<Result<W::Returned>>>,
+    returned: Vec<Option<Outcome<W::Returned>>>,
     /// The write that spoilt its transaction, and what it said.
     failed: Option<(usize, StoreError)>,
-    settling: Settling<Result<W::Returned>>,
+    settling: Settling<Outcome<W::Returned>>,
 }
 
 impl<W: Writes> Run<W> {
@@ -72,7 +75,7 @@ impl<W: Writes> Run<W> {
     }
 
     /// Where the result of the last write will be.
-    pub(super) fn last(&self) -> (Arc<Outcomes<Result<W::Returned>>>, usize) {
+    pub(super) fn last(&self) -> (Arc<Outcomes<Outcome<W::Returned>>>, usize) {
         (self.settling.outcomes(), self.writes.len() - 1)
     }
 }
@@ -103,12 +106,11 @@ impl<W: Writes> QueuedRun for Run<W> {
                         *failed = Some((at, error));
                         return Some(Stop::Half);
                     }
-                    wrote => {
-                        if wrote.is_err() {
-                            sync::forget(tx);
-                        }
-                        returned.push(Some(wrote));
+                    Err(error) => {
+                        sync::forget(tx);
+                        returned.push(Some(Err(Box::new(error))));
                     }
+                    Ok(wrote) => returned.push(Some(Ok(wrote))),
                 }
             }
             None
@@ -126,7 +128,7 @@ impl<W: Writes> QueuedRun for Run<W> {
             Ok(()) if self.returned.len() == writes => std::mem::take(&mut self.returned),
             Ok(()) => self.returned.drain(..writes.min(self.returned.len())).collect(),
             Err(why) => {
-                let not_committed = || Some(Err(StoreError::GroupNotCommitted(why.clone())));
+                let not_committed = || Some(Err(Box::new(StoreError::GroupNotCommitted(why.clone()))));
                 std::iter::repeat_with(not_committed).take(writes).collect()
             }
         };
@@ -136,7 +138,7 @@ impl<W: Writes> QueuedRun for Run<W> {
     fn settle_failed(&mut self) {
         if let Some((_, error)) = self.failed.take_if(|(at, _)| *at == self.settled) {
             self.settled += 1;
-            self.settling.settle(vec![Some(Err(error))]);
+            self.settling.settle(vec![Some(Err(Box::new(error)))]);
         }
     }
 
