@@ -189,13 +189,16 @@ impl Shape {
 
     /// All values; none if the record is not one of these.
     #[inline]
-    pub(crate) fn decode(&self, record: &[u8]) -> Option<Values> {
-        let long = |at: &Range<usize>| record.get(at.clone())?.try_into().ok().map(i64::from_le_bytes);
+    pub(crate) fn text<'r>(&self, record: &'r [u8]) -> Option<&'r str> {
         let text = self.template.len();
         let length = u32::from_le_bytes(record.get(text..text + 4)?.try_into().ok()?) as usize;
-        let text = record.get(text + 4..text + 4 + length)?;
+        std::str::from_utf8(record.get(text + 4..text + 4 + length)?).ok()
+    }
+
+    pub(crate) fn decode(&self, record: &[u8]) -> Option<Values> {
+        let long = |at: &Range<usize>| record.get(at.clone())?.try_into().ok().map(i64::from_le_bytes);
         Some(Values {
-            text: std::str::from_utf8(text).ok()?.to_owned(),
+            text: self.text(record)?.to_owned(),
             int: self.int(record)?,
             long: long(&self.long)?,
             double: f64::from_bits(long(&self.double)?.cast_unsigned()),
@@ -328,11 +331,19 @@ impl FloorBox {
 
     /// The objects with this number, by index.
     pub(crate) fn with_int(&self, int: i32) -> anyhow::Result<Vec<(u64, Values)>> {
+        self.with_key(1, &int_key(int, 0)[..5])
+    }
+
+    /// The objects with this text, by index.
+    pub(crate) fn with_text(&self, text: &str) -> anyhow::Result<Vec<(u64, Values)>> {
+        self.with_key(0, &text_key(text, 0)?[..23])
+    }
+
+    fn with_key(&self, index: usize, key: &[u8]) -> anyhow::Result<Vec<(u64, Values)>> {
         let txn = self.floor.read()?;
         let mut found = Vec::new();
-        let key = int_key(int, 0);
-        for entry in self.indexes[1].prefix_iter(&txn, &key[..5])? {
-            let id: [u8; 8] = entry?.0[5..].try_into()?;
+        for entry in self.indexes[index].prefix_iter(&txn, key)? {
+            let id: [u8; 8] = entry?.0[key.len()..].try_into()?;
             let record = self.objects.get(&txn, &id)?.context("an indexed object exists")?;
             let values = self.shape.decode(record).context("a record of seven fields")?;
             found.push((u64::from_be_bytes(id), values));

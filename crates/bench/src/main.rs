@@ -15,6 +15,7 @@ mod merge;
 mod parties;
 mod report;
 mod store;
+mod store_queries;
 mod sync;
 mod whole;
 

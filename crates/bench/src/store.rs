@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::path::Path;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use reconvene_store::Store;
 use tempfile::TempDir;
 
@@ -11,6 +11,7 @@ use crate::Settings;
 use crate::data::{Indexed, Plain, SevenFields, Synced, Values, objects, shuffled_ids};
 use crate::floor::{FloorBox, LOCAL_HEAD, synced_head};
 use crate::measure::{Row, Subject, cost, nanos_each, pairs};
+use crate::store_queries;
 
 const SUITE: &str = "store";
 
@@ -27,6 +28,7 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<Vec<Row>> {
         put_many::<Indexed>(settings, "put_many, two indexes")?,
     ];
     rows.extend(reads(settings)?);
+    rows.extend(scans(settings)?);
     rows.push(put_many_synced(settings)?);
     rows.push(durable_puts(settings)?);
     rows.push(queued_puts(settings)?);
@@ -34,7 +36,7 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn subject(settings: &Settings, name: &'static str, target: f64) -> Subject {
+pub(crate) fn subject(settings: &Settings, name: &'static str, target: f64) -> Subject {
     Subject {
         suite: SUITE,
         name,
@@ -204,41 +206,21 @@ fn reads(settings: &Settings) -> anyhow::Result<Vec<Row>> {
         },
     )?;
 
-    let wanted: Vec<i32> =
-        ids.iter().map(|&id| Values::at(usize::try_from(id - 1).unwrap_or(0)).int).collect();
-    let query = pairs(
-        settings.pairs,
-        || {
-            let run = || {
-                let mut found = 0;
-                for &int in &wanted {
-                    found += black_box(of.query(Indexed::int().eq(int)).find()?).len();
-                }
-                Ok(found)
-            };
-            let (cost, found) = cost(run)?;
-            ensure!(found == count, "{found} objects of {count} were found");
-            Ok(nanos_each(cost.cpu, count))
-        },
-        || {
-            let run = || {
-                let mut found = 0;
-                for &int in &wanted {
-                    found += black_box(floor.with_int(int)?).len();
-                }
-                Ok(found)
-            };
-            let (cost, found) = cost(run)?;
-            ensure!(found == count, "the floor found {found} objects of {count}");
-            Ok(nanos_each(cost.cpu, count))
-        },
-    )?;
-    Ok(vec![
+    let mut rows = vec![
         Row::new(subject(settings, "get by id into a struct", 1.5), &get),
         Row::new(subject(settings, "one property by id", 1.15), &one),
         Row::new(subject(settings, "scan reading one field", 1.5), &scan),
-        Row::new(subject(settings, "indexed equality query", 1.3), &query),
-    ])
+    ];
+    rows.extend(store_queries::rows(settings, &of, &floor)?);
+    Ok(rows)
+}
+
+/// Scans with a condition, of objects without indexes.
+fn scans(settings: &Settings) -> anyhow::Result<Vec<Row>> {
+    let Filled { store, floor, _directories } = filled::<Plain>(settings)?;
+    let conditions =
+        [Plain::int().lt(store_queries::INT_BELOW), Plain::text().contains(store_queries::TEXT_PART)];
+    store_queries::scans(settings, &store.boxed::<Plain>()?, conditions, &floor)
 }
 
 /// Single durable puts against the bare two-flush commit of the same entries, by the clock: the disk is what takes the time.

@@ -112,7 +112,10 @@ fn count_all(settings: &Settings) -> anyhow::Result<Row> {
             Ok(nanos_each(cost(run)?.0.cpu, ROUNDS))
         },
         || {
-            let count = || Ok::<_, anyhow::Error>(black_box(floor.objects.len(&floor.floor.read()?)?));
+            let count = || {
+                let txn = floor.floor.read()?;
+                Ok::<_, anyhow::Error>(black_box(floor.objects.len(&txn)?))
+            };
             let run = || (0..ROUNDS).try_fold(0, |sum, _| Ok(sum + count()?));
             Ok(nanos_each(cost(run)?.0.cpu, ROUNDS))
         },

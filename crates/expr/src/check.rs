@@ -5,6 +5,7 @@ use reconvene_model::{EntityDef, PropertyDef, PropertyType, Schema};
 
 use crate::ast::{Expr, Quantifier};
 use crate::check_error::{CheckError, CheckErrorKind};
+use crate::flex::FlexLeaf;
 use crate::leaf::{Ask, Kind, Leaf, Of};
 use crate::links::{Relation, Way};
 use crate::nearest::nearest;
@@ -164,6 +165,7 @@ impl<'s> Checker<'s> {
         let name = step.name().unwrap_or_default();
         if let Some(property) = entity.property(name) {
             return match rest {
+                _ if property.ty == PropertyType::Flex => self.at_flex(path, property, rest, end, at),
                 [] => self.at_property(path, step, property, end, at),
                 _ if property.ty == PropertyType::Relation => {
                     let target = self.target(property, step, at.entity)?;
@@ -251,6 +253,42 @@ impl<'s> Checker<'s> {
                 Ok(Node::Leaf(Leaf { place, ty: property.ty, of, kind, negated, ask, hole }))
             }
         }
+    }
+
+    /// What is asked of a place within a Flex property.
+    fn at_flex(
+        &mut self,
+        path: &Path,
+        property: &PropertyDef,
+        rest: &[Step],
+        end: End<'_>,
+        at: Context<'_>,
+    ) -> Result<Node, CheckError> {
+        let question = match end {
+            End::Question(question) => question,
+            End::Linked(which, _) => {
+                let name = format!("{}.{}", at.entity.name, property.name);
+                let kind = CheckErrorKind::NoLink { property: name, ty: property.ty, word: which.word() };
+                return Err(CheckError::new(kind, path.span()));
+            }
+        };
+        let (of, negate) = match path.aspect() {
+            Aspect::Value => (Of::Value, false),
+            Aspect::Elements(which) => {
+                (Of::AnyElement { fails: which == Quantifier::All }, which != Quantifier::Any)
+            }
+            Aspect::Count => (Of::Count, false),
+        };
+        let steps = FlexLeaf::steps_of(rest);
+        let entity = &at.entity.name;
+        let name = Path::property(property.name.clone()).with_steps(&steps).to_string();
+        let site = match of {
+            Of::Count => Site::new(entity, &name, Kind::COUNT, path.span()),
+            _ => Site::within_flex(entity, &*name, path.span()),
+        };
+        let (ask, hole) = self.ask(site, question)?;
+        let negated = at.negate != negate;
+        Ok(Node::Flex(Box::new(FlexLeaf { slot: property.slot(), steps, of, negated, ask, hole })))
     }
 
     /// What is asked of the objects that a relation leads to.

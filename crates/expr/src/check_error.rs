@@ -76,6 +76,18 @@ pub enum CheckErrorKind {
         /// What was given.
         got: &'static str,
     },
+    /// An operator on text with something else.
+    #[error(
+        "`{op}` compares `{property}` with text, not with {got}; put it in quotes, or use another operator"
+    )]
+    NotText {
+        /// The place in a Flex property.
+        property: String,
+        /// The operator as it is written.
+        op: &'static str,
+        /// What was given.
+        got: &'static str,
+    },
     /// The number lies outside what the property can hold.
     #[error("`{property}` cannot be {value}: it holds numbers from {lowest} to {highest}")]
     Range {
@@ -185,7 +197,6 @@ fn operators(ty: PropertyType) -> &'static str {
     use PropertyType as T;
     match ty {
         T::Bool | T::Relation => "use `==`, `!=` or `IN`",
-        T::Flex => "name a key of it, as in `tree.key`",
         T::String => "use an operator for text",
         ty if is_comparable(ty) => "use `==`, `!=`, `<`, `<=`, `>`, `>=`, `BETWEEN` or `IN`",
         _ => "test it with `== null` or `!= null`, or its elements with ANY, NONE, ALL or COUNT",

@@ -158,6 +158,9 @@ impl Kind {
     /// The number of objects or elements.
     pub(crate) const COUNT: Kind = Kind { ty: PropertyType::Long, unsigned: true };
 
+    /// What is within a Flex value.
+    pub(crate) const FLEX: Kind = Kind { ty: PropertyType::Flex, unsigned: false };
+
     /// The elements of a property of this type; `None` if it has none.
     pub(crate) fn of_elements(ty: PropertyType, unsigned: bool) -> Option<Kind> {
         use PropertyType as T;
@@ -185,7 +188,7 @@ impl Kind {
 
     /// The order of a value of a test and of what is stored.
     fn order(self, value: &Value, stored: Scalar<'_>) -> Ordering {
-        self.scalar(value).and_then(|value| value.order(stored)).unwrap_or(Ordering::Less)
+        self.scalar(value).map_or(Ordering::Less, |value| value.total_order(stored))
     }
 
     /// A value of a test in the form in which it is compared; `None` for null.

@@ -5,6 +5,7 @@
 mod ast;
 mod check;
 mod check_error;
+mod flex;
 mod leaf;
 mod lexer;
 mod links;

@@ -97,6 +97,12 @@ macro_rules! literals {
             }
         }
 
+        impl From<$rust> for Operand {
+            fn from(value: $rust) -> Self {
+                Operand::Literal(value.into())
+            }
+        }
+
         impl From<$rust> for Argument {
             fn from(value: $rust) -> Self {
                 Argument::One(value.into())

@@ -10,10 +10,14 @@ pub(crate) enum Scalar<'a> {
     UInt(u64),
     Double(f64),
     Text(&'a str),
+    /// A value in a Flex value that is compared with nothing: bytes, a list or a map.
+    Other,
 }
 
 impl Scalar<'_> {
-    /// The order of two values of one property; values of different kinds, which no property holds, have none.
+    /// The order of two values; numbers of any kind by size, and values of different kinds, which only Flex values hold, have
+    /// none.
+    #[inline]
     pub(crate) fn order(self, other: Scalar<'_>) -> Option<Ordering> {
         Some(match (self, other) {
             (Scalar::Bool(one), Scalar::Bool(other)) => one.cmp(&other),
@@ -22,9 +26,40 @@ impl Scalar<'_> {
             (Scalar::Double(one), Scalar::Double(other)) => order_doubles(one, other),
             // The byte order of UTF-8 is the order of code points.
             (Scalar::Text(one), Scalar::Text(other)) => one.cmp(other),
-            _ => return None,
+            (Scalar::Double(one), other) => order_whole(other.whole()?, one).reverse(),
+            (one, Scalar::Double(other)) => order_whole(one.whole()?, other),
+            (one, other) => one.whole()?.cmp(&other.whole()?),
         })
     }
+
+    /// As [`Scalar::order`], and by kind where that has none, so that lists can be sorted.
+    pub(crate) fn total_order(self, other: Scalar<'_>) -> Ordering {
+        let kind = |scalar: Scalar<'_>| match scalar {
+            Scalar::Bool(_) => 0,
+            Scalar::Int(_) | Scalar::UInt(_) | Scalar::Double(_) => 1,
+            Scalar::Text(_) => 2,
+            Scalar::Other => 3,
+        };
+        self.order(other).unwrap_or_else(|| kind(self).cmp(&kind(other)))
+    }
+
+    fn whole(self) -> Option<i128> {
+        match self {
+            Scalar::Int(number) => Some(number.into()),
+            Scalar::UInt(number) => Some(number.into()),
+            _ => None,
+        }
+    }
+}
+
+/// A whole number of 64 bits beside a float, by size; NaN comes after it.
+fn order_whole(whole: i128, double: f64) -> Ordering {
+    // Beyond 64 bits a float is far from any such number, and what a conversion makes of it is, too.
+    let floor = double.floor();
+    if double.is_nan() {
+        return Ordering::Less;
+    }
+    whole.cmp(&(floor as i128)).then(if double > floor { Ordering::Less } else { Ordering::Equal })
 }
 
 /// Numbers by size, -0 equal to 0, and NaN, of whatever bits, equal to itself and after everything else.
@@ -98,6 +133,36 @@ mod tests {
                 assert_eq!(fold(&c.to_lowercase().to_string()), folded, "{c:?}");
             }
         }
+    }
+
+    #[test]
+    fn numbers_of_different_kinds_order_by_size() {
+        let sorted = [
+            Scalar::Double(f64::NEG_INFINITY),
+            Scalar::Int(i64::MIN),
+            Scalar::Double(-1.5),
+            Scalar::Int(-1),
+            Scalar::Double(-0.5),
+            Scalar::UInt(0),
+            Scalar::Double(0.5),
+            Scalar::Int(1),
+            Scalar::Double(9_007_199_254_740_992.0),
+            Scalar::Int(9_007_199_254_740_993),
+            Scalar::Int(i64::MAX),
+            Scalar::Double(9_223_372_036_854_775_808.0),
+            Scalar::UInt(u64::MAX),
+            Scalar::Double(18_446_744_073_709_551_616.0),
+            Scalar::Double(f64::INFINITY),
+            Scalar::Double(f64::NAN),
+        ];
+        for (i, &one) in sorted.iter().enumerate() {
+            for (j, &other) in sorted.iter().enumerate() {
+                assert_eq!(one.order(other), Some(i.cmp(&j)), "{one:?} {other:?}");
+            }
+        }
+        assert_eq!(Scalar::Int(2).order(Scalar::Double(2.0)), Some(Ordering::Equal));
+        assert_eq!(Scalar::Int(2).order(Scalar::Text("2")), None);
+        assert_eq!(Scalar::Other.order(Scalar::Other), None);
     }
 
     #[test]

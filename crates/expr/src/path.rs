@@ -79,6 +79,12 @@ impl Path {
         self
     }
 
+    /// The path that goes on from here along these steps.
+    pub(crate) fn with_steps(mut self, steps: &[StepKey]) -> Self {
+        self.steps.extend(steps.iter().map(|key| Step { key: key.clone(), span: None }));
+        self
+    }
+
     /// The same path, of which something else is asked.
     #[must_use]
     pub fn with_aspect(mut self, aspect: Aspect) -> Self {

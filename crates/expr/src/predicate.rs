@@ -7,6 +7,7 @@ use reconvene_model::record::{RecordError, Table};
 use reconvene_model::{EntityId, ObjectId, PropertyType, Value};
 
 use crate::ast::CompareOp;
+use crate::flex::FlexLeaf;
 use crate::leaf::{Ask, Kind, Leaf};
 use crate::links::{Links, NoLinks, Relation};
 use crate::order::Scalar;
@@ -77,6 +78,8 @@ pub enum Test<'a> {
 #[derive(Clone, Debug)]
 pub(crate) enum Node {
     Leaf(Leaf),
+    /// Of a place within a Flex value.
+    Flex(Box<FlexLeaf>),
     /// Holds no [`Node::All`], so that its leaves are all conjuncts that there are.
     All(Vec<Node>),
     /// Holds no [`Node::Any`].
@@ -169,6 +172,7 @@ impl Predicate {
         fn collect(node: &Node, places: &mut Vec<Place>) {
             match node {
                 Node::Leaf(leaf) => places.push(leaf.place),
+                Node::Flex(leaf) => places.push(Place::Slot(leaf.slot)),
                 Node::All(nodes) | Node::Any(nodes) => nodes.iter().for_each(|node| collect(node, places)),
                 Node::One(one) => places.push(Place::Slot(one.slot)),
                 // What a relation leads to from an object hangs on its id alone.
@@ -187,7 +191,7 @@ impl Predicate {
     pub fn reaches(&self) -> Vec<EntityId> {
         fn collect(node: &Node, reached: &mut Vec<EntityId>) {
             match node {
-                Node::Leaf(_) => {}
+                Node::Leaf(_) | Node::Flex(_) => {}
                 Node::All(nodes) | Node::Any(nodes) => nodes.iter().for_each(|node| collect(node, reached)),
                 Node::One(one) => {
                     reached.push(one.target);
@@ -293,7 +297,7 @@ impl<'p> Part<'p> {
             Node::Many(many) if !many.negated => {
                 PartKind::AnyOf { relation: &many.relation, inner: Part(&many.inner) }
             }
-            Node::Many(_) | Node::Count(_) => PartKind::Other,
+            Node::Many(_) | Node::Count(_) | Node::Flex(_) => PartKind::Other,
         }
     }
 
@@ -340,6 +344,7 @@ impl Node {
     fn matches<L: Links>(&self, id: ObjectId, table: &Table<'_>, links: &L) -> Result<bool, L::Error> {
         match self {
             Node::Leaf(leaf) => Ok(leaf.matches(id, table)?),
+            Node::Flex(leaf) => Ok(leaf.matches(table)?),
             Node::All(nodes) => {
                 for node in nodes {
                     if !node.matches(id, table, links)? {
@@ -387,6 +392,7 @@ impl Node {
     fn matches_nothing(&self) -> bool {
         match self {
             Node::Leaf(leaf) => leaf.matches_nothing(),
+            Node::Flex(leaf) => leaf.matches_nothing(),
             Node::All(nodes) => nodes.iter().all(Node::matches_nothing),
             Node::Any(nodes) => nodes.iter().any(Node::matches_nothing),
             Node::One(one) => one.of_nothing(),

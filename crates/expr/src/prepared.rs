@@ -274,6 +274,7 @@ fn fill(node: &mut Node, mut asks: Vec<(usize, Ask)>) {
         };
         match node {
             Node::Leaf(leaf) => take(leaf.hole, &mut leaf.ask),
+            Node::Flex(leaf) => take(leaf.hole, &mut leaf.ask),
             Node::Count(count) => take(count.hole, &mut count.ask),
             Node::All(nodes) | Node::Any(nodes) => nodes.iter_mut().for_each(|node| put(node, asks)),
             Node::One(one) => put(&mut one.inner, asks),

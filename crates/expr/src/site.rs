@@ -25,12 +25,14 @@ pub(crate) struct Site<'e> {
     entity: Cow<'e, str>,
     property: Cow<'e, str>,
     pub(crate) kind: Kind,
+    /// Whether it is within a Flex value, where values of all kinds may be.
+    is_within_flex: bool,
     span: Option<Span>,
 }
 
 impl<'e> Site<'e> {
     pub(crate) fn new(entity: &'e str, property: &'e str, kind: Kind, span: Option<Span>) -> Self {
-        Site { entity: entity.into(), property: property.into(), kind, span }
+        Site { entity: entity.into(), property: property.into(), kind, is_within_flex: false, span }
     }
 
     /// The site of a property's own value.
@@ -40,11 +42,22 @@ impl<'e> Site<'e> {
         Site::new(entity, &property.name, Kind { ty: property.ty, unsigned }, span)
     }
 
+    /// The site of something within a Flex property.
+    pub(crate) fn within_flex(
+        entity: &'e str,
+        property: impl Into<Cow<'e, str>>,
+        span: Option<Span>,
+    ) -> Self {
+        let (entity, property) = (entity.into(), property.into());
+        Site { entity, property, kind: Kind::FLEX, is_within_flex: true, span }
+    }
+
     pub(crate) fn into_owned(self) -> Site<'static> {
         Site {
             entity: Cow::Owned(self.entity.into_owned()),
             property: Cow::Owned(self.property.into_owned()),
             kind: self.kind,
+            is_within_flex: self.is_within_flex,
             span: self.span,
         }
     }
@@ -61,6 +74,9 @@ impl<'e> Site<'e> {
 
     /// Whether the operator suits the type, whatever the value is.
     pub(crate) fn check_operator(&self, question: &Question<()>) -> Result<(), CheckError> {
+        if self.is_within_flex {
+            return Ok(());
+        }
         let ty = self.kind.ty;
         let (suits, symbol) = match question {
             Question::Compare { op, .. } => {
@@ -87,6 +103,9 @@ impl<'e> Site<'e> {
             Literal::Null => return Err(self.null_error(op.symbol())),
             _ => {
                 self.check_operator(&Question::Compare { op, value: () })?;
+                if self.is_within_flex && op.is_text() && !matches!(literal, Literal::String(_)) {
+                    return Err(self.text_error(op.symbol(), literal));
+                }
                 self.value(literal, op.is_no_case())?
             }
         };
@@ -127,6 +146,16 @@ impl<'e> Site<'e> {
         Ok(match (self.kind.ty, literal) {
             (_, Literal::Null) => Value::Null,
             (T::Bool, Literal::Bool(bit)) => Value::Bool(*bit),
+            (T::Flex, literal) if self.is_within_flex => match literal {
+                Literal::String(text) if no_case => Value::String(fold(text)),
+                Literal::String(text) => Value::String(text.clone()),
+                Literal::Bool(bit) => Value::Bool(*bit),
+                Literal::Int(number) => Value::Int(*number),
+                // The one value that holds all 64 bits as unsigned.
+                Literal::UInt(number) => Value::Relation(*number),
+                Literal::Double(number) => Value::Double(*number),
+                Literal::Null => Value::Null,
+            },
             (T::String, Literal::String(text)) if no_case => Value::String(fold(text)),
             (T::String, Literal::String(text)) => Value::String(text.clone()),
             (T::Char, Literal::String(text)) => Value::Int(self.character(text)?),
@@ -202,6 +231,10 @@ impl<'e> Site<'e> {
 
     fn range_error(&self, value: String, lowest: String, highest: String) -> CheckError {
         self.error(CheckErrorKind::Range { property: self.name(), value, lowest, highest })
+    }
+
+    fn text_error(&self, op: &'static str, literal: &Literal) -> CheckError {
+        self.error(CheckErrorKind::NotText { property: self.name(), op, got: literal.kind() })
     }
 
     pub(crate) fn list_error(&self, op: &'static str) -> CheckError {

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use common::{entity, meets, table, task};
 use reconvene_expr::{Links, Relation, Way, parse, prepare};
 use reconvene_model::record::{RecordError, Table};
-use reconvene_model::{EntityId, ObjectId, PropertyFlags, PropertyType, Schema, Value};
+use reconvene_model::{EntityId, Flex, ObjectId, PropertyFlags, PropertyType, Schema, Value};
 
 const GUIDE: &str = include_str!("../../../docs/guide/expressions.md");
 
@@ -71,6 +71,20 @@ fn elements_are_compared_as_the_table_says() {
     let vector = |tags: &[&str]| Value::StringVector(tags.iter().map(|&tag| tag.to_owned()).collect());
     for row in rows("| Expression | null | nothing |") {
         let values = [Value::Null, vector(&[]), vector(&["a"]), vector(&["a", "b"])];
+        assert_eq!(row.len(), 1 + values.len());
+        for (value, expected) in values.into_iter().zip(&row[1..]) {
+            let holds = meets(&entity, row[0], 1, std::slice::from_ref(&value));
+            assert_eq!(holds.to_string(), *expected, "{} {value:?}", row[0]);
+        }
+    }
+}
+
+#[test]
+fn flex_values_are_compared_as_the_table_says() {
+    let entity = entity(&[("tree", PropertyType::Flex, PropertyFlags::NONE)]);
+    let with = |a: Flex| Value::Flex(Flex::from_iter([("a", a)]));
+    for row in rows("| Expression | null | `{") {
+        let values = [Value::Null, with(5.into()), with("5".into()), with([5, 6].into())];
         assert_eq!(row.len(), 1 + values.len());
         for (value, expected) in values.into_iter().zip(&row[1..]) {
             let holds = meets(&entity, row[0], 1, std::slice::from_ref(&value));

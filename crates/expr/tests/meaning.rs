@@ -495,8 +495,8 @@ fn what_does_not_fit_is_an_error_with_a_remedy() {
             "`Task.tags` is of type StringVector, which `==` cannot compare; test it with `== null` or `!= null`, or its elements with ANY, NONE, ALL or COUNT",
         ),
         (
-            "tree IN ()",
-            "`Task.tree` is of type Flex, which `IN` cannot compare; name a key of it, as in `tree.key`",
+            "tree.a *= 5",
+            "`*=` compares `Task.tree.a` with text, not with a whole number; put it in quotes, or use another operator",
         ),
     ] {
         let error = check(&parse(text).expect(text), &mixed()).expect_err(text);

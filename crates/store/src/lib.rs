@@ -51,6 +51,7 @@ mod sync;
 mod time;
 mod tracked;
 mod txn;
+mod within_flex;
 mod write_queue;
 
 pub use boxes::EntityBox;

@@ -12,7 +12,7 @@ use crate::property::{Property, Steps};
 impl<E, T: Entity, P: Steps> Property<E, ToOne<T>, P> {
     /// A property of the object linked to; null if the link leads to none.
     pub fn then<V, Q: Steps>(self, property: Property<T, V, Q>) -> Property<E, V, Path> {
-        Property::at(self.into_path().join(property.into_path()))
+        Property::at_path(self.into_path().join(property.into_path()))
     }
 
     /// Objects that link to one which meets this condition.
@@ -74,7 +74,7 @@ impl<E: Entity, T> Backwards<E, T> {
 
     /// The number of objects that link to an object.
     pub fn count(self) -> Property<T, u64, Path> {
-        Property::at(self.path().with_aspect(Aspect::Count))
+        Property::at_path(self.path().with_aspect(Aspect::Count))
     }
 }
 

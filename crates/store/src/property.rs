@@ -71,7 +71,7 @@ impl<E, V> Property<E, V> {
 }
 
 impl<E, V> Property<E, V, Path> {
-    pub(crate) fn at(path: Path) -> Self {
+    pub(crate) fn at_path(path: Path) -> Self {
         Property { path, of: PhantomData }
     }
 }
@@ -217,11 +217,11 @@ impl<E, V: Elements, P: Steps> Property<E, V, P> {
 
     /// The number of elements.
     pub fn count(self) -> Property<E, u64, Path> {
-        Property::at(self.into_path().with_aspect(Aspect::Count))
+        Property::at_path(self.into_path().with_aspect(Aspect::Count))
     }
 
     fn elements(self, which: Quantifier) -> Property<E, V::Element, Path> {
-        Property::at(self.into_path().with_aspect(Aspect::Elements(which)))
+        Property::at_path(self.into_path().with_aspect(Aspect::Elements(which)))
     }
 }
 
@@ -243,7 +243,7 @@ impl<E: Entity, V, P: Steps + Clone> fmt::Debug for Property<E, V, P> {
 /// A type of property whose values can be compared with one value: all but Flex and the vectors.
 #[diagnostic::on_unimplemented(
     message = "a property of type `{Self}` cannot be compared with a value",
-    note = "vectors and Flex values can only be tested with `is_null` and `not_null`"
+    note = "test it with `is_null` or `not_null`; compare the elements of a vector with `any`, `none` or `all`"
 )]
 pub trait Comparable: PropertyValue {
     /// The type without its `Option`.

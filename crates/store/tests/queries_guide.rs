@@ -5,7 +5,7 @@
 // As applications know it.
 extern crate reconvene_store as reconvene;
 
-use reconvene::{Condition, Date, Entity, Result, Store, ToOne, Tracked, param};
+use reconvene::{Condition, Date, Entity, Flex, Result, Store, ToOne, Tracked, param};
 
 const GUIDE: &str = include_str!("../../../docs/guide/queries.md");
 const SOURCE: &str = include_str!("queries_guide.rs");
@@ -36,6 +36,7 @@ struct Task {
     #[index]
     due: Option<Date>,
     tags: Vec<String>,
+    extra: Flex,
     #[index]
     project: ToOne<Project>,
 }
@@ -83,6 +84,12 @@ fn the_examples_run() -> Result<()> {
     let same = tasks.query_text("ANY tags == \"garden\" AND NONE tags ^= \"in\"")?.find()?;
     let untagged = tasks.query(Task::tags().count().eq(0_u64)).count()?;
     assert_eq!((garden.len(), same.len(), untagged), (2, 2, 0));
+
+    let dark = tasks
+        .query(Task::extra().key("theme").eq("dark") & Task::extra().key("sizes").at(0).lt(1.5))
+        .find()?;
+    let same = tasks.query_text("extra.theme == \"dark\" AND extra.sizes[0] < 1.5")?.find()?;
+    assert_eq!((dark.len(), same.len()), (0, 0));
 
     let of_ann = tasks.query(Task::project().then(Project::owner()).then(Person::name()).eq("Ann")).find()?;
     let same = tasks.query_text("project.owner.name == \"Ann\"")?.find()?;

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use reconvene_expr::Part;
 use reconvene_model::ObjectId;
+use reconvene_model::record::Record;
 use smallvec::SmallVec;
 
 use super::arrange::Arrangement;
@@ -11,10 +12,10 @@ use super::key_set::{KeySet, Span};
 use super::planner::{Plan, Source, Walk};
 use super::reach::{Reach, table_of};
 use crate::catalog::EntityRuntime;
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 use crate::index;
 use crate::keys;
-use crate::seam::{Direction, Entries, Key, Reader};
+use crate::seam::{Direction, Entries, Key, Reader, SeamError};
 
 /// Takes a result; the record, where it was read already.
 pub(crate) type Visit<'f> = &'f mut dyn FnMut(ObjectId, Option<&[u8]>) -> Result<ControlFlow<()>>;
@@ -29,6 +30,24 @@ pub(crate) struct Run<'r, 'p, 'v> {
     pub(crate) reach: &'r Reach<'v>,
     /// When so many entries were walked along, the run is broken off; `None` for never.
     pub(crate) entries_max: Option<u64>,
+}
+
+/// Why a walk by the storage itself ended before its end.
+enum Stop {
+    Told,
+    Failed(StoreError),
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Stop::Failed(error)
+    }
+}
+
+impl From<SeamError> for Stop {
+    fn from(error: SeamError) -> Self {
+        Stop::Failed(error.into())
+    }
 }
 
 const GO_ON: ControlFlow<()> = ControlFlow::Continue(());
@@ -50,6 +69,10 @@ impl Run<'_, '_, '_> {
             Arrangement::Values { direction, nulls_moved } => (direction, nulls_moved),
             Arrangement::SortIds(_) | Arrangement::SortValues => (Direction::Forward, false),
         };
+        let is_all = matches!(source.walk, Walk::Objects) && source.keys == KeySet::all();
+        if is_all && direction == Direction::Forward {
+            return self.walk_all(visit);
+        }
         if !nulls_moved {
             return self.walk_spans(source, source.keys.spans(), direction, visit);
         }
@@ -133,6 +156,26 @@ impl Run<'_, '_, '_> {
             }
         }
         Ok(GO_ON)
+    }
+
+    /// Every object by ascending id, at the speed at which the storage walks by itself.
+    fn walk_all(&self, visit: Visit<'_>) -> Result<ControlFlow<()>> {
+        let walked = self.reach.view.each(self.entity.objects, |key, record| {
+            if self.is_too_far() {
+                return Err(Stop::Told);
+            }
+            self.reach.walked();
+            let id = keys::object_id(key)?;
+            match (!self.plan.check || self.matches(id, record)?) && visit(id, Some(record))?.is_break() {
+                true => Err(Stop::Told),
+                false => Ok(()),
+            }
+        });
+        match walked {
+            Ok(()) => Ok(GO_ON),
+            Err(Stop::Told) => Ok(ControlFlow::Break(())),
+            Err(Stop::Failed(error)) => Err(error),
+        }
     }
 
     fn walk_objects(&self, entries: Entries<'_>, visit: Visit<'_>) -> Result<ControlFlow<()>> {
@@ -225,7 +268,7 @@ impl Run<'_, '_, '_> {
         for &id in &*ids {
             let table = table_of(self.reach.record(self.entity, id)?)?;
             let text = table.stored(index.property().slot(), index.property().ty);
-            texts.push((text.map_err(|e| crate::error::StoreError::damaged("record", e))?, id));
+            texts.push((text.map_err(|e| StoreError::damaged("record", e))?, id));
         }
         texts.sort_by(|(one, one_id), (other, other_id)| {
             let by_text = one.cmp(other);
@@ -246,7 +289,10 @@ impl Run<'_, '_, '_> {
 
     #[inline]
     fn matches(&self, id: ObjectId, record: &[u8]) -> Result<bool> {
-        Ok(self.part.matches_with(id, &table_of(record)?, self.reach)?)
+        // That a record has the layout of the entity is told by one comparison, which spares a closer look.
+        let record = Record::parse_as(&self.entity.layout, record);
+        let table = record.map_err(|e| StoreError::damaged("record", e))?.table;
+        Ok(self.part.matches_with(id, &table, self.reach)?)
     }
 
     #[inline]

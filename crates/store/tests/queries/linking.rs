@@ -164,3 +164,30 @@ fn mistakes_along_links_are_told_with_their_place() {
     assert!(home.tasks.query_text(&far).is_err());
     assert!(home.store.objects("Task").is_ok());
 }
+
+#[test]
+fn watched_results_follow_the_objects_at_the_end_of_links() {
+    let home = home();
+    let mut watch = home.tasks.query(Task::project().then(Project::name()).eq("Boat")).watch();
+    assert_eq!(watch.try_next().unwrap().unwrap().len(), 4);
+    home.people.update(1, |person| person.name = "Anna".into()).unwrap();
+    assert!(watch.try_next().is_none());
+    home.projects.update(3, |project| project.name = "Ship".into()).unwrap();
+    assert_eq!(watch.try_next().unwrap().unwrap().removed, [9, 10, 11, 12]);
+    home.projects.update(1, |project| project.name = "Boat".into()).unwrap();
+    assert_eq!(watch.try_next().unwrap().unwrap().added, [1, 2, 3, 4]);
+    // Those who link here are looked at as well, and what an order looks at.
+    let mut finished = home.projects.query(Task::project().backwards().any(Task::done().eq(true))).watch();
+    let mut ordered =
+        home.projects.query(Condition::all()).order_by(Project::owner().then(Person::name())).watch();
+    assert_eq!(finished.try_next().unwrap().unwrap().len(), 3);
+    assert_eq!(
+        ordered.try_next().unwrap().unwrap().iter().map(|project| project.id).collect::<Vec<_>>(),
+        [4, 1, 2, 3]
+    );
+    home.tasks.query(Task::project().eq(2)).update(|task| task.done = false).unwrap();
+    assert_eq!(finished.try_next().unwrap().unwrap().removed, [2]);
+    home.people.update(2, |person| person.name = "Aaron".into()).unwrap();
+    let again = ordered.try_next().unwrap().unwrap();
+    assert_eq!(again.iter().map(|project| project.id).collect::<Vec<_>>(), [4, 3, 1, 2]);
+}

@@ -8,7 +8,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use reconvene_expr::{Expr, Literal, Nulls, Operand, Parameter, Path, Sort};
-use reconvene_store::{Condition, Date, Entity, ObjectBox, Query, ReadAccess, Store, ToOne};
+use reconvene_store::{Condition, Date, Entity, Flex, ObjectBox, Query, ReadAccess, Store, ToOne};
 
 use crate::tree::{Tree, tree};
 use crate::world::{Cell, Item, PROPERTIES, World, cell, open_with, other_indexes, some_indexes};
@@ -190,12 +190,26 @@ fn float() -> impl Strategy<Value = f32> {
     select(vec![0.0, -0.0, 0.1, 1.5, -3.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, -f32::NAN])
 }
 
+fn tree_value() -> impl Strategy<Value = Flex> {
+    let scalar = prop_oneof![
+        Just(Flex::Null),
+        any::<bool>().prop_map(Flex::from),
+        (-1..3_i64).prop_map(Flex::from),
+        select(vec![0.5, 1.0, f64::NAN]).prop_map(Flex::from),
+        select(vec!["", "a", "ab", "b"]).prop_map(Flex::from),
+    ];
+    let list =
+        prop_oneof![3 => scalar.clone(), 1 => vec(scalar, 0..3).prop_map(|list| Flex::from_iter(list))];
+    let map = (list.clone(), list.clone()).prop_map(|(a, b)| Flex::from_iter([("a", a), ("b", b)]));
+    prop_oneof![1 => list, 3 => map]
+}
+
 fn item() -> impl Strategy<Value = Item> {
     let numbers = (int(), option::of(big()), int(), option::of(int()), int(), 0..9_u64);
     let texts = (option::of(text()), option::of(text()));
-    let vectors = (vec(text(), 0..3), vec(int(), 0..3));
+    let vectors = (vec(text(), 0..3), vec(int(), 0..3), tree_value());
     (numbers, texts, vectors, float(), option::of(float()), option::of(any::<bool>())).prop_map(
-        |(numbers, (name, plain), (tags, elements), ratio, weight, flag)| {
+        |(numbers, (name, plain), (tags, elements, tree), ratio, weight, flag)| {
             let (tiny, big, int, when, total, parent) = numbers;
             Item {
                 tiny: tiny as u8,
@@ -211,6 +225,7 @@ fn item() -> impl Strategy<Value = Item> {
                 weight: weight.map(f64::from),
                 tags,
                 numbers: elements,
+                tree,
                 ..Item::default()
             }
         },

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use reconvene_store::{Condition, StoreError, param};
+use reconvene_store::{Condition, Flex, StoreError, param};
 
 use crate::world::{Item, open};
 
@@ -109,4 +109,28 @@ fn parameters_are_set_as_often_as_needed() {
     let mut aliased = items.query(Item::int().eq(3).alias("int"));
     assert_eq!(aliased.count().unwrap(), 10);
     assert_eq!(aliased.set("int", 300).unwrap().count().unwrap(), 0);
+}
+
+#[test]
+fn places_in_flex_values_are_compared() {
+    let store = filled();
+    let items = store.boxed::<Item>().unwrap();
+    for (id, tree) in [
+        (1, Flex::from_iter([("theme", Flex::from("dark")), ("sizes", Flex::from([1, 2]))])),
+        (2, Flex::from_iter([("theme", "light")])),
+        (3, Flex::from(7)),
+    ] {
+        items.update(id, |item| item.tree = tree).unwrap();
+    }
+    let found = |condition| items.query(condition).find_ids().unwrap();
+    assert_eq!(found(Item::tree().key("theme").eq("dark")), [1]);
+    assert_eq!(found(Item::tree().key("theme").starts_with("l") | Item::tree().between(6.5, 7_u64)), [2, 3]);
+    assert_eq!(found(Item::tree().key("sizes").at(1).ge(1.5)), [1]);
+    assert_eq!(found(Item::tree().key("sizes").any().one_of([param("size").or(2)])), [1]);
+    assert_eq!(found(Item::tree().not_null() & Item::tree().key("sizes").count().eq(0_u64)), [2, 3]);
+    let error = items.query_text("tree.theme ^= 5").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`^=` compares `Item.tree.theme` with text, not with a whole number; put it in quotes, or use another operator"
+    );
 }

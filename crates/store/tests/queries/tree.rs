@@ -1,12 +1,14 @@
 //! Conditions as the tests see them: what they mean, in plain Rust, and what they are as expressions.
 
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use reconvene_expr::{Aspect, CompareOp, Expr, Path, Quantifier};
+use reconvene_store::Flex;
 
 use crate::random::{big, cell_of, int, text};
-use crate::world::{Cell, Item, PROPERTIES, World, cell, elements};
+use crate::world::{Cell, Item, PLACES, PROPERTIES, World, cell, elements, place};
 
 /// A condition.
 #[derive(Clone, Debug)]
@@ -43,9 +45,14 @@ impl At {
             CHILDREN => names.extend(["Item", "parent"]),
             property => names.push(property),
         }
+        let names: Vec<&str> = names.into_iter().flat_map(|name| name.split('.')).collect();
         let mut names = names.into_iter();
         let first = Path::property(names.next().unwrap());
-        names.fold(first, Path::then).with_aspect(self.aspect)
+        let path = names.fold(first, |path, name| match name.strip_suffix("[0]") {
+            Some(name) => path.then(name.to_owned()).at(0),
+            None => path.then(name.to_owned()),
+        });
+        path.with_aspect(self.aspect)
     }
 
     /// Whether what is there passes a test.
@@ -63,6 +70,11 @@ impl At {
             Aspect::Count => {
                 let count = match self.property {
                     CHILDREN => item.map_or(0, |item| world.children(item).len()),
+                    tree if PLACES.contains(&tree) => match item.and_then(|item| place(item, tree)) {
+                        Some(Flex::List(list)) => list.len(),
+                        Some(Flex::Map(map)) => map.len(),
+                        _ => 0,
+                    },
                     _ => all().len(),
                 };
                 test(&Cell::Int(count as i128))
@@ -75,6 +87,9 @@ fn compare(stored: &Cell, op: CompareOp, wanted: &Cell) -> bool {
     use CompareOp::*;
     if *stored == Cell::Null || *wanted == Cell::Null {
         return stored.order(wanted).is_eq() == (op == Eq) && matches!(op, Eq | Ne);
+    }
+    if !stored.is_comparable(wanted) {
+        return op == Ne;
     }
     let plain = match op {
         EqNoCase => Eq,
@@ -203,13 +218,30 @@ fn at() -> impl Strategy<Value = (At, Vec<CompareOp>, BoxedStrategy<Cell>)> {
         let at = At { up, property: "numbers", aspect: Aspect::Elements(which) };
         (at, ordered(), int().prop_map(|number| Cell::Int(number.into())).boxed())
     });
-    let counts = (up, select(vec!["tags", "numbers", CHILDREN])).prop_map(move |(up, property)| {
+    let counts = (up, select(vec!["tags", "numbers", "tree", "tree.a", CHILDREN])).prop_map(move |(up, property)| {
         let at = At { up, property, aspect: Aspect::Count };
         let few =
             prop_oneof![5 => (0..4_i128).prop_map(Cell::Int), 1 => big().prop_map(|n| Cell::Int(n.into()))];
         (at, ordered(), few.boxed())
     });
-    prop_oneof![12 => value, 1 => tags, 1 => numbers, 1 => counts]
+    let flex = (select(vec![0_usize, 0, 1]), select(&PLACES[..]), option::of(quantifier())).prop_map(
+        |(up, property, which)| {
+            let aspect = which.map_or(Aspect::Value, Aspect::Elements);
+            (At { up, property, aspect }, vec![Eq, Eq, Ne, Lt, Le, Gt, Ge], flex_cells())
+        },
+    );
+    prop_oneof![12 => value, 1 => tags, 1 => numbers, 1 => counts, 2 => flex]
+}
+
+/// What is within trees, one kind in each set, since a range from one kind to another is of no use.
+fn flex_cells() -> BoxedStrategy<Cell> {
+    prop_oneof![
+        any::<bool>().prop_map(Cell::Bool),
+        (-1..3_i128).prop_map(Cell::Int),
+        select(vec![0.5, 1.0, -1.0, f64::INFINITY, f64::NAN]).prop_map(Cell::Float),
+        select(vec!["", "a", "ab", "B"]).prop_map(|text| Cell::Text(text.to_owned())),
+    ]
+    .boxed()
 }
 
 fn leaf() -> impl Strategy<Value = Tree> {
@@ -226,7 +258,9 @@ fn leaf() -> impl Strategy<Value = Tree> {
             6 => compares.prop_map(|(at, op, cell)| Tree::Leaf(at, op, cell)),
             u32::from(is_value) => nulls.prop_map(|(at, op, cell)| Tree::Leaf(at, op, cell)),
             2 => lists.prop_map(move |(at, cells, no_case)| Tree::In(at, cells, no_case && is_text)),
-            2 * u32::from(has_order) => ranges.prop_map(|(at, low, high)| Tree::Between(at, low, high)),
+            2 * u32::from(has_order) => ranges.prop_filter_map("a range of one kind", |(at, low, high)| {
+                low.is_comparable(&high).then_some(Tree::Between(at, low, high))
+            }),
         ]
     })
 }

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use reconvene_expr::Literal;
-use reconvene_store::{Date, Durability, Entity, Store, ToOne};
+use reconvene_store::{Date, Durability, Entity, Flex, Store, ToOne};
 
 macro_rules! items {
     ($($module:ident { $($field:ident: $($attribute:ident)?;)+ })+) => {$(
@@ -22,6 +22,7 @@ macro_rules! items {
                 pub(crate) total: i64,
                 pub(crate) tags: Vec<String>,
                 pub(crate) numbers: Vec<i32>,
+                pub(crate) tree: Flex,
             }
         }
     )+};
@@ -78,6 +79,7 @@ macro_rules! copy {
             total,
             tags,
             numbers,
+            tree,
             ..
         } = item;
         $to {
@@ -96,6 +98,7 @@ macro_rules! copy {
             total,
             tags,
             numbers,
+            tree,
         }
     }};
 }
@@ -109,9 +112,49 @@ pub(crate) enum Cell {
     Int(i128),
     Float(f64),
     Text(String),
+    /// A list or a map.
+    Other,
+}
+
+/// The places in the tree of an item that are asked about.
+pub(crate) const PLACES: [&str; 4] = ["tree", "tree.a", "tree.a[0]", "tree.b"];
+
+/// What stands at a place in the tree of an item.
+pub(crate) fn place<'i>(item: &'i Item, place: &str) -> Option<&'i Flex> {
+    match place {
+        "tree" => Some(&item.tree),
+        "tree.a" => item.tree.get("a"),
+        "tree.a[0]" => item.tree.get("a").and_then(|a| a.at(0)),
+        "tree.b" => item.tree.get("b"),
+        other => panic!("{other}"),
+    }
+}
+
+fn flex_cell(flex: Option<&Flex>) -> Cell {
+    match flex {
+        None | Some(Flex::Null) => Cell::Null,
+        Some(Flex::Bool(bit)) => Cell::Bool(*bit),
+        Some(Flex::Int(number)) => Cell::Int((*number).into()),
+        Some(Flex::UInt(number)) => Cell::Int((*number).into()),
+        Some(Flex::Float(number)) => Cell::Float(*number),
+        Some(Flex::String(text)) => Cell::Text(text.clone()),
+        Some(_) => Cell::Other,
+    }
 }
 
 impl Cell {
+    /// Whether values of both kinds are compared: equal kinds, and numbers of different ones.
+    pub(crate) fn is_comparable(&self, other: &Cell) -> bool {
+        let kind = |cell: &Cell| match cell {
+            Cell::Null => 0,
+            Cell::Bool(_) => 1,
+            Cell::Int(_) | Cell::Float(_) => 2,
+            Cell::Text(_) => 3,
+            Cell::Other => 4,
+        };
+        kind(self) == kind(other) && *self != Cell::Other
+    }
+
     pub(crate) fn order(&self, other: &Cell) -> Ordering {
         match (self, other) {
             (Cell::Null, Cell::Null) => Ordering::Equal,
@@ -123,6 +166,9 @@ impl Cell {
                 one.partial_cmp(other).unwrap_or_else(|| one.is_nan().cmp(&other.is_nan()))
             }
             (Cell::Text(one), Cell::Text(other)) => one.chars().cmp(other.chars()),
+            // The numbers that the tests mix are small, or far apart.
+            (Cell::Int(one), Cell::Float(_)) => Cell::Float(*one as f64).order(other),
+            (Cell::Float(_), Cell::Int(other)) => self.order(&Cell::Float(*other as f64)),
             _ => panic!("{self:?} and {other:?} are of different types"),
         }
     }
@@ -137,6 +183,7 @@ impl Cell {
             },
             Cell::Float(number) => Literal::Double(*number),
             Cell::Text(text) => Literal::String(text.clone()),
+            Cell::Other => panic!("there is no such literal"),
         }
     }
 
@@ -171,7 +218,7 @@ pub(crate) fn cell(item: &Item, property: &str) -> Cell {
         "parent" => Some(item.parent.id()).filter(|&id| id != 0).map_or(Cell::Null, |id| int(id.into())),
         "plain" => text(&item.plain),
         "total" => int(item.total.into()),
-        other => panic!("{other}"),
+        other => flex_cell(place(item, other)),
     }
 }
 
@@ -179,7 +226,10 @@ pub(crate) fn elements(item: &Item, property: &str) -> Vec<Cell> {
     match property {
         "tags" => item.tags.iter().cloned().map(Cell::Text).collect(),
         "numbers" => item.numbers.iter().map(|&number| Cell::Int(number.into())).collect(),
-        other => panic!("{other}"),
+        other => match place(item, other) {
+            Some(Flex::List(list)) => list.iter().map(|flex| flex_cell(Some(flex))).collect(),
+            _ => Vec::new(),
+        },
     }
 }
 
