@@ -34,7 +34,8 @@ pub const LINKS_MAX: usize = 8;
 /// # use reconvene_expr::{check, parse};
 /// # use reconvene_model::{EntityDef, PropertyDef, PropertyFlags, PropertyId, PropertyType};
 /// # let property = |id, name: &str, ty, flags| PropertyDef {
-/// #     id: PropertyId(id), uid: Default::default(), name: name.into(), ty, flags, index: None, relation_target: None,
+/// #     id: PropertyId(id), uid: Default::default(), name: name.into(), ty, flags, index: None,
+/// #     relation_target: None, merge: Default::default(),
 /// # };
 /// # let task = EntityDef {
 /// #     id: Default::default(), uid: Default::default(), name: "Task".into(), flags: Default::default(),

@@ -32,6 +32,7 @@ fn entity(
         flags,
         index: None,
         relation_target: (ty == PropertyType::Relation).then(|| "Thing".to_owned()),
+        merge: Default::default(),
     };
     let mut all = vec![property(1, "id".to_owned(), PropertyType::Long, PropertyFlags::ID)];
     all.extend(properties.map(|(id, ty)| property(id, name(ty), ty, PropertyFlags::NONE)));

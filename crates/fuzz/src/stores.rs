@@ -194,7 +194,7 @@ impl Words {
         let mut writer = StatesWriter::new();
         for _ in 0..=script.below(4) {
             let op = self.op(script);
-            let registers = op.cells.iter().map(|cell| Register::written(cell, stamp(script)));
+            let registers = op.cells.iter().filter_map(|cell| Register::written(cell, stamp(script)));
             let mut registers: Vec<Register<'_>> = registers.collect();
             registers.retain(|register| !register.stamp.is_never());
             registers.sort_by_key(|register| register.uid);

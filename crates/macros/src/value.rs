@@ -69,6 +69,7 @@ fn of_struct(ident: &Ident, of: &Type) -> TokenStream {
             const TYPE: __support::PropertyType = <#of as __support::PropertyValue>::TYPE;
             const FLAGS: __support::PropertyFlags = <#of as __support::PropertyValue>::FLAGS;
             const TARGET: ::core::option::Option<&'static str> = <#of as __support::PropertyValue>::TARGET;
+            const MERGE: __support::MergeKind = <#of as __support::PropertyValue>::MERGE;
 
             fn write(&self, ordinal: usize, out: &mut __support::FieldWriter<'_, '_>) {
                 <#of as __support::PropertyValue>::write(&self.0, ordinal, out);

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use crate::digest::Digest;
 use crate::ids::{EntityId, IndexId, PropertyId, Uid};
 use crate::schema::{EntityDef, IndexDef, PropertyDef, Schema, SchemaError};
-use crate::types::{ConflictPolicy, EntityFlags, PropertyFlags, PropertyType};
+use crate::types::{ConflictPolicy, EntityFlags, MergeKind, PropertyFlags, PropertyType};
 
 pub use self::obstacles::{Condition, Obstacle, conditions, obstacles};
 
@@ -43,6 +43,8 @@ pub struct PropertyDescription {
     pub flags: PropertyFlags,
     /// For links: the name of the entity linked to.
     pub relation_target: Option<String>,
+    /// How concurrent changes come together.
+    pub merge: MergeKind,
 }
 
 /// The largest numbers that a model ever used, and the identities that it retired: none is used again.
@@ -263,6 +265,16 @@ fn evolve_entity(
             return Err(invalid(place(), what));
         }
         let mut property = match entity.properties.iter().find(|property| property.uid == uid) {
+            Some(found) if found.ty == description.ty && found.merge != description.merge => {
+                let named = |merge: MergeKind| merge.name().unwrap_or("no counter or set");
+                let what = format!(
+                    "it is stored as {} and described as {}; how changes merge cannot be changed: give the property a new uid, \
+                     and copy the values",
+                    named(found.merge),
+                    named(description.merge)
+                );
+                return Err(invalid(place(), what));
+            }
             Some(found) if found.ty == description.ty => found.clone(),
             Some(found) => {
                 let what = format!(
@@ -282,6 +294,7 @@ fn evolve_entity(
                     flags: PropertyFlags::NONE,
                     index: None,
                     relation_target: None,
+                    merge: description.merge,
                 }
             }
         };
@@ -348,7 +361,16 @@ mod tests {
     use super::*;
 
     fn property(name: &str, ty: PropertyType, flags: PropertyFlags) -> PropertyDescription {
-        PropertyDescription { name: name.into(), uid: None, was: None, ty, flags, relation_target: None }
+        let merge = MergeKind::Latest;
+        PropertyDescription {
+            name: name.into(),
+            uid: None,
+            was: None,
+            ty,
+            flags,
+            relation_target: None,
+            merge,
+        }
     }
 
     fn task(properties: Vec<PropertyDescription>) -> EntityDescription {

@@ -10,7 +10,7 @@
 //! - [`flex`]: values without a schema
 //! - [`stamp`] and [`clock`]: which write is later
 //! - [`change`]: transactions as they travel; [`state`]: objects with all their registers as they travel
-//! - [`merge`]: the laws by which everyone agrees; [`ranking`]: what conflict policies put above time
+//! - [`merge`]: the laws by which everyone agrees; [`ranking`]: what conflict policies put above time; [`kinds`]: counters and sets
 //! - [`compare`]: sets of objects as two stores compare them
 //! - [`identity`]: the key that makes a store a peer
 
@@ -23,6 +23,7 @@ pub mod evolve;
 pub mod flex;
 pub mod identity;
 pub mod ids;
+pub mod kinds;
 pub mod merge;
 pub mod model_file;
 #[doc(hidden)]
@@ -41,5 +42,5 @@ pub use ids::{
 };
 pub use schema::{EntityDef, IndexDef, PropertyDef, Schema};
 pub use stamp::Stamp;
-pub use types::{ConflictPolicy, EntityFlags, PropertyFlags, PropertyType};
+pub use types::{ConflictPolicy, EntityFlags, MergeKind, PropertyFlags, PropertyType};
 pub use value::{Value, ValueRef};

@@ -10,6 +10,11 @@
 //!    registers and wait.
 //! 3. Each property is a register of its own: the larger stamp wins, by rank, then clock reading, then peer; of equal stamps the larger cell bytes, null being
 //!    the smallest; of equal cells the larger type number.
+//! 4. Counters and sets merge what both have, as their [`Kind`] says; should a property be of another kind elsewhere, the larger
+//!    type number wins, and any kind over none.
+//!
+//! One thing is asked of whoever merges ops: those of one author come in the order of their stamps, as they do everywhere. Only what
+//! is added to counters depends on it.
 //!
 //! Properties that no schema here knows are registers like the others.
 
@@ -17,6 +22,7 @@ use std::cmp::Ordering;
 
 use crate::change::{Cell, Op, OpKind};
 use crate::ids::Generation;
+use crate::kinds::Kind;
 use crate::planted::{Planted, planted};
 use crate::stamp::Stamp;
 use crate::state::{ObjectState, Register};
@@ -127,19 +133,31 @@ pub fn is_absorbed(op: (&Op<'_>, Stamp), by: (&Op<'_>, Stamp)) -> bool {
             let overs = if by.kind == OpKind::Remove { &[] } else { by.cells.as_slice() };
             op.cells.iter().all(|cell| {
                 let write = (stamp, cell.bytes.as_deref(), cell.ty);
-                let is_over = |over: &Cell<'_>| {
-                    over.uid == cell.uid
-                        && compare_writes(write, (later, over.bytes.as_deref(), over.ty)).is_le()
+                let merges = |cell: &Cell<'_>| Kind::of_type(cell.ty).is_some();
+                let is_over = |over: &Cell<'_>| match over.uid == cell.uid {
+                    true if merges(cell) || merges(over) => is_change_absorbed((cell, stamp), (over, later)),
+                    true => compare_writes(write, (later, over.bytes.as_deref(), over.ty)).is_le(),
+                    false => false,
                 };
-                overs.iter().any(is_over)
+                (merges(cell) && cell.bytes.is_none()) || overs.iter().any(is_over)
             })
         }
     }
 }
 
+/// Whether one change of a counter or set leaves no trace once another one is merged.
+fn is_change_absorbed(change: (&Cell<'_>, Stamp), by: (&Cell<'_>, Stamp)) -> bool {
+    let ((change, stamp), (by, later)) = (change, by);
+    let (written, alone) = (Register::written(change, stamp), Register::written(by, later));
+    let (Some(mut both), Some(alone)) = (written, alone) else { return false };
+    merge_change(&mut both, by, later);
+    both == alone
+}
+
 /// How two writes to one register compare: the larger one wins.
 ///
-/// For those who merge registers in another form than [`Register`], so that there is only one law.
+/// For those who merge registers in another form than [`Register`], so that there is only one law. Not for counters and sets, of which
+/// both stand.
 pub fn compare_writes(left: (Stamp, Option<&[u8]>, u8), right: (Stamp, Option<&[u8]>, u8)) -> Ordering {
     left.cmp(&right)
 }
@@ -164,13 +182,17 @@ fn merge_cells<'a>(registers: &mut Vec<Register<'a>>, cells: &[Cell<'a>], stamp:
         match registers[..known].binary_search_by_key(&cell.uid, |register| register.uid) {
             Ok(at) => {
                 let register = &mut registers[at];
+                if Kind::of_type(cell.ty).is_some() || Kind::of_type(register.ty).is_some() {
+                    changed |= merge_change(register, cell, stamp);
+                    continue;
+                }
                 let ties = planted(Planted::TieByArrival) && stamp.hlc == register.stamp.hlc;
                 if ties || compare_writes((stamp, cell.bytes.as_deref(), cell.ty), register.write()).is_gt() {
-                    *register = Register::written(cell, stamp);
+                    *register = Register { uid: cell.uid, ty: cell.ty, stamp, cell: cell.bytes.clone() };
                     changed = true;
                 }
             }
-            Err(_) => registers.push(Register::written(cell, stamp)),
+            Err(_) => registers.extend(Register::written(cell, stamp)),
         }
     }
     if registers.len() > known {
@@ -180,6 +202,42 @@ fn merge_cells<'a>(registers: &mut Vec<Register<'a>>, cells: &[Cell<'a>], stamp:
         changed = true;
     }
     changed
+}
+
+/// Merges a change of a counter or set; whether it brought anything.
+fn merge_change<'a>(register: &mut Register<'a>, cell: &Cell<'a>, stamp: Stamp) -> bool {
+    let merged = match (Kind::of_type(cell.ty), &cell.bytes) {
+        (Some(kind), Some(change)) if cell.ty == register.ty => kind
+            .apply(register.cell.as_deref(), change, stamp)
+            .map(|state| Register::of_kind(cell.uid, kind, state.into())),
+        _ if cell.ty == register.ty => None,
+        _ => Register::written(cell, stamp).filter(|written| is_larger_kind(written, register)),
+    };
+    let changed = merged.is_some();
+    if let Some(merged) = merged {
+        *register = merged;
+    }
+    changed
+}
+
+/// Whether the first of two registers of different types stands because of its kind.
+fn is_larger_kind(one: &Register<'_>, other: &Register<'_>) -> bool {
+    let order = |register: &Register<'_>| Kind::of_type(register.ty).map(|kind| kind as u8);
+    order(one) > order(other)
+}
+
+/// Merges two registers of one property.
+fn merge_two<'a>(left: Register<'a>, right: Register<'a>) -> Register<'a> {
+    match (Kind::of_type(left.ty), Kind::of_type(right.ty)) {
+        (Some(kind), Some(other)) if kind == other => match (left.cell, right.cell) {
+            (Some(one), Some(other)) => Register::of_kind(left.uid, kind, kind.join(one, other)),
+            (one, other) => Register { cell: one.or(other), stamp: left.stamp.max(right.stamp), ..left },
+        },
+        (None, None) if compare_writes(left.write(), right.write()).is_lt() => right,
+        (None, None) => left,
+        _ if is_larger_kind(&right, &left) => right,
+        _ => left,
+    }
 }
 
 fn merge_registers<'a>(left: Vec<Register<'a>>, right: Vec<Register<'a>>) -> Vec<Register<'a>> {
@@ -196,11 +254,7 @@ fn merge_registers<'a>(left: Vec<Register<'a>>, right: Vec<Register<'a>>) -> Vec
         let winner = match a.uid.cmp(&b.uid) {
             Ordering::Less => left.next(),
             Ordering::Greater => right.next(),
-            Ordering::Equal => {
-                let right_wins = compare_writes(a.write(), b.write()).is_lt();
-                let (a, b) = (left.next(), right.next());
-                if right_wins { b } else { a }
-            }
+            Ordering::Equal => left.next().zip(right.next()).map(|(a, b)| merge_two(a, b)),
         };
         merged.extend(winner);
     }

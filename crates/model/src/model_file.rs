@@ -1,7 +1,7 @@
 //! The model file: a schema as JSON, in which entities, properties and indexes keep their ids and uids.
 //!
-//! The format is the JSON that ObjectBox tools write, `modelVersion` 5, with one key more: `conflict` on entities, `"property"`
-//! or `"object"`. A file that was read is written back field for field: keys that this release does not know stay where they
+//! The format is the JSON that ObjectBox tools write, `modelVersion` 5, with two keys more: `conflict` on entities, the name of a
+//! [`ConflictPolicy`](crate::ConflictPolicy), and `merge` on properties, `"counter"` or `"set"`. A file that was read is written back field for field: keys that this release does not know stay where they
 //! are, and so does the order of all keys. Numbers beyond 64 bits become the nearest double.
 
 mod read;

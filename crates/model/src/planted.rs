@@ -102,6 +102,14 @@ pub enum Planted {
     CoalescedOverOthers,
     /// A write of a unique value, which may be refused, takes the place of one that may not.
     UniqueCoalesced,
+    /// What is added to a counter counts as often as it arrives.
+    DeltaTwice,
+    /// What a refused transaction added to counters stays confirmed.
+    RefusedDeltaKept,
+    /// Of changes of one element of a set with equal clock readings the one that arrives last wins.
+    SetTieByArrival,
+    /// Putting a bare struct sets counters to what the struct has.
+    CounterPutOverwrites,
 }
 
 impl Planted {

@@ -11,7 +11,7 @@ mod strings;
 mod table;
 mod writer;
 
-pub use header::{SyncHeader, SyncHeaderBytes, UnknownRegister};
+pub use header::{KindState, SyncHeader, SyncHeaderBytes, UnknownRegister};
 pub use layout::{ScalarPlace, TableLayout};
 pub use strings::StringVector;
 pub use table::Table;

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 
 use crate::digest::Digest;
 use crate::ids::{EntityId, IndexId, PropertyId, Uid};
-use crate::types::{ConflictPolicy, EntityFlags, PropertyFlags, PropertyType};
+use crate::kinds::Kind;
+use crate::types::{ConflictPolicy, EntityFlags, MergeKind, PropertyFlags, PropertyType};
 
 /// The most properties an entity may have: a record's vtable counts its bytes in 16 bits, and a short table stays fast.
 pub const PROPERTIES_MAX: usize = 2_000;
@@ -43,6 +44,8 @@ pub struct PropertyDef {
     pub index: Option<IndexDef>,
     /// For [`PropertyType::Relation`]: the name of the entity it links to.
     pub relation_target: Option<String>,
+    /// How concurrent changes come together.
+    pub merge: MergeKind,
 }
 
 impl PropertyDef {
@@ -54,6 +57,16 @@ impl PropertyDef {
     /// Whether this is the object's id, which is the record's key and not stored in it.
     pub fn is_id(&self) -> bool {
         self.flags.has(PropertyFlags::ID)
+    }
+
+    /// The kind of its register, if it is one that merges.
+    pub fn kind(&self) -> Option<Kind> {
+        Kind::of_property(self.ty, self.merge)
+    }
+
+    /// The type number of its cells as they travel: that of its kind, or else of its type.
+    pub fn cell_type(&self) -> u8 {
+        self.kind().map_or(self.ty as u8, |kind| kind as u8)
     }
 
     /// Whether integers are to be read as unsigned.
@@ -270,6 +283,9 @@ impl Schema {
             for property in properties {
                 digest.update(&property.uid.0.to_le_bytes());
                 digest.update(&[property.ty as u8]);
+                if let Some(kind) = property.kind() {
+                    digest.update(&[kind as u8]);
+                }
                 name(&mut digest, &property.name);
                 name(&mut digest, property.relation_target.as_deref().unwrap_or_default());
                 if full {

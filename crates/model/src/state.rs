@@ -23,6 +23,7 @@ use std::borrow::Cow;
 
 use crate::change::Cell;
 use crate::ids::{Generation, GlobalId, Seq, Uid};
+use crate::kinds::Kind;
 use crate::stamp::Stamp;
 
 mod states_reader;
@@ -41,21 +42,43 @@ pub struct Register<'a> {
     pub uid: Uid,
     /// The type number of the property; it may be one that this release does not know.
     pub ty: u8,
-    /// The write that won.
+    /// The write that won; of a counter or set its newest change.
     pub stamp: Stamp,
-    /// The canonical bytes of the value as [`check_cell`](crate::change::check_cell) describes them; `None` is null.
+    /// The canonical bytes of the value as [`check_cell`](crate::change::check_cell) describes them; `None` is null. Of a
+    /// counter or set the state, never null: see [`Kind`].
     pub cell: Option<Cow<'a, [u8]>>,
 }
 
 impl<'a> Register<'a> {
-    /// The register that a cell written at `stamp` makes of one that was never written.
-    pub fn written(cell: &Cell<'a>, stamp: Stamp) -> Self {
-        Register { uid: cell.uid, ty: cell.ty, stamp, cell: cell.bytes.clone() }
+    /// The register that a cell written at `stamp` makes of one that was never written; `None` if the cell changes nothing of a
+    /// counter or set.
+    #[inline]
+    pub fn written(cell: &Cell<'a>, stamp: Stamp) -> Option<Self> {
+        match Kind::of_type(cell.ty) {
+            None => Some(Register { uid: cell.uid, ty: cell.ty, stamp, cell: cell.bytes.clone() }),
+            Some(kind) => {
+                let state = kind.apply(None, cell.bytes.as_deref()?, stamp)?;
+                Some(Register::of_kind(cell.uid, kind, Cow::Owned(state)))
+            }
+        }
+    }
+
+    /// The register of a counter or set with this state.
+    pub fn of_kind(uid: Uid, kind: Kind, state: Cow<'a, [u8]>) -> Self {
+        Register { uid, ty: kind as u8, stamp: kind.newest(&state), cell: Some(state) }
     }
 
     /// What [`compare_writes`](crate::merge::compare_writes) compares.
     pub fn write(&self) -> (Stamp, Option<&[u8]>, u8) {
         (self.stamp, self.cell.as_deref(), self.ty)
+    }
+
+    /// What stands for it in a [fingerprint](crate::compare::Fingerprinter): its stamp, or those of a counter or set.
+    pub fn stamps(&self) -> Vec<Stamp> {
+        match Kind::of_type(self.ty).zip(self.cell.as_deref()) {
+            Some((kind, state)) => kind.stamps(state),
+            None => vec![self.stamp],
+        }
     }
 
     /// The same register with bytes of its own.

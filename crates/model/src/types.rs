@@ -253,6 +253,37 @@ impl ConflictPolicy {
     }
 }
 
+/// How concurrent changes of one property come together; the same on all peers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum MergeKind {
+    /// One of the writes stands, by the conflict policy of the entity.
+    #[default]
+    Latest,
+    /// A number to which writers add: everything that was added counts. For Int and Long.
+    Counter,
+    /// A set whose elements come and go one by one. For StringVector and LongVector.
+    Set,
+}
+
+impl MergeKind {
+    /// The kinds that a property must be given, and that model files name.
+    pub const NAMED: &[MergeKind] = &[MergeKind::Counter, MergeKind::Set];
+
+    /// The kind's name in model files; none for [`MergeKind::Latest`], which they leave out.
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            MergeKind::Latest => None,
+            MergeKind::Counter => Some("counter"),
+            MergeKind::Set => Some("set"),
+        }
+    }
+
+    /// The kind of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::NAMED.iter().copied().find(|kind| kind.name() == Some(name))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,6 +18,7 @@ fn field(name: &str) -> PropertyDescription {
         ty: PropertyType::String,
         flags: PropertyFlags::NONE,
         relation_target: None,
+        merge: Default::default(),
     }
 }
 

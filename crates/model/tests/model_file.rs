@@ -77,7 +77,8 @@ fn the_schema_is_what_the_file_says() {
 }
 
 fn property(name: &str, ty: PropertyType, flags: PropertyFlags) -> PropertyDescription {
-    PropertyDescription { name: name.into(), uid: None, was: None, ty, flags, relation_target: None }
+    let merge = Default::default();
+    PropertyDescription { name: name.into(), uid: None, was: None, ty, flags, relation_target: None, merge }
 }
 
 fn entity(name: &str, properties: Vec<PropertyDescription>) -> EntityDescription {

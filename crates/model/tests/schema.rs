@@ -17,6 +17,7 @@ fn property(id: u32, uid: u64, name: &str, ty: PropertyType) -> PropertyDef {
         flags: PropertyFlags::NONE,
         index: None,
         relation_target: None,
+        merge: Default::default(),
     }
 }
 

@@ -507,7 +507,7 @@ fn states(tasks: &[Task]) -> Bytes {
     for (seq, counter, title) in tasks {
         let cell = Cell::new(TITLE, PropertyType::String, Some(title.as_bytes()));
         let stamp = Stamp::new((1_700_000_000_000 + seq) << 16, BEN);
-        let registers = vec![Register::written(&cell, stamp)];
+        let registers = Register::written(&cell, stamp).into_iter().collect();
         let state = ObjectState { generation: 0, exists: true, registers };
         states.push(&StateEntry { entity: TASK, gid: GlobalId::new(BEN, *counter), seq: Seq(*seq), state });
     }

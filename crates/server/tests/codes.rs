@@ -14,7 +14,7 @@ fn every_reason_for_a_refusal_is_a_code_that_clients_know() {
             RefusalReason::TypeMismatch {
                 entity: entity(),
                 property: property(),
-                known: PropertyType::Int,
+                known: PropertyType::Int.to_string(),
                 got: String::new(),
             },
             Code::TxTypeMismatch,
@@ -26,6 +26,7 @@ fn every_reason_for_a_refusal_is_a_code_that_clients_know() {
         (RefusalReason::TooManyOps { max: 1 }, Code::TxTooLarge),
         (RefusalReason::TooManyValues { max: 1 }, Code::TxTooLarge),
         (RefusalReason::TooManyProperties { entity: entity(), gid, max: 1 }, Code::TxTooLarge),
+        (RefusalReason::SetTooLarge { entity: entity(), property: entity(), gid, max: 1 }, Code::TxTooLarge),
         (RefusalReason::ClockAhead { ahead_ms: 1, max_ms: 0 }, Code::ClockAhead),
     ] {
         assert_eq!(Code::from_number(reason.code()), code, "{reason}");

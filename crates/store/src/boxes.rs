@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use reconvene_model::ObjectId;
 
+use crate::counter::Counter;
 use crate::entity::Entity;
 use crate::error::Result;
 use crate::observer::{EntityChanges, Subscription};
+use crate::property::Property;
 use crate::store::{Store, StructRuntime};
 use crate::structs::Put;
 use crate::tracked::Tracked;
@@ -39,7 +41,7 @@ impl<T: Entity> EntityBox<T> {
 
     /// Puts an object: inserts it if its id is 0, and sets its id; otherwise changes the object of its id.
     ///
-    /// A bare struct overwrites every property of an object that exists. An object that was read from the store
+    /// A bare struct overwrites every property of an object that exists, but for its counters, which it leaves as they are. An object that was read from the store
     /// ([`Tracked`]) writes only what was changed since, and shows afterwards what is stored.
     ///
     /// # Errors
@@ -132,6 +134,26 @@ impl<T: Entity> EntityBox<T> {
     /// [`NotFound`](crate::StoreError::NotFound) if there is no such object, and those of [`EntityBox::put`].
     pub fn update<R>(&self, id: ObjectId, change: impl FnOnce(&mut T) -> R) -> Result<R> {
         self.store.write(|tx| tx.update(id, change))
+    }
+
+    /// Adds to a counter, and writes nothing else; what it shows afterwards. All that is added anywhere counts, at whatever time.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::StoreError::NotFound) if there is no such object, and those of [`EntityBox::put`].
+    ///
+    /// ```
+    /// # use reconvene_store::{Counter, Entity, Store};
+    /// # #[derive(Entity, Debug, Default)] #[entity(crate = "reconvene_store")]
+    /// # struct Part { id: u64, name: String, stock: Counter }
+    /// # let store = Store::builder("memory:").entity::<Part>().open()?;
+    /// let parts = store.boxed::<Part>()?;
+    /// let id = parts.put(&mut Part { name: "Bolt".into(), stock: Counter::new(10), ..Part::default() })?;
+    /// assert_eq!(parts.add(id, Part::stock(), -3)?, 7);
+    /// # Ok::<(), reconvene_store::StoreError>(())
+    /// ```
+    pub fn add(&self, id: ObjectId, counter: Property<T, Counter>, by: i64) -> Result<i64> {
+        self.store.write(|tx| tx.add(id, counter, by))
     }
 
     /// Removes an object; whether it was there.

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use reconvene_model::kinds::Kind;
 use reconvene_model::record::TableLayout;
-use reconvene_model::{EntityDef, EntityId, Schema, Uid};
+use reconvene_model::{EntityDef, EntityId, PropertyType, Schema, Uid};
 
 use crate::building::Wholeness;
 use crate::error::{Result, StoreError};
@@ -30,9 +31,24 @@ pub(crate) struct EntityRuntime {
     pub(crate) stored_slots: Vec<u16>,
     /// The slot that shows the clock of the last write, which the store writes and nobody else.
     pub(crate) clock: Option<u16>,
+    /// The counters and sets, in order of slot.
+    pub(crate) kinds: Vec<KindSlot>,
+}
+
+/// Where a counter or set stands in records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KindSlot {
+    pub(crate) slot: u16,
+    pub(crate) ty: PropertyType,
+    pub(crate) kind: Kind,
 }
 
 impl EntityRuntime {
+    /// The counter or set in a slot.
+    pub(crate) fn kind_at(&self, slot: u16) -> Option<&KindSlot> {
+        self.kinds.iter().find(|kind| kind.slot == slot)
+    }
+
     /// The first such index that holds all objects of this moment; one that is being built lacks some.
     pub(crate) fn whole_index<'e>(
         &'e self,
@@ -113,6 +129,17 @@ impl Catalog {
                     .clock_property()
                     .filter(|_| def.is_synced())
                     .map(|clock| u16::try_from(clock.slot()).expect("slots are fewer than PROPERTIES_MAX")),
+                kinds: def
+                    .stored_properties()
+                    .filter_map(|property| {
+                        Some(KindSlot {
+                            slot: u16::try_from(property.slot())
+                                .expect("slots are fewer than PROPERTIES_MAX"),
+                            ty: property.ty,
+                            kind: property.kind()?,
+                        })
+                    })
+                    .collect(),
                 def: def.clone(),
             }));
         }

@@ -257,6 +257,31 @@ pub enum StoreError {
         /// The object that has the value.
         other: ObjectId,
     },
+    /// Something is to be added to what is no counter.
+    #[error(
+        "{entity}.{property} is no counter, to which one could add; put another value, or make it a Counter with a new uid"
+    )]
+    NotACounter {
+        /// The entity.
+        entity: String,
+        /// The property.
+        property: String,
+    },
+    /// A set would take more than it may.
+    #[error(
+        "the set {entity}.{property} would take {bytes} bytes with all that was ever removed, at most {max} are allowed; give its \
+         elements an entity of their own"
+    )]
+    SetTooLarge {
+        /// The entity.
+        entity: String,
+        /// The property.
+        property: String,
+        /// How much it would take.
+        bytes: usize,
+        /// How much is allowed.
+        max: usize,
+    },
     /// A write has a lower precedence than the one that is stored, so it would lose to it.
     #[error(
         "{entity} {id} has the {property} {stored}, which a write with {} cannot change; put it with {stored} or more, or remove \

@@ -250,7 +250,16 @@ mod tests {
 
     fn property(ty: PropertyType, flags: PropertyFlags) -> PropertyDef {
         let (id, uid, name) = (PropertyId(1), Uid(1), "p".to_owned());
-        PropertyDef { id, uid, name, ty, flags, index: None, relation_target: None }
+        PropertyDef {
+            id,
+            uid,
+            name,
+            ty,
+            flags,
+            index: None,
+            relation_target: None,
+            merge: Default::default(),
+        }
     }
 
     fn key(property: &PropertyDef, stored: &[u8]) -> Vec<u8> {

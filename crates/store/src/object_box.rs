@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use reconvene_expr::{Argument, Expr, Path, Sort, parse, parse_sort};
+use reconvene_model::kinds::Kind;
 use reconvene_model::record::{Table, TableWriter};
 use reconvene_model::value::value_of_cell;
 use reconvene_model::{EntityDef, ObjectId, PropertyDef, PropertyType, Value};
@@ -159,7 +160,7 @@ impl<A: ReadAccess> ObjectBox<A> {
 
 impl<A: WriteAccess> ObjectBox<A> {
     /// Puts an object: inserts it if its id is 0, and sets its id; otherwise overwrites the named properties of the object of
-    /// its id, and leaves the others as they are.
+    /// its id, and leaves the others as they are. Counters of an object that exists stay as they are: see [`ObjectBox::add`].
     ///
     /// # Errors
     ///
@@ -168,6 +169,16 @@ impl<A: WriteAccess> ObjectBox<A> {
     pub fn put(&self, object: &mut Object) -> Result<ObjectId> {
         object.id = self.access.write(|tx| put(tx, &self.entity, object))?;
         Ok(object.id)
+    }
+
+    /// Adds to a counter, and writes nothing else; what it shows afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotFound`] if there is no such object, [`StoreError::UnknownProperty`], [`StoreError::NotACounter`], and those of
+    /// [`ObjectBox::put`].
+    pub fn add(&self, id: ObjectId, counter: &str, by: i64) -> Result<i64> {
+        self.access.write(|tx| tx.add_to(&self.entity, id, counter, by))
     }
 
     /// Puts many objects in one transaction, which is far faster than one by one.
@@ -428,11 +439,16 @@ fn put(tx: &mut WriteTxn<'_>, entity: &Arc<EntityRuntime>, object: &Object) -> R
         return Ok(id);
     };
     if !slots.is_empty() {
+        let slots: Vec<u16> = slots.into_iter().filter(|&slot| !is_counter(entity, slot)).collect();
         let changed = entity.layout.parse(values.as_bytes()).map_err(StoreError::bad_record)?;
         let table = with_slots(entity, &table_of(&old)?, &changed, &slots)?;
         tx.write_object(entity, id, &old, &table, &slots)?;
     }
     Ok(id)
+}
+
+fn is_counter(entity: &EntityRuntime, slot: u16) -> bool {
+    entity.kind_at(slot).is_some_and(|kind| kind.kind == Kind::Counter)
 }
 
 /// A table with the named values, and their slots in ascending order.

@@ -9,6 +9,7 @@ use reconvene_model::{ConflictPolicy, ObjectId, PropertyFlags, PropertyType};
 
 use crate::catalog::EntityRuntime;
 use crate::error::{Result, StoreError};
+use crate::kinds::{self, KindChange};
 use crate::sync::local;
 use crate::txn::WriteTxn;
 
@@ -52,12 +53,15 @@ impl WriteTxn<'_> {
             self.check_values(entity, id, table.as_bytes(), None)?;
         }
         if !entity.def.is_synced() {
+            kinds::normalize(entity, table)?;
             return self.replace_record(entity, id, Some(table.as_record(LOCAL_HEAD)));
         }
         local::insert(self, entity, id, table)
     }
 
     /// Writes an object's new table in place of its old record; `written` are the slots that differ.
+    ///
+    /// Counters and sets are changed by what the two tables show.
     pub(crate) fn write_object(
         &mut self,
         entity: &Arc<EntityRuntime>,
@@ -65,6 +69,46 @@ impl WriteTxn<'_> {
         old: &[u8],
         table: &[u8],
         written: &[u16],
+    ) -> Result<()> {
+        if entity.kinds.is_empty() {
+            return self.write_table(entity, id, old, table, written, &[]);
+        }
+        let current = Record::parse(old).map_err(|e| StoreError::damaged("record", e))?.table;
+        let new = Table::parse(table).map_err(StoreError::bad_record)?;
+        let changes = kinds::between(entity, &current, &new, written)?;
+        self.write_changes(entity, id, old, &new, written, &changes)
+    }
+
+    /// Writes these plain slots of a table onto an object's record, and makes these changes of its counters and sets.
+    pub(crate) fn write_changes(
+        &mut self,
+        entity: &Arc<EntityRuntime>,
+        id: ObjectId,
+        old: &[u8],
+        new: &Table<'_>,
+        written: &[u16],
+        changes: &[KindChange],
+    ) -> Result<()> {
+        let mut written: Vec<u16> =
+            written.iter().copied().filter(|&slot| entity.kind_at(slot).is_none()).collect();
+        let current = Record::parse(old).map_err(|e| StoreError::damaged("record", e))?.table;
+        let table = kinds::with_changes(entity, &current, new, &written, changes)?;
+        written.extend(changes.iter().map(|&(slot, _)| slot));
+        if written.is_empty() {
+            return Ok(());
+        }
+        written.sort_unstable();
+        self.write_table(entity, id, old, &table, &written, changes)
+    }
+
+    fn write_table(
+        &mut self,
+        entity: &Arc<EntityRuntime>,
+        id: ObjectId,
+        old: &[u8],
+        table: &[u8],
+        written: &[u16],
+        changes: &[KindChange],
     ) -> Result<()> {
         check_precedence(entity, id, old, table)?;
         if entity.has_unique || !entity.links.is_empty() {
@@ -78,7 +122,20 @@ impl WriteTxn<'_> {
             return written;
         }
         let is_whole = entity.def.is_put_whole() && !planted(Planted::ObjectPutSparse);
-        local::update(self, entity, id, old, table, if is_whole { &entity.stored_slots } else { written })
+        if entity.kinds.is_empty() {
+            let slots = if is_whole { &entity.stored_slots } else { written };
+            return local::update(self, entity, id, old, table, slots, changes);
+        }
+        // A counter or set is a matter of its own: to change it writes nothing else, under any policy.
+        let is_whole = is_whole && written.len() > changes.len();
+        let is_changed = |slot: u16| changes.iter().any(|&(changed, _)| changed == slot);
+        let whole: Vec<u16> = entity
+            .stored_slots
+            .iter()
+            .copied()
+            .filter(|&slot| entity.kind_at(slot).is_none() || is_changed(slot))
+            .collect();
+        local::update(self, entity, id, old, table, if is_whole { &whole } else { written }, changes)
     }
 
     /// Checks the links and unique values of a table; `written` are the slots that differ, `None` for an insert.

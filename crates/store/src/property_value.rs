@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use reconvene_model::evolve::PropertyDescription;
 use reconvene_model::flex::FlexError;
 use reconvene_model::record::RecordError;
-use reconvene_model::{Flex, PropertyFlags, PropertyType, Uid};
+use reconvene_model::{Flex, MergeKind, PropertyFlags, PropertyType, Uid};
 
 use crate::entity::{Entity, ToOne};
 use crate::field::{FieldReader, FieldWriter, ReadError};
@@ -53,7 +53,7 @@ use crate::field::{FieldReader, FieldWriter, ReadError};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be stored as a property",
     label = "not a type of property",
-    note = "a property is a `bool`, `i8` to `i64`, `u8` to `u64`, `f32`, `f64`, `String`, `Date`, `DateNano`, `Flex`, `ToOne<Entity>`, a `Vec` of `bool`, `u8`, `i8`, `i16` to `i64`, `u16` to `u64`, `f32`, `f64`, `String`, `Date` or `DateNano`, or an `Option` of these",
+    note = "a property is a `bool`, `i8` to `i64`, `u8` to `u64`, `f32`, `f64`, `String`, `Date`, `DateNano`, `Flex`, `ToOne<Entity>`, a `Counter`, a `ValueSet`, a `Vec` of `bool`, `u8`, `i8`, `i16` to `i64`, `u16` to `u64`, `f32`, `f64`, `String`, `Date` or `DateNano`, or an `Option` of these",
     note = "derive `PropertyValue` for an enum of yours, or for a struct around one of these; a type of others is stored by `#[property(with = \"...\")]`",
     note = "to leave the field out of the store, mark it `#[transient]`"
 )]
@@ -66,6 +66,9 @@ pub trait PropertyValue: Sized {
 
     /// For links: the entity linked to.
     const TARGET: Option<&'static str> = None;
+
+    /// How concurrent changes come together: one of them stands, unless the type says otherwise.
+    const MERGE: MergeKind = MergeKind::Latest;
 
     /// The description of a property of this type; called by generated code.
     #[doc(hidden)]
@@ -83,6 +86,7 @@ pub trait PropertyValue: Sized {
             ty: ty.unwrap_or(Self::TYPE),
             flags: flags.with(Self::FLAGS),
             relation_target: Self::TARGET.map(str::to_owned),
+            merge: Self::MERGE,
         }
     }
 

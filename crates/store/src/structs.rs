@@ -1,14 +1,21 @@
 //! Structs in transactions: their way into records and back.
 
+use std::sync::Arc;
+
 use reconvene_model::ObjectId;
+use reconvene_model::kinds::{Kind, counter_change};
 use reconvene_model::planted::{Planted, planted};
 use reconvene_model::record::{Record, Table, TableWriter};
 
+use crate::catalog::EntityRuntime;
+use crate::counter::Counter;
 use crate::entity::Entity;
 use crate::error::{Result, StoreError};
 use crate::field::{FieldReader, FieldWriter, ReadError};
 use crate::keys;
+use crate::kinds;
 use crate::objects::{copy_slot, differing_slots, with_slots};
+use crate::property::Property;
 use crate::seam::{Direction, KeyRange, Reader};
 use crate::store::StructRuntime;
 use crate::tracked::{Base, Tracked};
@@ -57,6 +64,9 @@ pub(crate) mod sealed {
             if let Some(old) = old.as_deref().filter(|_| !of.is_whole) {
                 carry_over(of, old, writer)?;
             }
+            if let Some(old) = old.as_deref().filter(|_| !entity.kinds.is_empty()) {
+                keep_counters(of, old, writer)?;
+            }
             match &old {
                 None => tx.insert_object(entity, id, writer)?,
                 Some(old) => tx.write_object(entity, id, old, writer.as_bytes(), &entity.stored_slots)?,
@@ -95,6 +105,16 @@ pub(crate) mod sealed {
             Ok(id)
         }
     }
+}
+
+/// Leaves counters as they are: a struct that was not read here says how far one had come somewhere else.
+fn keep_counters(of: &StructRuntime, old: &[u8], writer: &mut TableWriter<'_>) -> Result<()> {
+    if planted(Planted::CounterPutOverwrites) {
+        return Ok(());
+    }
+    let old = table_of(of, old)?;
+    let counters = of.entity.kinds.iter().filter(|kind| kind.kind == Kind::Counter);
+    counters.map(|kind| kind.slot).try_for_each(|slot| copy_slot(&of.entity, &old, slot, writer))
 }
 
 /// Takes over the properties that the struct does not have.
@@ -175,8 +195,18 @@ fn write_changes<T: Entity>(
     let table = if changed.is_empty() {
         current.as_bytes().to_vec()
     } else {
-        let table = with_slots(entity, &current, &after, &changed)?;
-        tx.write_object(entity, id, &record, &table, &changed)?;
+        let table = if entity.kinds.is_empty() {
+            let table = with_slots(entity, &current, &after, &changed)?;
+            tx.write_object(entity, id, &record, &table, &changed)?;
+            table
+        } else {
+            // Judged against what was read, like everything: what others added meanwhile stays.
+            let changes = kinds::between(entity, &before, &after, &changed)?;
+            tx.write_changes(entity, id, &record, &after, &changed, &changes)?;
+            let record = tx.record(entity, id)?;
+            let record = record.ok_or_else(|| StoreError::internal("a written object exists"))?;
+            table_of(of, record)?.as_bytes().to_vec()
+        };
         match entity.clock.and(tx.record(entity, id)?) {
             // The store has written the clock.
             Some(record) => table_of(of, record)?.as_bytes().to_vec(),
@@ -306,6 +336,41 @@ impl WriteTxn<'_> {
         let result = change(&mut after);
         write_changes(self, &of, &mut TableWriter::new(&of.entity.layout), id, &before, &after)?;
         Ok(result)
+    }
+
+    /// Adds to a counter, and writes nothing else; what it shows afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotFound`], and those of [`WriteTxn::put`].
+    pub fn add<T: Entity>(&mut self, id: ObjectId, counter: Property<T, Counter>, by: i64) -> Result<i64> {
+        let of = self.inner().of_struct::<T>()?;
+        self.add_to(&of.entity, id, counter.name(), by)
+    }
+
+    /// Adds to the counter of this name; what it shows afterwards.
+    pub(crate) fn add_to(
+        &mut self,
+        entity: &Arc<EntityRuntime>,
+        id: ObjectId,
+        property: &str,
+        by: i64,
+    ) -> Result<i64> {
+        let def = crate::query::property(&entity.def, property)?;
+        if def.kind() != Some(Kind::Counter) {
+            let (entity, property) = (entity.def.name.clone(), property.to_owned());
+            return Err(StoreError::NotACounter { entity, property });
+        }
+        let (slot, ty) = (def.slot(), def.ty);
+        let old =
+            self.record(entity, id)?.ok_or_else(|| StoreError::not_found(&entity.def.name, id))?.to_vec();
+        let current = Record::parse(&old).map_err(|e| StoreError::damaged("record", e))?.table;
+        let changes = [(u16::try_from(slot).unwrap_or(u16::MAX), counter_change(by))];
+        self.write_changes(entity, id, &old, &current, &[], &changes)?;
+        let record =
+            self.record(entity, id)?.ok_or_else(|| StoreError::internal("a written object exists"))?;
+        let table = Record::parse(record).map_err(|e| StoreError::damaged("record", e))?.table;
+        Ok(table.int(slot, ty).map_err(|e| StoreError::damaged("record", e))?.unwrap_or_default())
     }
 
     /// Removes an object; whether it was there.

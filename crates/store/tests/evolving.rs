@@ -25,7 +25,8 @@ use support::builder;
 const MANY: u64 = 45_000;
 
 fn property(name: &str, ty: PropertyType, flags: PropertyFlags) -> PropertyDescription {
-    PropertyDescription { name: name.into(), uid: None, was: None, ty, flags, relation_target: None }
+    let merge = Default::default();
+    PropertyDescription { name: name.into(), uid: None, was: None, ty, flags, relation_target: None, merge }
 }
 
 /// An entity with a text and a rank, kept in an index or not.

@@ -34,6 +34,7 @@ pub(crate) fn entity(properties: &[(&str, PropertyType, PropertyFlags)]) -> Enti
             flags,
             index: None,
             relation_target: (ty == PropertyType::Relation).then(|| "Task".to_owned()),
+            merge: Default::default(),
         })
         .collect();
     let task = EntityDef {

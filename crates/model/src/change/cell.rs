@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::codec::{DecodeError, Reader, put_varint};
 use crate::flex::check_flex;
 use crate::ids::{GlobalId, PeerId};
+use crate::kinds::Kind;
 use crate::types::PropertyType;
 
 /// Checks that `bytes` are the canonical bytes of a value of this type number.
@@ -12,7 +13,7 @@ use crate::types::PropertyType;
 /// Scalars are little-endian and as wide as [`PropertyType::scalar_bytes`]; a Bool is 0 or 1. A Relation is
 /// [`GlobalId::to_bytes`]. A String is UTF-8. Vectors are their elements, one after the other; each string of a
 /// StringVector follows its length in bytes as u32 LE. A Flex is a FlexBuffers value. Types that this release does not know
-/// are any bytes.
+/// are any bytes. What counters and sets hold, [`Kind`] checks.
 ///
 /// # Errors
 ///
@@ -87,6 +88,15 @@ pub(crate) fn put_cell(ty: u8, bytes: &[u8], mut reference: impl FnMut(PeerId) -
     }
 }
 
+/// What the cells of counters and sets hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A change, as in ops.
+    Change,
+    /// All that tells how changes merge, as in states.
+    State,
+}
+
 /// Reads a non-null cell and checks it; `peers` is what references point to.
 ///
 /// A link has to be put together from its parts. The room for it is taken from `old`, the cell that the caller is about to
@@ -96,6 +106,7 @@ pub(crate) fn read_cell<'a>(
     reader: &mut Reader<'a>,
     peers: &[PeerId],
     old: Option<Cow<'a, [u8]>>,
+    form: Form,
 ) -> Result<Cow<'a, [u8]>, DecodeError> {
     let bytes = match PropertyType::from_number(ty) {
         Some(PropertyType::Relation) => {
@@ -110,7 +121,17 @@ pub(crate) fn read_cell<'a>(
             return Ok(Cow::Owned(room));
         }
         Some(ty) if let Some(width) = width(ty) => reader.bytes(width)?,
-        _ => reader.prefixed()?,
+        Some(_) => reader.prefixed()?,
+        None => {
+            let bytes = reader.prefixed()?;
+            if let Some(kind) = Kind::of_type(ty) {
+                match form {
+                    Form::Change => kind.check_change(bytes)?,
+                    Form::State => kind.check_state(bytes)?,
+                }
+            }
+            return Ok(Cow::Borrowed(bytes));
+        }
     };
     check_cell(ty, bytes)?;
     Ok(Cow::Borrowed(bytes))

@@ -1,7 +1,7 @@
 //! Reads a block of ops and checks every byte of it.
 
 use crate::change::block::{Tables, is_null, read_bitmap, read_count, read_counter, read_generation};
-use crate::change::cell::{read_cell, read_peer};
+use crate::change::cell::{Form, read_cell, read_peer};
 use crate::change::ops_writer::{
     GENERATION, KIND_INSERT, KIND_MASK, KIND_REMOVE, KIND_UPDATE, ORIGIN_MASK, ORIGIN_OF_TX, ORIGIN_PEER,
     ORIGIN_SHARED,
@@ -109,7 +109,7 @@ impl<'a> OpsReader<'a> {
             cell.ty = ty;
             let old = cell.bytes.take();
             if !is_null(bitmap, at) {
-                cell.bytes = Some(read_cell(ty, reader, self.tables.peers(), old)?);
+                cell.bytes = Some(read_cell(ty, reader, self.tables.peers(), old, Form::Change)?);
             }
         }
         Ok(())

@@ -39,6 +39,16 @@ pub enum Obstacle {
         /// What is given.
         given: (PropertyId, PropertyType),
     },
+    /// A property merges otherwise.
+    #[error(
+        "{entity}.{property} merges otherwise there than here; keep merge as it is, or give it a new uid"
+    )]
+    OtherMerge {
+        /// The stored name of the entity.
+        entity: String,
+        /// The stored name of the property.
+        property: String,
+    },
     /// A new property has an id whose place in records may hold values of a former one.
     #[error("{entity}.{property} has an id that was used before; give it a new one")]
     IdUsedBefore {
@@ -116,6 +126,9 @@ fn within(entity: &EntityDef, next: &EntityDef, obstacles: &mut Vec<Obstacle>) {
         if stored != given {
             let property = property.name.clone();
             obstacles.push(Obstacle::OtherProperty { entity: name.clone(), property, stored, given });
+        } else if property.merge != next.merge {
+            let property = property.name.clone();
+            obstacles.push(Obstacle::OtherMerge { entity: name.clone(), property });
         }
     }
     let new = next.properties.iter().filter(|new| entity.property_by_uid(new.uid).is_none());

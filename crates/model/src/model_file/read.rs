@@ -6,7 +6,7 @@ use super::{MODEL_VERSION, ModelFileError};
 use crate::evolve::Retired;
 use crate::ids::{EntityId, IndexId, PropertyId, Uid};
 use crate::schema::{EntityDef, IndexDef, PropertyDef, RelationDef, Schema};
-use crate::types::{ConflictPolicy, EntityFlags, PropertyFlags, PropertyType};
+use crate::types::{ConflictPolicy, EntityFlags, MergeKind, PropertyFlags, PropertyType};
 
 /// The lists of uids that are gone, in the order in which files have them.
 const RETIRED_LISTS: [&str; 4] =
@@ -147,6 +147,14 @@ fn property(mut place: Place<'_>, entity: &str) -> Result<PropertyDef, ModelFile
         None => None,
         Some(_) => Some(place.text("relationTarget")?.to_owned()),
     };
+    let merge = match place.object.get("merge") {
+        None => MergeKind::Latest,
+        Some(value) => value.as_str().and_then(MergeKind::from_name).ok_or_else(|| {
+            let names: Vec<_> = MergeKind::NAMED.iter().filter_map(|kind| kind.name()).collect();
+            let names = names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(" or ");
+            place.wrong(format!("merge is {}; it is {names}, or left out", shown(value)))
+        })?,
+    };
     Ok(PropertyDef {
         id: PropertyId(id),
         uid,
@@ -155,6 +163,7 @@ fn property(mut place: Place<'_>, entity: &str) -> Result<PropertyDef, ModelFile
         flags: PropertyFlags(place.flags()?),
         index,
         relation_target,
+        merge,
     })
 }
 

@@ -164,6 +164,9 @@ fn new_property(property: &PropertyDef) -> Map<String, Value> {
     if let Some(target) = &property.relation_target {
         object.insert("relationTarget".to_owned(), json!(target));
     }
+    if let Some(merge) = property.merge.name() {
+        object.insert("merge".to_owned(), json!(merge));
+    }
     object
 }
 

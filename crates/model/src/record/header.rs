@@ -2,6 +2,7 @@
 
 use crate::codec::{DecodeError, Reader, put_varint};
 use crate::ids::{Generation, GlobalId, PeerId, Seq, Uid};
+use crate::kinds::Kind;
 use crate::record::{RecordError, SYNCED};
 use crate::stamp::{Stamp, put_rank, read_rank};
 
@@ -15,6 +16,7 @@ const ABSENT: u8 = 64;
 const MORE: u8 = 128;
 /// In the second byte of flags.
 const RANKED: u8 = 1;
+const KINDS: u8 = 2;
 
 /// The bytes of a stamp.
 const STAMP_BYTES: usize = 16;
@@ -36,6 +38,19 @@ pub struct SyncHeader {
     pub overrides: Vec<(u16, Stamp)>,
     /// Properties that this store's schema does not know, ascending by uid.
     pub unknown: Vec<UnknownRegister>,
+    /// The states of counters and sets, ascending by slot; the table shows their values.
+    pub kinds: Vec<KindState>,
+}
+
+/// The state of a counter or set; one that nobody ever changed has none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KindState {
+    /// The slot of the property.
+    pub slot: u16,
+    /// What it is.
+    pub kind: Kind,
+    /// All that tells how changes merge.
+    pub state: Vec<u8>,
 }
 
 /// A property that this store's schema does not know, kept as it came.
@@ -77,7 +92,7 @@ impl<'a> SyncHeaderBytes<'a> {
         let flags = reader.u8()?;
         let has = |flag: u8| flags & flag != 0;
         let more = if has(MORE) { reader.u8()? } else { 0 };
-        if more & !RANKED != 0 || (has(MORE) && more == 0) {
+        if more & !(RANKED | KINDS) != 0 || (has(MORE) && more == 0) {
             return Err(DecodeError::UnknownVersion { what: "the sync header", version: more.into() }.into());
         }
         let ranked = more & RANKED != 0;
@@ -107,12 +122,16 @@ impl<'a> SyncHeaderBytes<'a> {
             base: Stamp { rank, hlc, peer },
             overrides: Vec::new(),
             unknown: Vec::new(),
+            kinds: Vec::new(),
         };
         if has(OVERRIDES) {
             header.read_overrides(&mut reader, ranked)?;
         }
         if has(UNKNOWN) {
             header.read_unknown(&mut reader, ranked)?;
+        }
+        if more & KINDS != 0 {
+            header.read_kinds(&mut reader)?;
         }
         if reader.is_empty() { Ok(header) } else { Err(invalid("bytes follow the header")) }
     }
@@ -123,9 +142,16 @@ fn invalid(what: &'static str) -> RecordError {
 }
 
 impl SyncHeader {
+    /// The state of the counter or set in this slot, if it was ever changed.
+    pub fn kind_state(&self, slot: u16) -> Option<&KindState> {
+        let found = self.kinds.binary_search_by_key(&slot, |kind| kind.slot);
+        found.ok().map(|at| &self.kinds[at])
+    }
+
     /// The stamp of the property in this slot of a table that has `table_slots` slots.
     ///
-    /// The base stamp covers the slots of the table; beyond them nothing was ever written.
+    /// The base stamp covers the slots of the table; beyond them nothing was ever written. Not for counters and sets, whose stamps
+    /// follow from their states.
     pub fn stamp_of(&self, slot: usize, table_slots: usize) -> Stamp {
         if slot >= table_slots {
             return Stamp::NEVER;
@@ -138,10 +164,14 @@ impl SyncHeader {
     ///
     /// # Panics
     ///
-    /// If overrides or unknown properties do not ascend.
+    /// If overrides, unknown properties or states do not ascend.
     pub fn write_record(&self, table: &[u8], out: &mut Vec<u8>) {
         assert!(self.overrides.is_sorted_by(|a, b| a.0 < b.0), "overrides ascend by slot");
         assert!(self.unknown.is_sorted_by(|a, b| a.uid < b.uid), "unknown properties ascend by uid");
+        assert!(
+            self.kinds.is_sorted_by(|a, b| a.slot < b.slot),
+            "states of counters and sets ascend by slot"
+        );
         out.push(SYNCED);
         // Most headers are shorter than 128 bytes: their length is one byte, written last.
         let at = out.len();
@@ -163,6 +193,7 @@ impl SyncHeader {
         let ranked = self.is_ranked();
         let by_origin = self.gid.is_some_and(|gid| gid.origin == self.base.peer);
         let flag = |on: bool, flag: u8| if on { flag } else { 0 };
+        let more = flag(ranked, RANKED) | flag(!self.kinds.is_empty(), KINDS);
         out.push(
             flag(self.gid.is_some(), FOREIGN)
                 | flag(self.generation > 0, GENERATION)
@@ -171,10 +202,10 @@ impl SyncHeader {
                 | flag(!self.overrides.is_empty(), OVERRIDES)
                 | flag(!self.unknown.is_empty(), UNKNOWN)
                 | flag(!self.exists, ABSENT)
-                | flag(ranked, MORE),
+                | flag(more != 0, MORE),
         );
-        if ranked {
-            out.push(RANKED);
+        if more != 0 {
+            out.push(more);
         }
         if let Some(gid) = self.gid {
             out.extend_from_slice(&gid.origin.0.to_be_bytes());
@@ -209,6 +240,15 @@ impl SyncHeader {
                 // One more than the length, so that 0 says null.
                 put_varint(out, register.cell.as_ref().map_or(0, |cell| cell.len() as u64 + 1));
                 out.extend_from_slice(register.cell.as_deref().unwrap_or_default());
+            }
+        }
+        if !self.kinds.is_empty() {
+            put_varint(out, self.kinds.len() as u64);
+            for KindState { slot, kind, state } in &self.kinds {
+                out.extend_from_slice(&slot.to_le_bytes());
+                out.push(*kind as u8);
+                put_varint(out, state.len() as u64);
+                out.extend_from_slice(state);
             }
         }
     }
@@ -250,6 +290,24 @@ impl SyncHeader {
                 None => None,
             };
             self.unknown.push(UnknownRegister { uid, ty, stamp, cell });
+        }
+        Ok(())
+    }
+}
+
+impl SyncHeader {
+    fn read_kinds(&mut self, reader: &mut Reader<'_>) -> Result<(), RecordError> {
+        let count = read_count(reader, "states of counters and sets", 2 + 1 + 1)?;
+        for _ in 0..count {
+            let slot = reader.u16()?;
+            if self.kinds.last().is_some_and(|last| last.slot >= slot) {
+                return Err(invalid("states of counters and sets do not ascend"));
+            }
+            let kind =
+                Kind::of_type(reader.u8()?).ok_or_else(|| invalid("a state is of no kind that merges"))?;
+            let state = reader.prefixed()?;
+            kind.check_state(state)?;
+            self.kinds.push(KindState { slot, kind, state: state.to_vec() });
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::hash::Hash;
 use super::{ENTITIES_MAX, EntityDef, NAME_BYTES_MAX, PROPERTIES_MAX, PropertyDef, SchemaError};
 use crate::ids::Uid;
 use crate::ranking::holds_precedence;
-use crate::types::{ConflictPolicy, EntityFlags, PropertyFlags, PropertyType};
+use crate::types::{ConflictPolicy, EntityFlags, MergeKind, PropertyFlags, PropertyType};
 
 /// Checks entities in order of id.
 pub(super) fn entities(entities: &[EntityDef]) -> Result<(), SchemaError> {
@@ -197,6 +197,7 @@ fn flags(property: &PropertyDef) -> Result<(), &'static str> {
     if property.ty == PropertyType::Relation && property.relation_target.is_none() {
         return Err("a property of type Relation names the entity that it links to; set relationTarget");
     }
+    merge(property)?;
     let is_ordered = property.ty.scalar_bytes().is_some() || property.ty == PropertyType::String;
     if has(PropertyFlags::UNIQUE) && !is_ordered {
         return Err("a vector or Flex value cannot be unique; take the flag UNIQUE (32) away");
@@ -224,6 +225,36 @@ fn flags(property: &PropertyDef) -> Result<(), &'static str> {
         && !matches!(property.ty, PropertyType::Date | PropertyType::DateNano)
     {
         return Err("an expiration time is of type Date or DateNano; change its type");
+    }
+    Ok(())
+}
+
+/// Checks that a property can merge as it is to.
+fn merge(property: &PropertyDef) -> Result<(), &'static str> {
+    let has = |flag| property.flags.has(flag);
+    match property.merge {
+        MergeKind::Latest => return Ok(()),
+        MergeKind::Counter if property.kind().is_none() => {
+            return Err("a counter is a property of type Int or Long; change its type, or take merge away");
+        }
+        MergeKind::Set if property.kind().is_none() => {
+            return Err(
+                "a set is a property of type StringVector or LongVector; change its type, or take merge away",
+            );
+        }
+        MergeKind::Counter | MergeKind::Set => {}
+    }
+    if property.is_id() {
+        return Err("an id cannot merge; take merge away");
+    }
+    if has(PropertyFlags::UNIQUE) {
+        return Err("what merges cannot be unique; take the flag UNIQUE (32) or merge away");
+    }
+    if has(PropertyFlags::UNSIGNED) {
+        return Err("what merges is signed; take the flag UNSIGNED (8192) or merge away");
+    }
+    if has(PropertyFlags::SYNC_CLOCK) || has(PropertyFlags::SYNC_PRECEDENCE) {
+        return Err("a sync clock or precedence cannot merge; take merge away");
     }
     Ok(())
 }

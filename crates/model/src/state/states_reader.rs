@@ -2,9 +2,10 @@
 
 use crate::change::GENERATION_MAX;
 use crate::change::block::{Tables, is_null, read_bitmap, read_count, read_counter, read_generation};
-use crate::change::cell::{read_cell, read_peer};
+use crate::change::cell::{Form, read_cell, read_peer};
 use crate::codec::{DecodeError, Reader};
 use crate::ids::{GlobalId, PeerId, Seq, Uid};
+use crate::kinds::Kind;
 use crate::stamp::{Stamp, read_rank};
 use crate::state::states_writer::{
     EXISTS, GENERATION, ORIGIN_AS_BEFORE, ORIGIN_MASK, ORIGIN_PEER, ORIGIN_SHARED, OVERRIDES, RANKED,
@@ -131,7 +132,13 @@ impl<'a> StatesReader<'a> {
         for (at, register) in state.registers.iter_mut().enumerate() {
             let old = register.cell.take();
             if !is_null(bitmap, at) {
-                register.cell = Some(read_cell(register.ty, reader, self.tables.peers(), old)?);
+                register.cell = Some(read_cell(register.ty, reader, self.tables.peers(), old, Form::State)?);
+            }
+            if let Some(kind) = Kind::of_type(register.ty) {
+                let Some(state) = &register.cell else {
+                    return Err(DecodeError::Invalid { what: "a counter or set has no state" });
+                };
+                register.stamp = kind.newest(state);
             }
         }
         Ok(())
@@ -169,6 +176,9 @@ fn read_overrides(
         let at = read_count(reader, "the position of an override", registers.len() - 1)?;
         if at < next {
             return Err(DecodeError::Invalid { what: "the overrides of a state do not ascend" });
+        }
+        if Kind::of_type(registers[at].ty).is_some() {
+            return Err(DecodeError::Invalid { what: "a counter or set has a stamp beside its state" });
         }
         registers[at].stamp = read_stamp(reader, peers, ranked)?;
         next = at + 1;

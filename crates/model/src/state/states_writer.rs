@@ -5,6 +5,7 @@ use crate::change::block::{TablesWriter, put_bitmap, put_counter, set_null, vari
 use crate::change::cell::put_cell;
 use crate::codec::put_varint;
 use crate::ids::{GlobalId, PeerId};
+use crate::kinds::Kind;
 use crate::stamp::{Stamp, put_rank};
 use crate::state::{ObjectState, Register, STATES_MAX, StateEntry};
 
@@ -112,7 +113,7 @@ impl StatesWriter {
     fn put(&mut self, entry: &StateEntry<'_>, state: &ObjectState<'_>) {
         let registers = &state.registers;
         let base = base_stamp(registers);
-        let overrides = registers.iter().filter(|register| register.stamp != base).count();
+        let overrides = registers.iter().filter(|register| is_override(register, base)).count();
         let ranked = registers.iter().any(|register| register.stamp.rank != 0);
         self.put_tag(entry, state, overrides > 0, ranked);
         if !registers.is_empty() {
@@ -165,7 +166,8 @@ impl StatesWriter {
     }
 
     fn put_overrides(&mut self, registers: &[Register<'_>], base: Stamp, ranked: bool) {
-        for (at, register) in registers.iter().enumerate().filter(|(_, register)| register.stamp != base) {
+        for (at, register) in registers.iter().enumerate().filter(|(_, register)| is_override(register, base))
+        {
             put_varint(&mut self.entries, at as u64);
             self.put_stamp(register.stamp, ranked);
         }
@@ -192,13 +194,19 @@ impl StatesWriter {
     }
 }
 
+/// Whether a register needs its stamp beside it; the states of counters and sets say it themselves.
+fn is_override(register: &Register<'_>, base: Stamp) -> bool {
+    register.stamp != base && Kind::of_type(register.ty).is_none()
+}
+
 /// The stamp that most registers share, if more than half of them share one; else one of them.
 ///
 /// A vote in one pass: each register speaks for its stamp or against the one that leads.
 fn base_stamp(registers: &[Register<'_>]) -> Stamp {
     let mut leader = Stamp::NEVER;
     let mut lead = 0_usize;
-    for register in registers {
+    let plain = registers.iter().filter(|register| Kind::of_type(register.ty).is_none());
+    for register in plain.clone().chain(registers.first().filter(|_| plain.clone().next().is_none())) {
         if lead == 0 {
             leader = register.stamp;
         }

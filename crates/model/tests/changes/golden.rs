@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use reconvene_model::change::{Cell, Op, OpKind, OpsReader, TxHead, decode_tx, encode_tx};
+use reconvene_model::kinds::{Kind, counter_change, set_change};
 use reconvene_model::merge::{Merged, merge_op};
 use reconvene_model::ranking::Ranking;
 use reconvene_model::state::{ObjectState, StateEntry, StatesReader};
@@ -29,6 +30,11 @@ const PROJECT: Uid = Uid(0xc8);
 const NAME: Uid = Uid(0xc9);
 const SETTING: Uid = Uid(0xfa);
 const VOLUME: Uid = Uid(0xfb);
+const PART: Uid = Uid(0x12c);
+const PART_NAME: Uid = Uid(0x12d);
+const STOCK: Uid = Uid(0x12e);
+const LABELS: Uid = Uid(0x12f);
+const SHELVES: Uid = Uid(0x130);
 
 /// 2026-01-01 12:00:00 UTC in milliseconds since 1970.
 const NOON_MS: u64 = 1_767_268_800_000;
@@ -38,16 +44,24 @@ const FILES: [&str; 3] = ["a-1.tx", "b-1.tx", "a-2.tx"];
 /// What the transactions lead to, under policies that rank nothing, and were all entities under `arrival`.
 const STATES: [(&str, Ranking); 2] = [("all.states", Ranking::Time), ("by-arrival.states", Ranking::Arrival)];
 
+/// What Ada and Ben count later on.
+const COUNTING: [&str; 2] = ["a-3.tx", "b-2.tx"];
+
+/// Both parts of the story.
+fn all_txs() -> impl Iterator<Item = (&'static str, (TxHead, Vec<Op<'static>>))> {
+    FILES.into_iter().zip(story()).chain(COUNTING.into_iter().zip(counting()))
+}
+
 #[test]
 fn transactions_are_written_byte_for_byte() {
-    for (name, (head, ops)) in FILES.into_iter().zip(story()) {
+    for (name, (head, ops)) in all_txs() {
         check_file(name, &encode_tx(&head, &ops_block(head.origin, &ops)));
     }
 }
 
 #[test]
 fn transactions_are_read() {
-    for (name, (head, ops)) in FILES.into_iter().zip(story()) {
+    for (name, (head, ops)) in all_txs() {
         let bytes = read_file(name);
         let (read, block) = decode_tx(&bytes).unwrap();
         assert_eq!(read, head, "{name}");
@@ -67,6 +81,7 @@ fn states_are_written_byte_for_byte() {
     for (name, ranking) in STATES {
         check_file(name, &states_block(&merged_files(ranking)));
     }
+    check_file("counting.states", &states_block(&merged(&COUNTING, 4, Ranking::Time)));
 }
 
 #[test]
@@ -76,6 +91,23 @@ fn states_are_read() {
         let read: Vec<_> = StatesReader::new(&bytes).unwrap().map(Result::unwrap).collect();
         assert_eq!(read, merged_files(ranking), "{name}");
     }
+    let bytes = read_file("counting.states");
+    let read: Vec<_> = StatesReader::new(&bytes).unwrap().map(Result::unwrap).collect();
+    assert_eq!(read, merged(&COUNTING, 4, Ranking::Time));
+}
+
+/// The README names these values as well.
+#[test]
+fn what_was_counted_is_as_told() {
+    let [part] = &merged(&COUNTING, 4, Ranking::Time)[..] else { panic!("there is one part") };
+    let shown = |uid: Uid, kind: Kind, ty: PropertyType| {
+        kind.shown(ty, part.state.register(uid).unwrap().cell.as_deref()).unwrap()
+    };
+    assert_eq!(shown(STOCK, Kind::Counter, PropertyType::Long), 7_i64.to_le_bytes());
+    let tags = [&6_u32.to_le_bytes()[..], b"garden", &6_u32.to_le_bytes(), b"urgent"].concat();
+    assert_eq!(shown(LABELS, Kind::Strings, PropertyType::StringVector), tags);
+    let shelves = [(-1_i64).to_le_bytes(), 3_i64.to_le_bytes()].concat();
+    assert_eq!(shown(SHELVES, Kind::Integers, PropertyType::LongVector), shelves);
 }
 
 /// The README names these values, so that whoever implements the merge elsewhere can compare.
@@ -160,6 +192,49 @@ fn story() -> [(TxHead, Vec<Op<'static>>); 3] {
     [(first, first_ops), (second, second_ops), (third, third_ops)]
 }
 
+/// What they count later on.
+fn counting() -> [(TxHead, Vec<Op<'static>>); 2] {
+    let [(a, a_ops), (b, b_ops), (a_2, a_2_ops)] = story();
+    let hash = |head: &TxHead, ops: &[Op<'_>]| TxHash::of(&encode_tx(head, &ops_block(head.origin, ops)));
+    assert_eq!(a_2.previous, hash(&a, &a_ops));
+    let bolts = GlobalId::new(A, 2);
+    let third =
+        TxHead { origin: A, number: 3, previous: hash(&a_2, &a_2_ops), hlc: (NOON_MS + 120_000) << 16 };
+    let strings = |changes: &[(&str, bool)]| {
+        set_change(changes.iter().map(|(key, present)| (key.as_bytes(), *present)))
+            .expect("something changes")
+    };
+    let shelves = [3_i64, -1].map(i64::to_le_bytes).concat();
+    let third_ops = vec![op(
+        PART,
+        bolts,
+        0,
+        Insert,
+        vec![
+            some(PART_NAME, PropertyType::String, "Bolt"),
+            merging(STOCK, Kind::Counter, counter_change(10)),
+            merging(LABELS, Kind::Strings, strings(&[("garden", true), ("spring", true)])),
+            merging(SHELVES, Kind::Integers, Kind::Integers.change_to(Some(&shelves)).expect("two shelves")),
+        ],
+    )];
+    let second = TxHead { origin: B, number: 2, previous: hash(&b, &b_ops), hlc: (NOON_MS + 180_000) << 16 };
+    let second_ops = vec![op(
+        PART,
+        bolts,
+        0,
+        Update,
+        vec![
+            merging(STOCK, Kind::Counter, counter_change(-3)),
+            merging(LABELS, Kind::Strings, strings(&[("spring", false), ("urgent", true)])),
+        ],
+    )];
+    [(third, third_ops), (second, second_ops)]
+}
+
+fn merging(uid: Uid, kind: Kind, change: Vec<u8>) -> Cell<'static> {
+    Cell { uid, ty: kind as u8, bytes: Some(Cow::Owned(change)) }
+}
+
 fn op(entity: Uid, gid: GlobalId, generation: u64, kind: OpKind, cells: Vec<Cell<'static>>) -> Op<'static> {
     Op { entity, gid, generation, kind, cells }
 }
@@ -174,8 +249,13 @@ fn null(uid: Uid, ty: PropertyType) -> Cell<'static> {
 
 /// All objects after the files' transactions became Seq 1, 2 and 3: by Seq, then entity, then global id.
 fn merged_files(ranking: Ranking) -> Vec<StateEntry<'static>> {
+    merged(&FILES, 1, ranking)
+}
+
+/// All objects after these files' transactions became the Seqs from `first` on.
+fn merged(files: &[&str], first: u64, ranking: Ranking) -> Vec<StateEntry<'static>> {
     let mut objects: BTreeMap<(Uid, GlobalId), (Seq, ObjectState<'static>)> = BTreeMap::new();
-    for (seq, name) in (1..).map(Seq).zip(FILES) {
+    for (seq, name) in (first..).map(Seq).zip(files) {
         let bytes = read_file(name);
         let (head, block) = decode_tx(&bytes).expect("a golden transaction is readable");
         for op in OpsReader::new(head.origin, block).expect("golden ops are readable") {

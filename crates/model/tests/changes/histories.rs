@@ -7,6 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use reconvene_model::change::{Cell, GENERATION_MAX, Op, OpKind};
 use reconvene_model::clock::Clock;
+use reconvene_model::kinds::{COUNTER, Kind, LINK_SET, STRING_SET, counter_change, set_change};
 use reconvene_model::merge::{compare_writes, merge_op, merge_states};
 use reconvene_model::state::{ObjectState, Register, StateEntry};
 use reconvene_model::{Generation, GlobalId, PeerId, PropertyType, Seq, Stamp, Uid};
@@ -168,7 +169,7 @@ pub(crate) fn any_wild_state() -> impl Strategy<Value = ObjectState<'static>> {
             for (cells, hlc, peer, rank) in writes {
                 for cell in &cells {
                     let stamp = Stamp::new(hlc, PEERS[peer]).ranked(rank);
-                    registers.insert(cell.uid, Register::written(cell, stamp));
+                    registers.extend(Register::written(cell, stamp).map(|register| (cell.uid, register)));
                 }
             }
             ObjectState { generation, exists, registers: registers.into_values().collect() }
@@ -181,7 +182,7 @@ fn any_cells() -> impl Strategy<Value = Vec<Cell<'static>>> {
     let known = (1..5u64, proptest::option::of(0..3i32)).prop_map(|(uid, value)| int(uid, value));
     let unknown = (5..7u64, proptest::option::of(vec(0..3u8, 0..3)), 200..202u8)
         .prop_map(|(uid, bytes, ty)| Cell { uid: Uid(uid), ty, bytes: bytes.map(Cow::Owned) });
-    vec(prop_oneof![4 => known, 1 => unknown], 0..5).prop_map(|mut cells| {
+    vec(prop_oneof![4 => known, 1 => unknown, 2 => any_set_cell()], 0..5).prop_map(|mut cells| {
         let mut seen = Vec::new();
         cells.retain(|cell| {
             !seen.contains(&cell.uid) && {
@@ -193,11 +194,23 @@ fn any_cells() -> impl Strategy<Value = Vec<Cell<'static>>> {
     })
 }
 
+/// A change of one of two sets, or of none.
+fn any_set_cell() -> impl Strategy<Value = Cell<'static>> {
+    let elements = vec((0..3u8, any::<bool>()), 0..3);
+    (7..9u64, elements).prop_map(|(uid, elements)| {
+        let keys: Vec<([u8; 1], bool)> =
+            elements.into_iter().map(|(key, present)| ([b'a' + key], present)).collect();
+        let change = set_change(keys.iter().map(|(key, present)| (&key[..], *present)));
+        Cell { uid: Uid(uid), ty: STRING_SET, bytes: change.map(Cow::Owned) }
+    })
+}
+
 /// A cell of any type, with bytes that are canonical for it.
 pub(crate) fn any_cell() -> impl Strategy<Value = Cell<'static>> {
     let ty = prop_oneof![
         8 => proptest::sample::select(PropertyType::ALL).prop_map(|ty| ty as u8),
         1 => prop_oneof![Just(14u8), Just(0), Just(255)],
+        2 => COUNTER..=LINK_SET,
     ];
     (1..u64::MAX, ty).prop_flat_map(|(uid, ty)| {
         let bytes = proptest::option::of(any_bytes(ty));
@@ -207,6 +220,18 @@ pub(crate) fn any_cell() -> impl Strategy<Value = Cell<'static>> {
 
 fn any_bytes(ty: u8) -> BoxedStrategy<Vec<u8>> {
     use PropertyType::*;
+    let set = |key: BoxedStrategy<Vec<u8>>| {
+        vec((key, any::<bool>()), 1..5)
+            .prop_map(|keys| set_change(keys.iter().map(|(key, present)| (&key[..], *present))).unwrap())
+            .boxed()
+    };
+    match Kind::of_type(ty) {
+        Some(Kind::Counter) => return any::<i64>().prop_map(counter_change).boxed(),
+        Some(Kind::Strings) => return set(".{0,5}".prop_map(std::string::String::into_bytes).boxed()),
+        Some(Kind::Integers) => return set(vec(any::<u8>(), 8).boxed()),
+        Some(Kind::Links) => return set(vec(any::<u8>(), 16).boxed()),
+        None => {}
+    }
     match PropertyType::from_number(ty) {
         Some(Bool) => (0..2u8).prop_map(|bit| vec![bit]).boxed(),
         Some(BoolVector) => vec(0..2u8, 0..9).boxed(),
@@ -271,7 +296,7 @@ pub(crate) fn any_entries() -> impl Strategy<Value = Vec<StateEntry<'static>>> {
         let stamps = vec(stamp.clone(), cells.len());
         stamps.prop_map(move |stamps| {
             let mut registers: Vec<_> =
-                cells.iter().zip(stamps).map(|(cell, s)| Register::written(cell, s)).collect();
+                cells.iter().zip(stamps).filter_map(|(cell, s)| Register::written(cell, s)).collect();
             registers.sort_by_key(|register| register.uid);
             registers
         })
@@ -307,9 +332,14 @@ pub(crate) fn expected_state(ops: &[Stamped]) -> ObjectState<'static> {
     for (op, stamp) in ops.iter().filter(|(op, _)| op.kind != OpKind::Remove && op.generation == generation) {
         exists |= op.kind == OpKind::Insert;
         for cell in &op.cells {
-            let write = Register::written(cell, *stamp);
-            match registers.get(&cell.uid) {
-                Some(known) if compare_writes(known.write(), write.write()).is_ge() => {}
+            let Some(write) = Register::written(cell, *stamp) else { continue };
+            match (registers.get_mut(&cell.uid), Kind::of_type(cell.ty)) {
+                (Some(known), Some(kind)) => {
+                    let states = [known.cell.take(), write.cell].map(Option::unwrap);
+                    let [known_state, state] = states;
+                    *known = Register::of_kind(cell.uid, kind, kind.join(known_state, state));
+                }
+                (Some(known), None) if compare_writes(known.write(), write.write()).is_ge() => {}
                 _ => _ = registers.insert(cell.uid, write),
             }
         }

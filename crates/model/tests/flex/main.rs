@@ -1,5 +1,7 @@
 //! Flex values: canonical bytes, what the official library makes of them and what we make of its, and hostile bytes.
 
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
+
 mod arbitrary;
 mod golden;
 mod hostile;

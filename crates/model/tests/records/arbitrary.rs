@@ -20,6 +20,7 @@ pub(crate) fn entity(properties: &[(u32, PropertyType)]) -> EntityDef {
         flags: PropertyFlags::ID,
         index: None,
         relation_target: None,
+        merge: Default::default(),
     };
     let others = properties.iter().map(|&(number, ty)| PropertyDef {
         id: PropertyId(number),
@@ -29,6 +30,7 @@ pub(crate) fn entity(properties: &[(u32, PropertyType)]) -> EntityDef {
         flags: PropertyFlags::NONE,
         index: None,
         relation_target: (ty == PropertyType::Relation).then(|| "Thing".into()),
+        merge: Default::default(),
     });
     let properties: Vec<_> = std::iter::once(id).chain(others).collect();
     let last_property_id = properties.iter().map(|property| property.id).max().unwrap();

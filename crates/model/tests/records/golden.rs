@@ -5,7 +5,8 @@
 
 use std::path::PathBuf;
 
-use reconvene_model::record::{EMPTY_TABLE, Record, SyncHeader, TableLayout, UnknownRegister};
+use reconvene_model::kinds::{Kind, counter_change, set_change};
+use reconvene_model::record::{EMPTY_TABLE, KindState, Record, SyncHeader, TableLayout, UnknownRegister};
 use reconvene_model::{Flex, GlobalId, PeerId, PropertyType, Seq, Stamp, Uid, Value};
 
 use crate::arbitrary::{canonical, entity_of, slot, table_of};
@@ -118,7 +119,21 @@ fn story() -> Vec<(&'static str, Option<SyncHeader>, Option<Properties>)> {
         base: at(60_000, 0, ADA).ranked(300),
         ..SyncHeader::default()
     };
+    let part = vec![
+        (2, PropertyType::String, text("Bolt")),
+        (3, PropertyType::Long, Value::Int(7)),
+        (4, PropertyType::StringVector, Value::StringVector(vec!["garden".into(), "urgent".into()])),
+        (5, PropertyType::LongVector, Value::LongVector(vec![-1, 3])),
+    ];
+    let part_header = SyncHeader {
+        exists: true,
+        gid: Some(GlobalId::new(ADA, 2)),
+        base: at(120_000, 0, ADA),
+        kinds: counted(),
+        ..SyncHeader::default()
+    };
     vec![
+        ("part.record", Some(part_header), Some(part)),
         ("draft.record", None, Some(vec![(2, PropertyType::String, text("Buy seeds"))])),
         ("sow.record", Some(sow_header), Some(sow)),
         ("dig.record", Some(dig_header), Some(dig())),
@@ -129,6 +144,34 @@ fn story() -> Vec<(&'static str, Option<SyncHeader>, Option<Properties>)> {
         ("by-arrival.record", Some(arrived), Some(vec![(2, PropertyType::Int, Value::Int(7))])),
         ("kinds.record", None, Some(kinds())),
     ]
+}
+
+/// What Ada and Ben have counted in the golden changes.
+fn counted() -> Vec<KindState> {
+    let strings = |changes: &[(&str, bool)]| {
+        set_change(changes.iter().map(|(key, present)| (key.as_bytes(), *present))).unwrap()
+    };
+    let shelves = [3_i64, -1].map(i64::to_le_bytes).concat();
+    let (ada, ben) = (at(120_000, 0, ADA), at(180_000, 0, BEN));
+    let changes = [
+        (2, Kind::Counter, vec![(counter_change(10), ada), (counter_change(-3), ben)]),
+        (
+            3,
+            Kind::Strings,
+            vec![
+                (strings(&[("garden", true), ("spring", true)]), ada),
+                (strings(&[("spring", false), ("urgent", true)]), ben),
+            ],
+        ),
+        (4, Kind::Integers, vec![(Kind::Integers.change_to(Some(&shelves)).unwrap(), ada)]),
+    ];
+    let state = |(slot, kind, changes): (u16, Kind, Vec<(Vec<u8>, Stamp)>)| {
+        let apply = |state: Option<Vec<u8>>, (change, stamp): &(Vec<u8>, Stamp)| {
+            kind.apply(state.as_deref(), change, *stamp)
+        };
+        KindState { slot, kind, state: changes.iter().fold(None, apply).unwrap() }
+    };
+    changes.into_iter().map(state).collect()
 }
 
 fn path(name: &str) -> PathBuf {

@@ -7,7 +7,8 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use reconvene_model::record::{Record, RecordError, SyncHeader, UnknownRegister};
+use reconvene_model::kinds::Kind;
+use reconvene_model::record::{KindState, Record, RecordError, SyncHeader, UnknownRegister};
 use reconvene_model::state::{ObjectState, Register};
 use reconvene_model::{EntityDef, EntityId, ObjectId, PropertyType, Schema, Stamp, Uid};
 
@@ -21,7 +22,7 @@ use crate::sync::columns::{Column, SyncEntity};
 use crate::sync::{convert, meta};
 use crate::txn::WriteTxn;
 
-/// The bytes of a property that the schema has dropped: entity u32, slot u16, type u8, uid u64, the entity linked to u32.
+/// The bytes of a property that the schema has dropped: entity u32, slot u16, the type number of its cells u8, uid u64, the entity linked to u32.
 const DROPPED_BYTES: usize = 19;
 
 /// A property that the schema of a synced entity has dropped. Others may still know it.
@@ -32,10 +33,10 @@ struct Dropped {
 
 impl Dropped {
     fn write(&self, out: &mut Vec<u8>) {
-        let Column { uid, slot, ty, target } = self.column;
+        let Column { uid, slot, target, .. } = self.column;
         out.extend_from_slice(&self.entity.0.to_be_bytes());
         out.extend_from_slice(&slot.to_be_bytes());
-        out.push(ty as u8);
+        out.push(self.column.cell_type());
         out.extend_from_slice(&uid.0.to_be_bytes());
         out.extend_from_slice(&target.map_or(0, |target| target.0).to_be_bytes());
     }
@@ -49,10 +50,15 @@ impl Dropped {
         let number = |bytes: &[u8]| bytes.iter().fold(0, |number: u64, &byte| number << 8 | u64::from(byte));
         let entity = |bytes: &[u8]| EntityId(number(bytes) as u32);
         let read = |row: &[u8; DROPPED_BYTES]| {
-            let ty = PropertyType::ALL.iter().copied().find(|&ty| ty as u8 == row[6]).ok_or_else(wrong)?;
+            let kind = Kind::of_type(row[6]);
+            let ty = match kind {
+                Some(Kind::Counter) => PropertyType::Long,
+                Some(_) => PropertyType::StringVector,
+                None => PropertyType::from_number(row[6]).ok_or_else(wrong)?,
+            };
             let target = Some(entity(&row[15..])).filter(|target| target.0 != 0);
             let column =
-                Column { uid: Uid(number(&row[7..15])), slot: number(&row[4..6]) as u16, ty, target };
+                Column { uid: Uid(number(&row[7..15])), slot: number(&row[4..6]) as u16, ty, kind, target };
             Ok(Dropped { entity: entity(&row[..4]), column })
         };
         rows.iter().map(read).collect()
@@ -69,7 +75,8 @@ pub(crate) fn note(tx: &mut WriteTx<'_>, table: TableId, stored: &Schema, next: 
             let target = property.relation_target.as_deref().and_then(|name| stored.entity_by_name(name));
             let slot = u16::try_from(property.slot()).expect("slots are fewer than PROPERTIES_MAX");
             let (uid, ty, target) = (property.uid, property.ty, target.map(|target| target.id));
-            Dropped { entity: entity.id, column: Column { uid, slot, ty, target } }.write(&mut note);
+            let column = Column { uid, slot, ty, kind: property.kind(), target };
+            Dropped { entity: entity.id, column }.write(&mut note);
         }
     }
     Ok(tx.put(table, meta::ADOPT, &note)?)
@@ -172,6 +179,14 @@ fn keep_dropped<'r>(
 ) -> Result<()> {
     let table = Record::parse(record).map_err(damaged)?.table;
     for column in dropped {
+        if column.kind.is_some() {
+            if let Some(KindState { kind, state: cell, .. }) = header.kind_state(column.slot)
+                && state.registers.iter().all(|register| register.uid != column.uid)
+            {
+                state.registers.push(Register::of_kind(column.uid, *kind, cell.clone().into()));
+            }
+            continue;
+        }
         let slot = usize::from(column.slot);
         let stamp = header.stamp_of(slot, table.slots());
         if stamp.is_never() || state.registers.iter().any(|register| register.uid == column.uid) {
@@ -199,8 +214,9 @@ fn void(dropped: &[Column], record: &mut Vec<u8>) -> Result<()> {
     let Some(header) = parsed.header else { return Ok(()) };
     let mut header = header.parse().map_err(damaged)?;
     let table = parsed.table.as_bytes().to_vec();
-    header.overrides.retain(|(slot, _)| dropped.iter().all(|column| column.slot != *slot));
-    header.overrides.extend(dropped.iter().map(|column| (column.slot, Stamp::NEVER)));
+    let plain = dropped.iter().filter(|column| column.kind.is_none());
+    header.overrides.retain(|(slot, _)| plain.clone().all(|column| column.slot != *slot));
+    header.overrides.extend(plain.map(|column| (column.slot, Stamp::NEVER)));
     header.overrides.sort_by_key(|(slot, _)| *slot);
     record.clear();
     header.write_record(&table, record);
@@ -216,8 +232,11 @@ fn is_to_move(record: &[u8], columns: &SyncEntity, dropped: &[Column]) -> Result
     let Some(header) = record.header else { return Ok(false) };
     let header = header.parse().map_err(damaged)?;
     let is_known = |register: &UnknownRegister| {
-        columns.column(register.uid).is_some_and(|column| column.ty as u8 == register.ty)
+        columns.column(register.uid).is_some_and(|column| column.cell_type() == register.ty)
     };
-    let is_dropped = |column: &Column| !header.stamp_of(column.slot.into(), record.table.slots()).is_never();
+    let is_dropped = |column: &Column| match column.kind {
+        Some(_) => header.kind_state(column.slot).is_some(),
+        None => !header.stamp_of(column.slot.into(), record.table.slots()).is_never(),
+    };
     Ok(header.unknown.iter().any(is_known) || dropped.iter().any(is_dropped))
 }

@@ -534,7 +534,7 @@ pub(crate) fn inserted<'a>(op: &Op<'a>, stamp: Stamp) -> ObjectState<'a> {
         registers: Vec::with_capacity(op.cells.len()),
     };
     for cell in &op.cells {
-        state.registers.push(Register::written(cell, stamp));
+        state.registers.extend(Register::written(cell, stamp));
     }
     state.registers.sort_by_key(|register| register.uid);
     state

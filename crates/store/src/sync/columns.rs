@@ -1,6 +1,7 @@
 //! The properties of a synced entity as sync sees them: by uid, with their slots.
 
 use reconvene_model::change::{Op, TableCells};
+use reconvene_model::kinds::Kind;
 use reconvene_model::planted::{Planted, planted};
 use reconvene_model::ranking::{self, Ranking};
 use reconvene_model::record::{RecordError, Table};
@@ -15,8 +16,18 @@ pub(crate) struct Column {
     pub(crate) uid: Uid,
     pub(crate) slot: u16,
     pub(crate) ty: PropertyType,
+    /// For counters and sets: what they are.
+    pub(crate) kind: Option<Kind>,
     /// For links: the entity linked to, if this store has it.
     pub(crate) target: Option<EntityId>,
+}
+
+impl Column {
+    /// The type number of its cells.
+    #[inline]
+    pub(crate) fn cell_type(&self) -> u8 {
+        self.kind.map_or(self.ty as u8, |kind| kind as u8)
+    }
 }
 
 /// The columns of an entity, found by uid.
@@ -30,6 +41,8 @@ pub(crate) struct SyncEntity {
     pub(crate) cells: Option<TableCells>,
     /// Uid and type in order of slot.
     pub(crate) shape: Vec<(Uid, u8)>,
+    /// Whether counters and sets are among them.
+    pub(crate) has_kinds: bool,
     /// The number of slots of a record.
     pub(crate) slots: usize,
     /// What the conflict policy puts above time.
@@ -47,6 +60,7 @@ impl SyncEntity {
                 uid: property.uid,
                 slot: u16::try_from(property.slot()).expect("slots are fewer than PROPERTIES_MAX"),
                 ty: property.ty,
+                kind: property.kind(),
                 target: property
                     .relation_target
                     .as_deref()
@@ -56,9 +70,12 @@ impl SyncEntity {
             .collect();
         let mut columns = by_slot.clone();
         columns.sort_by_key(|column| column.uid);
+        let has_kinds = !entity.kinds.is_empty();
+        let slots = by_slot.iter().map(|column| column.slot);
         SyncEntity {
-            cells: TableCells::new(&entity.layout, by_slot.iter().map(|column| column.slot)),
-            shape: by_slot.iter().map(|column| (column.uid, column.ty as u8)).collect(),
+            cells: if has_kinds { None } else { TableCells::new(&entity.layout, slots) },
+            shape: by_slot.iter().map(|column| (column.uid, column.cell_type())).collect(),
+            has_kinds,
             slots: entity.layout.slots(),
             ranking: Ranking::of(&entity.def),
             clock: entity.clock,

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use reconvene_model::compare::{
     CompareKey, CompareRange, Fingerprinter, Salt, SortedItems, SortedItemsBuilder,
 };
-use reconvene_model::record::Record;
+use reconvene_model::kinds::Kind;
+use reconvene_model::record::{KindState, Record};
 use reconvene_model::state::{StateEntry, StatesWriter};
 use reconvene_model::{EntityId, Generation, GlobalId, ObjectId, PeerId, Seq, Stamp, Uid};
 
@@ -103,14 +104,25 @@ fn push(
     };
     let key = CompareKey::new(entity.def.uid, gid);
     let slots = record.table.slots();
-    let known =
-        columns.columns.iter().map(|column| (column.uid, header.stamp_of(column.slot as usize, slots)));
-    let fingerprint = if header.unknown.is_empty() {
+    let known = columns.columns.iter().filter(|column| column.kind.is_none());
+    let known = known.map(|column| (column.uid, header.stamp_of(column.slot as usize, slots)));
+    let fingerprint = if header.unknown.is_empty() && !columns.has_kinds {
         fingerprints.object(key, header.generation, known)
     } else {
-        let unknown = header.unknown.iter().map(|register| (register.uid, register.stamp));
-        let mut stamps: Vec<(Uid, Stamp)> = known.chain(unknown).collect();
-        stamps.sort_unstable_by_key(|(uid, _)| *uid);
+        let mut stamps: Vec<(Uid, Stamp)> = known.collect();
+        for register in &header.unknown {
+            match (Kind::of_type(register.ty), &register.cell) {
+                (Some(kind), Some(state)) => {
+                    stamps.extend(kind.stamps(state).into_iter().map(|s| (register.uid, s)))
+                }
+                _ => stamps.push((register.uid, register.stamp)),
+            }
+        }
+        for KindState { slot, kind, state } in &header.kinds {
+            let Some(column) = columns.at_slot(*slot) else { continue };
+            stamps.extend(kind.stamps(state).into_iter().map(|stamp| (column.uid, stamp)));
+        }
+        stamps.sort_by_key(|(uid, _)| *uid);
         fingerprints.object(key, header.generation, stamps)
     };
     // Stamps say nothing of a value that is not what was written: what is suspected must not look like what the server has.

@@ -220,12 +220,11 @@ pub(crate) fn read(tx: &impl CatalogLookup, number: u64, row: &[u8]) -> Result<O
         return Ok(None);
     };
     let version = |state: &ObjectState<'_>, written: Option<Stamp>| -> Result<Version> {
-        let cells = state.registers.iter().map(|register| (register.uid, register.cell.as_deref()));
         Ok(Version {
             removed: !state.exists,
             peer: written.map(|stamp| stamp.peer),
             written_ms: written.map(Stamp::millis),
-            values: rejected::values(tx, entity, cells)?,
+            values: rejected::values_of_registers(tx, entity, &state.registers)?,
         })
     };
     let newest = theirs.state.registers.iter().map(|register| register.stamp).max_by_key(|stamp| stamp.hlc);

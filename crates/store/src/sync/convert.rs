@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use reconvene_model::planted::{Planted, planted};
-use reconvene_model::record::{EMPTY_TABLE, Record, SyncHeader, TableWriter, UnknownRegister};
+use reconvene_model::record::{EMPTY_TABLE, KindState, Record, SyncHeader, TableWriter, UnknownRegister};
 use reconvene_model::state::{ObjectState, Register};
 use reconvene_model::{GlobalId, PropertyType, Seq, Stamp};
 use smallvec::SmallVec;
@@ -30,6 +30,12 @@ pub(crate) fn state_of_record<'r>(
     let table = record.table;
     let mut registers = Vec::with_capacity(columns.columns.len() + header.unknown.len());
     for column in &columns.columns {
+        if column.kind.is_some() {
+            if let Some(KindState { kind, state, .. }) = header.kind_state(column.slot) {
+                registers.push(Register::of_kind(column.uid, *kind, state.clone().into()));
+            }
+            continue;
+        }
         let slot = column.slot as usize;
         let stamp = header.stamp_of(slot, table.slots());
         if stamp.is_never() {
@@ -114,7 +120,14 @@ pub(crate) fn record_of_state(
     let mut table = TableWriter::new(&entity.layout);
     for register in &state.registers {
         match columns.column(register.uid) {
-            Some(column) if column.ty as u8 == register.ty => {
+            Some(Column { slot, ty, kind: Some(kind), .. }) if *kind as u8 == register.ty => {
+                if let Some(shown) = kind.shown(*ty, register.cell.as_deref()) {
+                    table.set_stored(*slot as usize, &shown);
+                }
+                let state = register.cell.as_deref().map(<[u8]>::to_vec);
+                header.kinds.extend(state.map(|state| KindState { slot: *slot, kind: *kind, state }));
+            }
+            Some(column) if column.cell_type() == register.ty => {
                 let slot = column.slot as usize;
                 stamps[slot] = register.stamp;
                 match &register.cell {
@@ -138,6 +151,7 @@ pub(crate) fn record_of_state(
             }),
         }
     }
+    header.kinds.sort_by_key(|kind| kind.slot);
     set_stamps(&mut header, columns, &stamps);
     let mut bytes = Vec::new();
     table.finish(&mut bytes);
@@ -156,10 +170,12 @@ pub(crate) fn local_link(tx: &mut WriteTxn<'_>, column: &Column, cell: &[u8]) ->
     }
 }
 
-/// Chooses the base stamp, the one that most properties share, and lists the others.
+/// Chooses the base stamp, the one that most properties share, and lists the others. The stamps of counters and sets follow from their
+/// states.
 pub(crate) fn set_stamps(header: &mut SyncHeader, columns: &SyncEntity, stamps: &[Stamp]) {
     let mut counts: SmallVec<[(Stamp, usize); 4]> = SmallVec::new();
-    for column in &columns.by_slot {
+    let plain = columns.by_slot.iter().filter(|column| column.kind.is_none());
+    for column in plain.clone() {
         let stamp = stamps[column.slot as usize];
         match counts.iter_mut().find(|(other, _)| *other == stamp) {
             Some((_, count)) => *count += 1,
@@ -172,7 +188,7 @@ pub(crate) fn set_stamps(header: &mut SyncHeader, columns: &SyncEntity, stamps: 
         .max_by_key(|&(stamp, count)| (count, stamp))
         .map_or(Stamp::NEVER, |(stamp, _)| stamp);
     header.overrides.clear();
-    for column in &columns.by_slot {
+    for column in plain {
         let stamp = stamps[column.slot as usize];
         if stamp != header.base {
             header.overrides.push((column.slot, stamp));

@@ -117,11 +117,16 @@ impl Inserts {
     fn learn_shape(&mut self, entity: &EntityRuntime, columns: &SyncEntity, cells: &[Cell<'_>]) {
         self.entity = Some(entity.def.id);
         self.shape = cells.iter().map(|cell| (cell.uid, cell.ty)).collect();
-        let known = cells.iter().map_while(|cell| columns.column(cell.uid).filter(|c| c.ty as u8 == cell.ty));
+        let known = cells
+            .iter()
+            .map_while(|cell| columns.column(cell.uid).filter(|c| c.kind.is_none() && c.ty as u8 == cell.ty));
         self.columns = known.copied().collect();
         self.fits = !cells.is_empty() && self.columns.len() == cells.len();
-        let unwritten =
-            columns.by_slot.iter().filter(|column| !cells.iter().any(|cell| cell.uid == column.uid));
+        let unwritten = columns
+            .by_slot
+            .iter()
+            .filter(|column| column.kind.is_none())
+            .filter(|column| !cells.iter().any(|cell| cell.uid == column.uid));
         self.header = SyncHeader {
             exists: true,
             overrides: unwritten.map(|column| (column.slot, Stamp::NEVER)).collect(),

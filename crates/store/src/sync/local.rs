@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use reconvene_model::change::{OpCells, OpKind, OpsWriter, TxHead, encode_tx_of};
+use reconvene_model::kinds::{Kind, counter_change};
 use reconvene_model::planted::{Planted, planted};
-use reconvene_model::record::{Record, SyncHeader, Table, TableWriter};
+use reconvene_model::record::{KindState, Record, SyncHeader, Table, TableWriter};
 use reconvene_model::{Generation, GlobalId, ObjectId, PropertyType, Stamp, TxHash, Uid};
 
 use crate::catalog::EntityRuntime;
 use crate::error::{Result, StoreError};
 use crate::keys;
+use crate::kinds::{self, KindChange};
 use crate::objects::copy_slot;
 use crate::seam::Reader;
 use crate::sync::columns::{Column, SyncEntity};
 use crate::sync::global_ids;
-use crate::sync::touches::{RecordHead, Touch, TouchWritten, Touches};
+use crate::sync::touches::{Added, RecordHead, Touch, TouchWritten, Touches};
 use crate::sync::{Role, TX_BYTES_MAX, TX_OPS_MAX, TX_VALUES_MAX, coalesce, convert, meta};
 use crate::txn::WriteTxn;
 
@@ -35,23 +37,49 @@ pub(crate) fn insert(
     }
     let absent = tx.absent_record(entity, id)?.map(<[u8]>::to_vec);
     let header = absent.as_deref().map(parse_header).transpose()?;
-    let (gid, generation) = match header {
-        Some(header) => (header.gid, header.generation),
-        None => (global_ids::name_new(tx, entity, id)?, 0),
+    let (gid, generation, mut states) = match header {
+        Some(header) => (header.gid, header.generation, header.kinds),
+        None => (global_ids::name_new(tx, entity, id)?, 0, Vec::new()),
     };
     save_confirmed(tx, entity, id, absent.as_deref())?;
+    let added = kinds::insert(entity, &mut states, table, stamp)?;
+    tx.sync.touches.added.note(entity.def.id, id, &added);
     let stamp = columns.stamp_of_table(stamp, &table.table()).map_err(StoreError::bad_record)?;
-    let mut head = Vec::new();
-    global_ids::fresh_header(gid, generation, stamp).write_record(&[], &mut head);
-    tx.replace_record(entity, id, Some(table.as_record(&head)))?;
+    put_new(
+        tx,
+        entity,
+        id,
+        SyncHeader { kinds: states.clone(), ..global_ids::fresh_header(gid, generation, stamp) },
+        table,
+    )?;
     if absent.is_some() {
         tx.put_absent(entity, id, None)?;
     }
-    let object = Noted { entity, columns, id, gid: own_gid(tx, entity, id, gid), generation };
+    let object = Noted { entity, columns, id, gid: own_gid(tx, entity, id, gid), generation, kinds: &states };
     note_put(tx, &object, &table.table(), TouchWritten::Insert)
 }
 
-/// Writes these slots of an object of a synced entity; `old` is the record that it replaces.
+/// Writes the record of a new object.
+fn put_new(
+    tx: &mut WriteTxn<'_>,
+    entity: &Arc<EntityRuntime>,
+    id: ObjectId,
+    header: SyncHeader,
+    table: &mut TableWriter<'_>,
+) -> Result<()> {
+    if header.kinds.is_empty() {
+        let mut head = Vec::new();
+        header.write_record(&[], &mut head);
+        return tx.replace_record(entity, id, Some(table.as_record(&head)));
+    }
+    let mut record = tx.record_room();
+    header.write_record(table.as_bytes(), &mut record);
+    let replaced = tx.replace_record(entity, id, Some(&record));
+    tx.keep_record_room(record);
+    replaced
+}
+
+/// Writes these slots of an object of a synced entity, counters and sets by these changes; `old` is the record that it replaces.
 pub(crate) fn update(
     tx: &mut WriteTxn<'_>,
     entity: &Arc<EntityRuntime>,
@@ -59,14 +87,21 @@ pub(crate) fn update(
     old: &[u8],
     new_table: &[u8],
     slots: &[u16],
+    changes: &[KindChange],
 ) -> Result<()> {
-    let stamp = stamp(tx)?;
+    let at = stamp(tx)?;
     let columns = tx.sync_entity(entity)?;
-    let with_clock = columns.clock.map(|clock| clocked(entity, clock, new_table, stamp)).transpose()?;
+    // A visible clock tells of what the policy decides on, and so not of counters and sets.
+    let clock = columns.clock.filter(|_| slots.len() > changes.len());
+    let with_clock = clock.map(|clock| clocked(entity, clock, new_table, at)).transpose()?;
     let new_table = with_clock.as_deref().unwrap_or(new_table);
     let table = entity.layout.parse(new_table).map_err(StoreError::bad_record)?;
-    let stamp = columns.stamp_of_table(stamp, &table).map_err(StoreError::bad_record)?;
-    let header = restamped(old, columns, slots, stamp)?;
+    let stamp = columns.stamp_of_table(at, &table).map_err(StoreError::bad_record)?;
+    let mut header = restamped(old, columns, slots, stamp)?;
+    if !changes.is_empty() {
+        let added = kinds::change(entity, &mut header.kinds, changes, at)?;
+        tx.sync.touches.added.note(entity.def.id, id, &added);
+    }
     save_confirmed(tx, entity, id, Some(old))?;
     let mut record = tx.record_room();
     header.write_record(new_table, &mut record);
@@ -74,7 +109,7 @@ pub(crate) fn update(
     tx.keep_record_room(record);
     replaced?;
     let gid = own_gid(tx, entity, id, header.gid);
-    let object = Noted { entity, columns, id, gid, generation: header.generation };
+    let object = Noted { entity, columns, id, gid, generation: header.generation, kinds: &header.kinds };
     note_put(tx, &object, &table, TouchWritten::Slots(slots.to_vec()))
 }
 
@@ -104,6 +139,9 @@ fn insert_fresh(
     table: &mut TableWriter<'_>,
     stamp: Stamp,
 ) -> Result<()> {
+    if columns.has_kinds {
+        return insert_fresh_kinds(tx, entity, columns, id, table, stamp);
+    }
     let head = match tx.sync.touches.insert_head {
         Some(head) if columns.has_plain_stamps() => head,
         _ => {
@@ -128,10 +166,32 @@ fn insert_fresh(
             touches.insert_shape = Some((entity.def.id, shape));
         }
         _ => {
-            let object = Noted { entity, columns, id, gid, generation: 0 };
+            let object = Noted { entity, columns, id, gid, generation: 0, kinds: &[] };
             note_op(tx, &object, &table, &TouchWritten::Insert)?;
         }
     }
+    tx.sync.touches.inserts.add(entity.def.id, id, ());
+    Ok(())
+}
+
+/// As [`insert_fresh`], of an entity with counters or sets.
+fn insert_fresh_kinds(
+    tx: &mut WriteTxn<'_>,
+    entity: &Arc<EntityRuntime>,
+    columns: &SyncEntity,
+    id: ObjectId,
+    table: &mut TableWriter<'_>,
+    at: Stamp,
+) -> Result<()> {
+    let mut states = Vec::new();
+    let added = kinds::insert(entity, &mut states, table, at)?;
+    tx.sync.touches.added.note(entity.def.id, id, &added);
+    let stamp = columns.stamp_of_table(at, &table.table()).map_err(StoreError::bad_record)?;
+    let header = SyncHeader { kinds: states.clone(), ..global_ids::fresh_header(None, 0, stamp) };
+    put_new(tx, entity, id, header, table)?;
+    let gid = GlobalId::new(tx.own_peer(), id);
+    let object = Noted { entity, columns, id, gid, generation: 0, kinds: &states };
+    note_op(tx, &object, &table.table(), &TouchWritten::Insert)?;
     tx.sync.touches.inserts.add(entity.def.id, id, ());
     Ok(())
 }
@@ -151,6 +211,7 @@ pub(crate) fn remove(
     let gid = own_gid(tx, entity, id, header.gid);
     let origin = tx.own_peer();
     let touches = &mut tx.sync.touches;
+    touches.added.forget(entity.def.id, id);
     match touches.touch_again(entity, id) {
         None => {
             let ops = touches.ops(origin);
@@ -252,6 +313,8 @@ struct Noted<'a> {
     id: ObjectId,
     gid: GlobalId,
     generation: Generation,
+    /// The states of its counters and sets.
+    kinds: &'a [KindState],
 }
 
 fn note_put(
@@ -289,13 +352,33 @@ fn note_op(
         return Ok(());
     }
     let mut ops = tx.sync.touches.take_ops(tx.own_peer());
-    let wrote = write_op(tx, &mut ops, object, table, written);
+    let merging = Merging { stamp: tx.sync.touches.stamp, added: &tx.sync.touches.added };
+    let wrote = write_op(tx, merging, &mut ops, object, table, written);
     tx.sync.touches.ops = Some(ops);
     wrote
 }
 
+/// What a transaction has done to counters and sets so far.
+#[derive(Clone, Copy)]
+struct Merging<'a> {
+    stamp: Option<Stamp>,
+    added: &'a Added,
+}
+
+impl Merging<'_> {
+    /// The cell of a counter or set; `None` if the transaction has not changed it.
+    fn cell(self, object: &Noted<'_>, slot: u16, kind: Kind) -> Option<Vec<u8>> {
+        if kind == Kind::Counter {
+            return self.added.get(object.entity.def.id, object.id, slot).map(counter_change);
+        }
+        let state = object.kinds.iter().find(|state| state.slot == slot)?;
+        kind.change_at(&state.state, self.stamp?)
+    }
+}
+
 fn write_op(
     tx: &WriteTxn<'_>,
+    merging: Merging<'_>,
     ops: &mut OpsWriter,
     object: &Noted<'_>,
     table: &Table<'_>,
@@ -307,17 +390,20 @@ fn write_op(
             let mut op = ops.begin(entity.def.uid, gid, generation, OpKind::Insert, &columns.shape);
             match &columns.cells {
                 Some(cells) => op.push_table(table, cells).map_err(StoreError::bad_record)?,
-                None => {
-                    columns.by_slot.iter().try_for_each(|column| push_cell(tx, &mut op, table, column))?
-                }
+                None => columns
+                    .by_slot
+                    .iter()
+                    .try_for_each(|column| push_cell(tx, merging, object, &mut op, table, column))?,
             }
             op.finish();
         }
         TouchWritten::Slots(slots) => {
             let written: Vec<&Column> = slots.iter().filter_map(|&slot| columns.at_slot(slot)).collect();
-            let shape: Vec<(Uid, u8)> = written.iter().map(|column| (column.uid, column.ty as u8)).collect();
+            let shape: Vec<(Uid, u8)> =
+                written.iter().map(|column| (column.uid, column.cell_type())).collect();
             let mut op = ops.begin(entity.def.uid, gid, generation, OpKind::Update, &shape);
-            written.into_iter().try_for_each(|column| push_cell(tx, &mut op, table, column))?;
+            let mut push = |column| push_cell(tx, merging, object, &mut op, table, column);
+            written.into_iter().try_for_each(&mut push)?;
             op.finish();
         }
     }
@@ -325,7 +411,18 @@ fn write_op(
 }
 
 #[inline]
-fn push_cell(tx: &WriteTxn<'_>, op: &mut OpCells<'_>, table: &Table<'_>, column: &Column) -> Result<()> {
+fn push_cell(
+    tx: &WriteTxn<'_>,
+    merging: Merging<'_>,
+    object: &Noted<'_>,
+    op: &mut OpCells<'_>,
+    table: &Table<'_>,
+    column: &Column,
+) -> Result<()> {
+    if let Some(kind) = column.kind {
+        op.push(merging.cell(object, column.slot, kind).as_deref());
+        return Ok(());
+    }
     match table.stored(column.slot as usize, column.ty).map_err(StoreError::bad_record)? {
         Some(bytes) if column.ty == PropertyType::Relation => {
             op.push(convert::link_cell(tx, column, &bytes)?.as_ref().map(|gid| gid.as_slice()));
@@ -393,12 +490,13 @@ pub(crate) fn finish(tx: &mut WriteTxn<'_>) -> Result<()> {
 /// Writes the ops from what the objects are at the end: one op per register, however often each was written.
 fn ops_of_final_records(tx: &WriteTxn<'_>, touches: &mut Touches) -> Result<OpsWriter> {
     let mut ops = OpsWriter::new(tx.own_peer());
+    let merging = Merging { stamp: touches.stamp, added: &touches.added };
     for run in touches.inserts.runs() {
         let entity = tx.inner().catalog.by_id(run.entity);
         let entity =
             entity.ok_or_else(|| StoreError::internal("a written object's entity is in the catalog"))?;
         for id in run.first..=run.last {
-            write_final(tx, &mut ops, entity, id, &TouchWritten::Insert)?;
+            write_final(tx, merging, &mut ops, entity, id, &TouchWritten::Insert)?;
         }
     }
     for touch in &touches.list {
@@ -408,7 +506,7 @@ fn ops_of_final_records(tx: &WriteTxn<'_>, touches: &mut Touches) -> Result<OpsW
             ops.begin(entity.def.uid, gid, generation, OpKind::Remove, &[]).finish();
         }
         if let Some(written) = &touch.written {
-            write_final(tx, &mut ops, entity, touch.id, written)?;
+            write_final(tx, merging, &mut ops, entity, touch.id, written)?;
         }
     }
     Ok(ops)
@@ -416,6 +514,7 @@ fn ops_of_final_records(tx: &WriteTxn<'_>, touches: &mut Touches) -> Result<OpsW
 
 fn write_final(
     tx: &WriteTxn<'_>,
+    merging: Merging<'_>,
     ops: &mut OpsWriter,
     entity: &Arc<EntityRuntime>,
     id: ObjectId,
@@ -428,6 +527,6 @@ fn write_final(
     let gid = own_gid(tx, entity, id, header.gid);
     let table = Record::parse(record).map_err(|e| StoreError::damaged("record", e))?.table;
     let columns = tx.sync_entity(entity)?;
-    let object = Noted { entity, columns, id, gid, generation: header.generation };
-    write_op(tx, ops, &object, &table, written)
+    let object = Noted { entity, columns, id, gid, generation: header.generation, kinds: &header.kinds };
+    write_op(tx, merging, ops, &object, &table, written)
 }

@@ -143,7 +143,7 @@ fn add(
     }
     let columns = sync.entity(entity.def.id)?;
     let (state, _) = convert::state_of_record(tx, columns, record)?;
-    let is_read = |uid: Uid, ty: u8| columns.column(uid).is_some_and(|column| column.ty as u8 == ty);
+    let is_read = |uid: Uid, ty: u8| columns.column(uid).is_some_and(|column| column.cell_type() == ty);
     hasher.object(CompareKey::new(entity.def.uid, gid), &state, is_read);
     Ok(true)
 }

@@ -1,10 +1,12 @@
 //! The rejected box: what a server did not take, with the reason and the data, until the application dismisses it.
 
+use std::borrow::Cow;
 use std::ops::Bound;
 
 use reconvene_model::change::OpKind;
 use reconvene_model::codec::{Reader as Bytes, put_varint};
-use reconvene_model::state::StatesReader;
+use reconvene_model::kinds::{Kind, set_change, set_elements};
+use reconvene_model::state::{Register, StatesReader};
 use reconvene_model::{GlobalId, ObjectId, PropertyType, TxNumber, Uid, Value};
 
 use crate::catalog::EntityRuntime;
@@ -55,8 +57,11 @@ pub struct RejectedOp {
     pub kind: OpKind,
     /// Whether the server named this op as the reason.
     pub to_blame: bool,
-    /// What it would have written, by property name.
+    /// What it would have written, by property name: of a counter how much it would have added, of a set the elements that it would have
+    /// added.
     pub values: Vec<(String, Value)>,
+    /// The elements that it would have removed from sets, by property name.
+    pub removed: Vec<(String, Value)>,
 }
 
 /// Why a transaction is put here.
@@ -184,14 +189,27 @@ pub(crate) fn read(tx: &impl CatalogLookup, number: TxNumber, row: &[u8]) -> Res
         }
         let Some(entity) = tx.catalog().by_uid(op.entity) else { continue };
         let id = global_ids::local(tx, entity, op.gid)?.unwrap_or(0);
-        let cells = op.cells.iter().map(|cell| (cell.uid, cell.bytes.as_deref()));
-        let values = values(tx, entity, cells)?;
+        let (mut added, mut removed) = (Vec::with_capacity(op.cells.len()), Vec::new());
+        for cell in &op.cells {
+            let (add, remove) = match (Kind::of_type(cell.ty), cell.bytes.as_deref()) {
+                // Nothing was to be changed.
+                (Some(_), None) => continue,
+                (Some(kind), Some(change)) => shown_change(entity, cell.uid, kind, change)?,
+                (None, bytes) => (Some(bytes.map(<[u8]>::to_vec)), None),
+            };
+            added.extend(add.map(|bytes| (cell.uid, bytes)));
+            removed.extend(remove.map(|bytes| (cell.uid, Some(bytes))));
+        }
+        let shown = |cells: &[(Uid, Option<Vec<u8>>)]| {
+            values(tx, entity, cells.iter().map(|(uid, bytes)| (*uid, bytes.as_deref())))
+        };
         ops.push(RejectedOp {
             entity: entity.def.name.clone(),
             id,
             kind: op.kind,
             to_blame: blame == Some(at as u64),
-            values,
+            values: shown(&added)?,
+            removed: shown(&removed)?,
         });
     }
     Ok(Rejected { number, code, message, ops })
@@ -215,12 +233,51 @@ fn read_states(tx: &impl CatalogLookup, number: TxNumber, block: &[u8]) -> Resul
             (false, false) => OpKind::Update,
             (false, true) => OpKind::Remove,
         };
-        let cells = state.registers.iter().map(|register| (register.uid, register.cell.as_deref()));
-        let values = values(tx, entity, cells)?;
+        let values = values_of_registers(tx, entity, &state.registers)?;
         let id = global_ids::named_by_peer(tx, entity, entry.gid)?.unwrap_or(0);
-        ops.push(RejectedOp { entity: entity.def.name.clone(), id, kind, to_blame: false, values });
+        let (entity, removed) = (entity.def.name.clone(), Vec::new());
+        ops.push(RejectedOp { entity, id, kind, to_blame: false, values, removed });
     }
     Ok(Rejected { number, code: LOST_BY_SERVER, message: lost_message(), ops })
+}
+
+/// The cells of a property that show what a change of a counter or set adds, and what it removes.
+type ShownChange = (Option<Option<Vec<u8>>>, Option<Vec<u8>>);
+
+fn shown_change(entity: &EntityRuntime, uid: Uid, kind: Kind, change: &[u8]) -> Result<ShownChange> {
+    let Some(property) = entity.def.property_by_uid(uid).filter(|property| property.kind() == Some(kind))
+    else {
+        return Ok((None, None));
+    };
+    if kind == Kind::Counter {
+        return Ok((Some(kind.show_changed(property.ty, None, change)), None));
+    }
+    let elements = set_elements(kind, change).map_err(|e| StoreError::damaged("rejected", e))?;
+    let of = |present: bool| {
+        let keys = elements.iter().filter(|element| element.present == present);
+        let change = set_change(keys.map(|element| (element.key, true)))?;
+        kind.show_changed(property.ty, None, &change)
+    };
+    Ok((of(true).map(Some), of(false)))
+}
+
+/// The values that registers show, by property name.
+pub(crate) fn values_of_registers(
+    tx: &impl CatalogLookup,
+    entity: &EntityRuntime,
+    registers: &[Register<'_>],
+) -> Result<Vec<(String, Value)>> {
+    let shown = registers.iter().map(|register| {
+        let property = entity.def.property_by_uid(register.uid);
+        let kind = Kind::of_type(register.ty).zip(property);
+        let bytes = match kind {
+            Some((kind, property)) => kind.shown(property.ty, register.cell.as_deref()).map(Cow::Owned),
+            None => register.cell.as_deref().map(Cow::Borrowed),
+        };
+        (register.uid, bytes)
+    });
+    let shown: Vec<(Uid, Option<Cow<'_, [u8]>>)> = shown.collect();
+    values(tx, entity, shown.iter().map(|(uid, bytes)| (*uid, bytes.as_deref())))
 }
 
 /// Values by property name, links as local ids.

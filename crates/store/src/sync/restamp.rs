@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use reconvene_model::change::{Op, OpKind, OpsReader, OpsWriter, TxHead, decode_tx, encode_tx};
 use reconvene_model::clock::{Clock, DRIFT_MAX, from_millis, is_ahead};
+use reconvene_model::kinds::Kind;
 use reconvene_model::planted::{Planted, planted};
-use reconvene_model::record::Record;
+use reconvene_model::record::{KindState, Record};
 use reconvene_model::{ObjectId, Stamp, TxHash, TxNumber};
 
 use crate::catalog::EntityRuntime;
@@ -249,6 +250,21 @@ fn restamp_record(
         for stamp in stamps.filter(|stamp| is_old(**stamp)) {
             stamp.hlc = hlc;
             found = true;
+        }
+        for KindState { kind, state, .. } in &mut header.kinds {
+            if let Some(redated) = kind.redated(state, old, hlc) {
+                *state = redated;
+                found = true;
+            }
+        }
+        for register in &mut header.unknown {
+            let state = register.cell.as_deref();
+            let redated =
+                Kind::of_type(register.ty).zip(state).and_then(|(kind, state)| kind.redated(state, old, hlc));
+            if let Some(redated) = redated {
+                register.cell = Some(redated);
+                found = true;
+            }
         }
         if !found {
             continue;

@@ -1,5 +1,6 @@
 //! What a local transaction did to each object, as far as its ops need to know.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use reconvene_model::change::{OpsWriter, ShapeIndex};
@@ -26,6 +27,34 @@ pub(crate) struct Touches {
     /// The entity of the last of them, and what its ops write.
     pub(super) insert_shape: Option<(EntityId, ShapeIndex)>,
     pub(super) again: bool,
+    /// What was added to counters.
+    pub(super) added: Added,
+}
+
+/// What a transaction adds to counters, by object and slot: their states only tell what was added in all.
+#[derive(Default)]
+pub(super) struct Added(BTreeMap<(EntityId, ObjectId, u16), i64>);
+
+impl Added {
+    pub(super) fn note(&mut self, entity: EntityId, id: ObjectId, added: &[(u16, i64)]) {
+        for &(slot, by) in added {
+            let sum = self.0.entry((entity, id, slot)).or_default();
+            *sum = sum.wrapping_add(by);
+        }
+    }
+
+    pub(super) fn get(&self, entity: EntityId, id: ObjectId, slot: u16) -> Option<i64> {
+        self.0.get(&(entity, id, slot)).copied()
+    }
+
+    /// Forgets what was added to an object that is removed.
+    pub(super) fn forget(&mut self, entity: EntityId, id: ObjectId) {
+        let of_object = self.0.range((entity, id, 0)..=(entity, id, u16::MAX));
+        let slots: Vec<_> = of_object.map(|(key, _)| *key).collect();
+        for key in slots {
+            self.0.remove(&key);
+        }
+    }
 }
 
 /// What stands before the table in a record, in no memory of its own.

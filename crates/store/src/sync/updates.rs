@@ -105,8 +105,10 @@ impl Updates {
             *place = stamp;
         }
         for cell in &op.cells {
-            let column = columns.column(cell.uid).filter(|column| column.ty as u8 == cell.ty);
-            let Some(column) = column.filter(|column| column.ty != PropertyType::Relation) else {
+            let column = columns.column(cell.uid).filter(|column| column.cell_type() == cell.ty);
+            let Some(column) =
+                column.filter(|column| column.ty != PropertyType::Relation && column.kind.is_none())
+            else {
                 return false;
             };
             let slot = usize::from(column.slot);

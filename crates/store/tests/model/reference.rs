@@ -135,6 +135,7 @@ impl Entity {
                 Kept::Unique => PropertyFlags::UNIQUE,
             },
             relation_target: (property.kind == Kind::Link).then(|| other.to_owned()),
+            merge: Default::default(),
         };
         let id = PropertyDescription {
             name: "id".to_owned(),
@@ -143,6 +144,7 @@ impl Entity {
             ty: PropertyType::Long,
             flags: PropertyFlags::ID,
             relation_target: None,
+            merge: Default::default(),
         };
         EntityDescription {
             name: self.name.clone(),

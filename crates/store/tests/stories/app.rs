@@ -1,6 +1,6 @@
 //! The application of the stories: an entity for each law, all synced, all with ids that may be chosen.
 
-use reconvene_store::{Entity, StoreBuilder, ToOne};
+use reconvene_store::{Counter, Entity, StoreBuilder, ToOne, ValueSet};
 
 /// What notes lie in; policy `property`.
 #[derive(Entity, Clone, Debug, Default, PartialEq)]
@@ -111,8 +111,49 @@ pub(crate) struct Checkpoint {
     passed: u32,
 }
 
+/// Policy `property`, with a counter and a set.
+#[derive(Entity, Clone, Debug, Default, PartialEq)]
+#[entity(sync, self_assigned_ids, crate = "reconvene_store")]
+pub(crate) struct Part {
+    id: u64,
+    name: String,
+    shelf: String,
+    stock: Counter,
+    tags: ValueSet<String>,
+}
+
+/// The part of the older application: it has neither stock nor tags.
+#[derive(Entity, Clone, Debug, Default, PartialEq)]
+#[entity(sync, self_assigned_ids, name = "Part", crate = "reconvene_store")]
+pub(crate) struct OldPart {
+    id: u64,
+    name: String,
+    shelf: String,
+}
+
+/// Policy `object`, with a counter and a set.
+#[derive(Entity, Clone, Debug, Default, PartialEq)]
+#[entity(sync, self_assigned_ids, conflict = "object", crate = "reconvene_store")]
+pub(crate) struct Crate {
+    id: u64,
+    name: String,
+    shelf: String,
+    stock: Counter,
+    tags: ValueSet<String>,
+}
+
+/// Policy `arrival`, with shared ids, a counter and a set.
+#[derive(Entity, Clone, Debug, Default, PartialEq)]
+#[entity(sync, shared_ids, self_assigned_ids, conflict = "arrival", crate = "reconvene_store")]
+pub(crate) struct Tally {
+    id: u64,
+    last: Option<String>,
+    count: Counter,
+    voters: ValueSet<String>,
+}
+
 /// The entities, as stories and stores call them.
-pub(crate) const ENTITIES: [(&str, &str); 9] = [
+pub(crate) const ENTITIES: [(&str, &str); 12] = [
     ("folder", "Folder"),
     ("note", "Note"),
     ("address", "Address"),
@@ -122,6 +163,9 @@ pub(crate) const ENTITIES: [(&str, &str); 9] = [
     ("badge", "Badge"),
     ("alarm", "Alarm"),
     ("checkpoint", "Checkpoint"),
+    ("part", "Part"),
+    ("crate", "Crate"),
+    ("tally", "Tally"),
 ];
 
 /// Gives a store the entities of the application, or of the older one.
@@ -133,9 +177,11 @@ pub(crate) fn describe(builder: StoreBuilder, is_old: bool) -> StoreBuilder {
         .entity::<Setting>()
         .entity::<Badge>()
         .entity::<Alarm>()
-        .entity::<Checkpoint>();
+        .entity::<Checkpoint>()
+        .entity::<Crate>()
+        .entity::<Tally>();
     match is_old {
-        true => builder.entity::<OldNote>().entity::<OldAddress>(),
-        false => builder.entity::<Note>().entity::<Address>(),
+        true => builder.entity::<OldNote>().entity::<OldAddress>().entity::<OldPart>(),
+        false => builder.entity::<Note>().entity::<Address>().entity::<Part>(),
     }
 }

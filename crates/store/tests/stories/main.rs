@@ -23,6 +23,7 @@ mod app;
 mod clocks;
 mod edits;
 mod findings;
+mod kinds;
 mod links;
 mod overwrites;
 mod play;

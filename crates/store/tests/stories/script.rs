@@ -2,7 +2,7 @@
 
 use reconvene_model::change::OpKind;
 use reconvene_model::{EntityDef, ObjectId, PropertyType, Value};
-use reconvene_store::{Object, Store, StoreError, WriteTxn};
+use reconvene_store::{Object, RejectedOp, Store, StoreError, WriteTxn};
 
 use crate::app::ENTITIES;
 use crate::world::{Device, PEOPLE, World};
@@ -84,16 +84,31 @@ impl<'a> Thing<'a> {
         ))
     }
 
-    /// Whether these values, as they came back, are those named here.
-    pub(crate) fn gives_back(&self, values: &[(String, Value)]) -> bool {
+    /// Whether what an op, which came back, would have done is named here.
+    pub(crate) fn gives_back(&self, op: &RejectedOp) -> bool {
         self.values.iter().all(|(name, text)| {
+            let (name, values) = match change(name) {
+                None => (*name, &op.values),
+                Some((name, true)) => (name, &op.values),
+                Some((name, false)) => (name, &op.removed),
+            };
             values.iter().any(|(known, value)| known == name && *value == plain(value_type(value), text))
         })
     }
 }
 
+/// Reads `stock+` and `tags-` of `stock+=5` and `tags-=old`: what changes, and whether something is added.
+fn change(word: &str) -> Option<(&str, bool)> {
+    let added = word.strip_suffix('+').map(|name| (name, true));
+    added.or_else(|| word.strip_suffix('-').map(|name| (name, false)))
+}
+
 fn value_type(value: &Value) -> PropertyType {
-    if matches!(value, Value::Int(_)) { PropertyType::Long } else { PropertyType::String }
+    match value {
+        Value::Int(_) => PropertyType::Long,
+        Value::StringVector(_) => PropertyType::StringVector,
+        _ => PropertyType::String,
+    }
 }
 
 /// A value that is no link; `-` is null.
@@ -124,6 +139,8 @@ struct Deed {
     entity: &'static str,
     object: Object,
     is_remove: bool,
+    /// What is added to counters, and which elements come and go.
+    changes: Vec<(String, bool, String)>,
     /// Under which name it is known from here on, if the id is new.
     name: Option<String>,
 }
@@ -154,7 +171,12 @@ fn deed(device: &mut Device, text: &str) -> Deed {
             }
         }
     }
+    let mut changes = Vec::new();
     for (name, text) in &thing.values {
+        if let Some((name, is_added)) = change(name) {
+            changes.push((name.to_owned(), is_added, (*text).to_owned()));
+            continue;
+        }
         let property = def.properties.iter().find(|property| property.name == *name);
         let property = property.unwrap_or_else(|| panic!("{} has no {name}", thing.entity));
         let value = match property.ty {
@@ -167,7 +189,7 @@ fn deed(device: &mut Device, text: &str) -> Deed {
         object = object.with(*name, value);
     }
     let name = (verb == "new" && !is_shared).then(|| thing.name.to_owned());
-    Deed { entity: thing.entity, object, is_remove: verb == "remove", name }
+    Deed { entity: thing.entity, object, is_remove: verb == "remove", changes, name }
 }
 
 /// Does everything that a line says, in one transaction.
@@ -197,10 +219,31 @@ fn transaction(device: &mut Device, text: &str, is_abandoned: bool) -> Result<()
 
 fn carry_out(tx: &mut WriteTxn<'_>, deed: &mut Deed) -> Result<(), StoreError> {
     let objects = tx.objects(deed.entity)?;
-    match deed.is_remove {
-        true => objects.remove(deed.object.id).map(|_| ()),
-        false => objects.put(&mut deed.object).map(|id| deed.object.id = id),
+    if deed.is_remove {
+        return objects.remove(deed.object.id).map(|_| ());
     }
+    if !deed.object.values.is_empty() {
+        deed.object.id = objects.put(&mut deed.object)?;
+    }
+    let id = deed.object.id;
+    for (name, is_added, text) in &deed.changes {
+        let is_counter = matches!(objects.get(id)?.expect("it is there").get(name), Value::Int(_));
+        if is_counter {
+            let by: i64 = text.parse().expect("a number");
+            objects.add(id, name, if *is_added { by } else { -by })?;
+            continue;
+        }
+        let shown = objects.get(id)?.expect("it is there").get(name).clone();
+        let mut elements = if let Value::StringVector(elements) = shown { elements } else { Vec::new() };
+        for element in text.split(',') {
+            elements.retain(|other| other != element);
+            if *is_added {
+                elements.push(element.to_owned());
+            }
+        }
+        objects.put(&mut Object::with_id(id).with(name.clone(), Value::StringVector(elements)))?;
+    }
+    Ok(())
 }
 
 /// Notes the names of all that a device's user can see.
@@ -305,7 +348,7 @@ pub(crate) fn check_back(device: &mut Device, due: &[&str]) -> Result<(), String
                 && rejected.ops.iter().all(|op| {
                     things.iter().zip(&ids).any(|(thing, id)| {
                         (thing.entity, *id) == (&op.entity, op.id)
-                            && (op.kind == OpKind::Remove || thing.gives_back(&op.values))
+                            && (op.kind == OpKind::Remove || thing.gives_back(op))
                     })
                 })
         });

@@ -72,7 +72,9 @@ fn fetch(server: &Store, mut ranges: Vec<CompareRange>) -> Vec<Item> {
                 let StateEntry { entity, gid, state, .. } = entry.unwrap();
                 assert!(state.exists);
                 let key = CompareKey::new(entity, gid);
-                let stamps = state.registers.iter().map(|register| (register.uid, register.stamp));
+                let stamps = state.registers.iter();
+                let stamps = stamps
+                    .flat_map(|register| register.stamps().into_iter().map(|stamp| (register.uid, stamp)));
                 items.push(Item { key, fingerprint: fingerprints.object(key, state.generation, stamps) });
             }
         }

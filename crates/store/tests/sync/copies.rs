@@ -305,7 +305,7 @@ fn a_backup_that_is_restored_twice_brings_its_unsent_writes_once() {
 #[test]
 fn a_removed_object_that_is_made_again_after_the_fork_stays_the_same_for_all() {
     let mut world = copied(2, &[]);
-    let sighting = |by| Sighting { id: 3, by, what: "a fox".into() };
+    let sighting = |by| Sighting { id: 3, by, what: "a fox".into(), ..Sighting::default() };
     for device in [0, 1] {
         let store = world.devices[device].store();
         store.boxed::<Sighting>().unwrap().put(&mut sighting(device as u32)).unwrap();

@@ -73,7 +73,7 @@ fn f16_late_writes_on_what_was_forgotten_come_back_and_bring_nothing_back() {
 fn generations_of_ids_that_can_be_given_again_stay() {
     let mut world = World::new(2, false);
     let sightings = world.devices[0].store().boxed::<Sighting>().unwrap();
-    sightings.put(&mut Sighting { id: 5, by: 1, what: "fox".to_owned() }).unwrap();
+    sightings.put(&mut Sighting { id: 5, by: 1, what: "fox".to_owned(), ..Sighting::default() }).unwrap();
     world.settle();
     sightings.remove(5).unwrap();
     world.settle();
@@ -81,7 +81,7 @@ fn generations_of_ids_that_can_be_given_again_stay() {
     expire(&server);
     world.tick(10 * TERM_MS);
     assert_eq!((expire(&server), server.sync().horizon().unwrap()), ((0, 0), Seq(0)));
-    sightings.put(&mut Sighting { id: 5, by: 1, what: "owl".to_owned() }).unwrap();
+    sightings.put(&mut Sighting { id: 5, by: 1, what: "owl".to_owned(), ..Sighting::default() }).unwrap();
     world.settle();
     world.check();
     assert_eq!(server.boxed::<Sighting>().unwrap().get(5).unwrap().unwrap().what, "owl");

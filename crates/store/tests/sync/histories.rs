@@ -1,7 +1,7 @@
 //! Random histories of three devices: whatever is written, cut, lost and restarted, all agree in the end and nothing is lost.
 
 use proptest::prelude::*;
-use reconvene_store::{StoreError, ToOne};
+use reconvene_store::{Counter, StoreError, ToOne};
 
 use crate::world::{Device, Order, Report, Shop, Sighting, Town, World};
 use crate::{compare, copies};
@@ -33,6 +33,8 @@ enum Write {
     Code { shop: u8, code: Option<u8> },
     Move { shop: u8, town: u8 },
     Tags { shop: u8, count: u8 },
+    Visit { shop: u8, by: i64 },
+    Label { shop: u8, label: u8, is_added: bool },
     People { town: u8, people: u32 },
     RemoveShop(u8),
     RemoveTown(u8),
@@ -57,6 +59,9 @@ fn write() -> impl Strategy<Value = Write> {
         1 => (any::<u8>(), code()).prop_map(|(shop, code)| Write::Code { shop, code }),
         1 => (any::<u8>(), any::<u8>()).prop_map(|(shop, town)| Write::Move { shop, town }),
         1 => (any::<u8>(), 0..3_u8).prop_map(|(shop, count)| Write::Tags { shop, count }),
+        3 => (any::<u8>(), -3..4_i64).prop_map(|(shop, by)| Write::Visit { shop, by }),
+        3 => (any::<u8>(), 0..3_u8, any::<bool>())
+            .prop_map(|(shop, label, is_added)| Write::Label { shop, label, is_added }),
         2 => (any::<u8>(), any::<u32>()).prop_map(|(town, people)| Write::People { town, people }),
         2 => any::<u8>().prop_map(Write::RemoveShop),
         1 => any::<u8>().prop_map(Write::RemoveTown),
@@ -127,7 +132,16 @@ fn write_to(device: &Device, writes: &[Write], abort: bool) {
             match *write {
                 Write::InsertShop { code, town } => {
                     let town = ToOne::new(pick(&towns, town).unwrap_or(0));
-                    let shop = Shop { name: "new".into(), code: code_text(code), town, ..Shop::default() };
+                    let (visits, labels) =
+                        (Counter::new(i64::from(code.unwrap_or(0))), ["label 0".into()].into());
+                    let shop = Shop {
+                        name: "new".into(),
+                        code: code_text(code),
+                        town,
+                        visits,
+                        labels,
+                        ..Shop::default()
+                    };
                     tx.put(&mut shop.clone()).map(|_| ())?;
                 }
                 Write::InsertTown => {
@@ -153,6 +167,17 @@ fn write_to(device: &Device, writes: &[Write], abort: bool) {
                     let Some(id) = pick(&shops, shop) else { continue };
                     let tags = (0..count).map(|n| format!("tag {n}")).collect();
                     tx.update(id, |shop: &mut Shop| shop.tags = tags)?;
+                }
+                Write::Visit { shop, by } => {
+                    let Some(id) = pick(&shops, shop) else { continue };
+                    tx.add(id, Shop::visits(), by).map(|_| ())?;
+                }
+                Write::Label { shop, label, is_added } => {
+                    let Some(id) = pick(&shops, shop) else { continue };
+                    tx.update(id, |shop: &mut Shop| {
+                        let label = format!("label {label}");
+                        if is_added { shop.labels.insert(label) } else { shop.labels.remove(&label) }
+                    })?;
                 }
                 Write::People { town, people } => {
                     let Some(id) = pick(&towns, town) else { continue };
@@ -183,7 +208,10 @@ fn write_to(device: &Device, writes: &[Write], abort: bool) {
                 }
                 Write::Sight { place, by } => {
                     let what = format!("seen {}", by % 3);
-                    tx.put(&mut Sighting { id: place, by, what }).map(|_| ())?;
+                    let seen_by = [i64::from(by % 3)].into();
+                    tx.put(&mut Sighting { id: place, by, what, times: Counter::new(1), seen_by })
+                        .map(|_| ())?;
+                    tx.add(place, Sighting::times(), i64::from(by % 2)).map(|_| ())?;
                 }
                 Write::ForgetSighting { place } => tx.remove::<Sighting>(place).map(|_| ())?,
                 Write::InsertReport => tx.put(&mut Report::default()).map(|_| ())?,

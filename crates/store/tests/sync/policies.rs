@@ -284,7 +284,7 @@ fn sight(world: &World, device: usize, by: u32) {
         .store()
         .boxed()
         .unwrap()
-        .put(&mut Sighting { id: 1, by, what: String::new() })
+        .put(&mut Sighting { id: 1, by, ..Sighting::default() })
         .unwrap();
 }
 

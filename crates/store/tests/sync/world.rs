@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use reconvene_model::{PeerId, Seq, TxNumber};
 use reconvene_store::__private::Image;
 use reconvene_store::{
-    ChunkStart, Decision, Delivery, Durability, Entity, EntityBox, Fork, Held, Incoming, Kinship, PushedTx,
-    Role, Store, ToOne, Verdict,
+    ChunkStart, Counter, Decision, Delivery, Durability, Entity, EntityBox, Fork, Held, Incoming, Kinship,
+    PushedTx, Role, Store, ToOne, ValueSet, Verdict,
 };
 
 #[derive(Entity, Clone, Debug, Default, PartialEq)]
@@ -22,6 +22,8 @@ pub(crate) struct Shop {
     pub(crate) code: Option<String>,
     pub(crate) town: ToOne<Town>,
     pub(crate) tags: Vec<String>,
+    pub(crate) visits: Counter,
+    pub(crate) labels: ValueSet<String>,
 }
 
 #[derive(Entity, Clone, Debug, Default, PartialEq)]
@@ -54,6 +56,9 @@ pub(crate) struct Sighting {
     pub(crate) by: u32,
     #[index]
     pub(crate) what: String,
+    #[index]
+    pub(crate) times: Counter,
+    pub(crate) seen_by: ValueSet<i64>,
 }
 
 /// A report that only its author makes, and others correct; the one that arrives last counts.

@@ -155,6 +155,7 @@ pub(super) fn describe(input: &mut Input, entity: &str, names: &Names) -> anyhow
         ty,
         flags,
         relation_target: None,
+        merge: Default::default(),
     };
     let mut properties = vec![property(ID.to_owned(), PropertyType::Long, id_flags)];
     properties.extend(columns.into_iter().map(|(name, kind)| property(name, kind.ty(), PropertyFlags::NONE)));

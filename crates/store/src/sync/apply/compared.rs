@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use reconvene_model::change::Op;
 use reconvene_model::compare::CompareRange;
+use reconvene_model::kinds::Kind;
 use reconvene_model::merge::{Merged, compare_writes, merge_op, merge_states};
 use reconvene_model::planted::{Planted, planted};
 use reconvene_model::record::Record;
-use reconvene_model::state::{ObjectState, StateEntry, StatesReader, StatesWriter};
+use reconvene_model::state::{ObjectState, Register, StateEntry, StatesReader, StatesWriter};
 use reconvene_model::{Generation, GlobalId, ObjectId, PeerId, Seq, Stamp, TxNumber};
 
 use super::{Applier, synced};
@@ -325,8 +326,8 @@ fn extras(tx: &WriteTxn<'_>) -> Result<Extras> {
 
 /// What `before` has and `now`, which takes its place, has not: the object, its removal, or registers of it.
 ///
-/// Merged into `now` it gives what both give merged: an object that exists is an insert, one that does not but has registers
-/// an update of these, and one without registers a removal.
+/// Merged into `now` it gives what both give merged, but for counters, of which it has how much each author had added since: an object
+/// that exists is an insert, one that does not but has registers an update of these, and one without registers a removal.
 fn lost_by<'a>(before: &ObjectState<'a>, now: &ObjectState<'_>) -> Option<ObjectState<'a>> {
     if before.generation < now.generation {
         return None;
@@ -335,11 +336,17 @@ fn lost_by<'a>(before: &ObjectState<'a>, now: &ObjectState<'_>) -> Option<Object
         let is_heard_of = before.exists || before.registers.is_empty();
         return is_heard_of.then(|| before.clone());
     }
-    let is_lost = |register: &&reconvene_model::state::Register<'a>| {
-        let other = now.register(register.uid);
-        other.is_none_or(|other| compare_writes(register.write(), other.write()).is_gt())
+    let lost = |register: &Register<'a>| -> Option<Register<'a>> {
+        let Some(other) = now.register(register.uid) else { return Some(register.clone()) };
+        match Kind::of_type(register.ty).filter(|_| other.ty == register.ty) {
+            Some(kind) => {
+                let state = kind.lost(register.cell.as_deref()?, other.cell.as_deref()?)?;
+                Some(Register::of_kind(register.uid, kind, state.into()))
+            }
+            None => compare_writes(register.write(), other.write()).is_gt().then(|| register.clone()),
+        }
     };
-    let registers: Vec<_> = before.registers.iter().filter(is_lost).cloned().collect();
+    let registers: Vec<_> = before.registers.iter().filter_map(lost).collect();
     let is_some = before.exists && !registers.is_empty();
     is_some.then_some(ObjectState { generation: before.generation, exists: false, registers })
 }

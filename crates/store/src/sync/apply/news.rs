@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use reconvene_model::change::{OpKind, OpsReader, decode_tx};
 use reconvene_model::codec::DecodeError;
+use reconvene_model::kinds::Kind;
 use reconvene_model::merge::merge_op;
 use reconvene_model::state::{ObjectState, Register};
 use reconvene_model::{Generation, GlobalId, Stamp, TxNumber};
@@ -180,6 +181,12 @@ fn removed(generation: Generation) -> ObjectState<'static> {
     ObjectState { generation, ..ObjectState::default() }
 }
 
+/// Whether others have changed a counter or set.
+fn is_changed_by_others(tx: &WriteTxn<'_>, kind: Kind, before: Option<&[u8]>, now: &[u8]) -> bool {
+    let known = before.map(|before| kind.stamps(before)).unwrap_or_default();
+    kind.stamps(now).iter().any(|stamp| !tx.naming().was(stamp.peer) && !known.contains(stamp))
+}
+
 impl<'a> Change<'a> {
     /// Whether it brought anything that this store did not write itself, under this or a former name.
     fn is_of_others(&self, tx: &WriteTxn<'_>) -> bool {
@@ -191,6 +198,11 @@ impl<'a> Change<'a> {
         let same = self.after.generation == self.before.generation;
         self.after.registers.iter().filter(move |register| {
             let before = self.before.register(register.uid).filter(|_| same);
+            if let Some(kind) = Kind::of_type(register.ty) {
+                let known = before.and_then(|before| before.cell.as_deref());
+                let now = register.cell.as_deref();
+                return is_changed_by_others(tx, kind, known, now.unwrap_or_default());
+            }
             before.is_none_or(|before| before.stamp < register.stamp) && !tx.naming().was(register.stamp.peer)
         })
     }
@@ -233,6 +245,10 @@ impl<'a> Change<'a> {
             // One conflict for each pair of writes, not for each property.
             let mut pairs: Vec<(Stamp, Stamp, Vec<Register<'m>>, Vec<Register<'a>>)> = Vec::new();
             for theirs in self.news(tx) {
+                // Of counters and sets both stand.
+                if Kind::of_type(theirs.ty).is_some() {
+                    continue;
+                }
                 let Some(own) = own.register(theirs.uid) else { continue };
                 let shows_clock = columns.column(own.uid).is_some_and(|c| Some(c.slot) == columns.clock);
                 if own.cell == theirs.cell || shows_clock || !is_sure(theirs.stamp, own.stamp.hlc) {

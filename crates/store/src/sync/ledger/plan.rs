@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use reconvene_model::change::{Op, OpKind, OpsReader};
 use reconvene_model::codec::DecodeError;
+use reconvene_model::kinds::{Kind, SET_BYTES_MAX};
 use reconvene_model::merge::{Merged, merge_op};
 use reconvene_model::planted::{Planted, planted};
 use reconvene_model::schema::PROPERTIES_MAX;
@@ -185,7 +186,7 @@ impl<'a> Plan<'a> {
                     planned.state = inserted(op, stamp);
                     planned.changed = true;
                     self.live += 1;
-                    return Ok(());
+                    return check_sets(entity, &planned.state, op);
                 }
             }
             OpKind::Update | OpKind::Remove
@@ -199,6 +200,7 @@ impl<'a> Plan<'a> {
         if state.registers.len() > PROPERTIES_MAX {
             return refused(RefusalReason::TooManyProperties { entity: name(), gid, max: PROPERTIES_MAX });
         }
+        check_sets(entity, state, op)?;
         match merged {
             Merged::Superseded => self.lost.push(LostOp { op: at, generation: state.generation }),
             Merged::Changed => {
@@ -358,17 +360,40 @@ impl Planned<'_> {
     }
 }
 
+/// Checks that an op has made no set larger than one may be.
+fn check_sets(entity: &EntityRuntime, state: &ObjectState<'_>, op: &Op<'_>) -> Result<(), Fault> {
+    for cell in &op.cells {
+        if Kind::of_type(cell.ty).is_none_or(|kind| kind == Kind::Counter) {
+            continue;
+        }
+        let set = state.register(cell.uid).and_then(|register| register.cell.as_deref());
+        if set.is_some_and(|set| set.len() > SET_BYTES_MAX) {
+            let property = entity.def.property_by_uid(cell.uid).map(|property| property.name.clone());
+            let (entity, property) = (entity.def.name.clone(), property.unwrap_or_default());
+            let reason = RefusalReason::SetTooLarge { entity, property, gid: op.gid, max: SET_BYTES_MAX };
+            return Err(Fault::Refused(None, reason));
+        }
+    }
+    Ok(())
+}
+
+/// The name of a cell's type, for messages.
+fn type_name(ty: u8) -> String {
+    let known = PropertyType::from_number(ty).map(PropertyType::name);
+    let name = known.or(Kind::of_type(ty).map(Kind::name));
+    name.map_or_else(|| ty.to_string(), str::to_owned)
+}
+
 /// Checks the types of cells against the server's schema; that each is a value of its type was checked when it was read.
 fn check_cells(entity: &EntityRuntime, columns: &SyncEntity, op: &Op<'_>) -> Result<(), Fault> {
     for cell in &op.cells {
         // A property of a newer schema is kept unread.
         let Some(column) = columns.column(cell.uid) else { continue };
-        if column.ty as u8 != cell.ty {
-            let got =
-                PropertyType::from_number(cell.ty).map_or_else(|| cell.ty.to_string(), |ty| ty.to_string());
+        if column.cell_type() != cell.ty {
             let property = entity.def.property_by_uid(cell.uid).map(|property| property.name.clone());
             let (entity, property) = (entity.def.name.clone(), property.unwrap_or_default());
-            let reason = RefusalReason::TypeMismatch { entity, property, known: column.ty, got };
+            let (known, got) = (type_name(column.cell_type()), type_name(cell.ty));
+            let reason = RefusalReason::TypeMismatch { entity, property, known, got };
             return Err(Fault::Refused(None, reason));
         }
     }

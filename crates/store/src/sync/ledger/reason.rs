@@ -1,6 +1,6 @@
 //! Why a server refuses a transaction for what is in it.
 
-use reconvene_model::{GlobalId, PropertyType};
+use reconvene_model::GlobalId;
 
 /// Why a server refuses a transaction for what is in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,7 +23,7 @@ pub enum RefusalReason {
         /// The property's name.
         property: String,
         /// The server's type.
-        known: PropertyType,
+        known: String,
         /// The type in the transaction.
         got: String,
     },
@@ -83,6 +83,18 @@ pub enum RefusalReason {
         /// The limit.
         max: usize,
     },
+    /// More in a set than an object can carry, removed elements included.
+    #[error("the set {entity}.{property} of {gid} would take more than {max} bytes")]
+    SetTooLarge {
+        /// The entity's name.
+        entity: String,
+        /// The property's name; empty if the server does not know it.
+        property: String,
+        /// The object.
+        gid: GlobalId,
+        /// The limit.
+        max: usize,
+    },
     /// A stamp too far in the future.
     #[error("the device's clock is {ahead_ms} ms ahead of the server's; more than {max_ms} ms is refused")]
     ClockAhead {
@@ -106,7 +118,8 @@ impl RefusalReason {
             RefusalReason::UniqueTaken { .. } => 703,
             RefusalReason::TooManyOps { .. }
             | RefusalReason::TooManyValues { .. }
-            | RefusalReason::TooManyProperties { .. } => 603,
+            | RefusalReason::TooManyProperties { .. }
+            | RefusalReason::SetTooLarge { .. } => 603,
             RefusalReason::ClockAhead { .. } => 604,
         }
     }
