@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use reconvene_client::State;
 use reconvene_sim::Direction;
 
-use crate::world::{PATIENCE, Shop, World};
+use crate::world::{PATIENCE, Shop, World, wait_until};
 
 fn shop(number: i64) -> Shop {
     Shop { name: format!("shop {number}"), stock: number, ..Shop::default() }
@@ -50,6 +51,26 @@ fn a_client_comes_back_by_itself_when_the_network_does() {
     assert_eq!(a.store.sync().undecided().unwrap(), 1);
     a.network.refuse(false).unwrap();
     world.converge(&[&a]);
+}
+
+#[test]
+fn what_is_written_again_and_again_after_a_cut_is_one_transaction() {
+    let mut world = World::new();
+    let (mut a, mut b) = (world.device(), world.device());
+    a.online();
+    b.online();
+    let id = a.shops.put(&mut shop(0)).unwrap();
+    world.converge(&[&a, &b]);
+    a.network.refuse(true).unwrap();
+    a.network.cut();
+    wait_until("the session has ended", || a.client().status().state == State::Waiting);
+    for stock in 1..=200 {
+        a.shops.update(id, |shop| shop.stock = stock).unwrap();
+    }
+    assert_eq!(a.store.sync().undecided().unwrap(), 1);
+    a.network.refuse(false).unwrap();
+    world.converge(&[&a, &b]);
+    assert_eq!(b.shops.all().unwrap()[0].stock, 200);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::txn::WriteTxn;
 pub struct OutboxTx {
     /// Its number.
     pub number: TxNumber,
-    /// Its bytes, frozen.
+    /// Its bytes, frozen once it may have been sent: see [`SyncHandle::uploads`](crate::SyncHandle::uploads).
     pub bytes: Vec<u8>,
 }
 
