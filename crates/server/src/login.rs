@@ -86,7 +86,9 @@ pub fn judge(
         return Err(Refusal::new(Code::HistoryLost, message));
     }
     let horizon = sync.horizon()?;
-    let is_before_horizon = cursor.epoch != 0 && cursor.seq < horizon;
+    // A copy that left its name at its first login has something confirmed, although no cursor stands for it.
+    let has_something = cursor.epoch != 0 || login.catching_up;
+    let is_before_horizon = has_something && cursor.seq < horizon;
     if is_before_horizon && !compares {
         let message = "this device was away for longer than the server remembers removals, and cannot compare what it has; \
                        update the app";
