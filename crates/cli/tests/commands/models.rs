@@ -10,7 +10,7 @@ use crate::support::{City, Folder, Note, open, with_notes};
 /// A change that an application may make to its structs.
 type Change = fn(&mut Vec<EntityDescription>);
 
-const CHANGES: [(&str, Change); 11] = [
+const CHANGES: [(&str, Change); 12] = [
     ("nothing", |_| {}),
     ("an entity is new", |all| all.push(EntityDescription { name: "Other".into(), ..Note::description() })),
     ("an entity is gone", |all| drop(all.remove(0))),
@@ -22,6 +22,13 @@ const CHANGES: [(&str, Change); 11] = [
     ("another property becomes unique", |all| all[0].properties[1].flags = PropertyFlags::UNIQUE),
     ("an entity becomes synced", |all| all[0].flags = EntityFlags::SYNC_ENABLED),
     ("an entity is no longer synced", |all| all[1].flags = EntityFlags::NONE),
+    ("a synced entity links to one that is no longer synced", |all| {
+        let mut link = all[0].properties[1].clone();
+        (link.name, link.ty) = ("city".into(), PropertyType::Relation);
+        link.relation_target = Some("City".into());
+        all[0].properties.push(link);
+        (all[0].flags, all[1].flags) = (EntityFlags::SYNC_ENABLED, EntityFlags::NONE);
+    }),
 ];
 
 fn model_after(change: Change) -> ModelFile {
