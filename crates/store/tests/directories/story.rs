@@ -31,7 +31,8 @@ impl Who {
 pub(crate) type Schema = Vec<EntityDescription>;
 
 pub(crate) fn property(name: &str, ty: PropertyType, flags: PropertyFlags) -> PropertyDescription {
-    PropertyDescription { name: name.into(), uid: None, was: None, ty, flags, relation_target: None }
+    let merge = Default::default();
+    PropertyDescription { name: name.into(), uid: None, was: None, ty, flags, relation_target: None, merge }
 }
 
 fn link(name: &str, target: &str, flags: PropertyFlags) -> PropertyDescription {
