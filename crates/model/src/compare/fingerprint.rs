@@ -138,12 +138,6 @@ impl RangeSum {
         self.sum = subtract(self.sum, fingerprint.0);
     }
 
-    /// Adds all items of another range, which must not overlap with this one.
-    pub fn merge(&mut self, other: &RangeSum) {
-        self.count = self.count.wrapping_add(other.count);
-        self.sum = add(self.sum, other.sum);
-    }
-
     /// The hash of count and sum, which travels: its first 16 bytes.
     pub fn hash(&self) -> [u8; FINGERPRINT_SHORT_BYTES] {
         let mut bytes = [0; 40];

@@ -114,11 +114,6 @@ impl CompareRange {
     pub fn contains(&self, key: CompareKey) -> bool {
         key >= self.start && self.end.is_none_or(|end| key < end)
     }
-
-    /// Whether it is the range of one key.
-    pub fn is_one_key(&self) -> bool {
-        self.end == self.start.next()
-    }
 }
 
 #[cfg(test)]
@@ -146,9 +141,10 @@ mod tests {
         assert_eq!(key(1, u64::MAX, u64::MAX).next(), Some(key(2, 0, 0)));
         assert_eq!(key(u64::MAX, u64::MAX, u64::MAX).next(), None);
         let last = CompareRange::of(key(u64::MAX, u64::MAX, u64::MAX));
-        assert!(last.is_one_key() && last.contains(last.start) && !last.is_empty());
+        assert!(last.end.is_none() && last.contains(last.start) && !last.is_empty());
         let one = CompareRange::of(key(1, 2, 3));
-        assert!(one.is_one_key() && one.contains(key(1, 2, 3)) && !one.contains(key(1, 2, 4)));
+        assert!(one.contains(key(1, 2, 3)) && !one.contains(key(1, 2, 4)) && !one.contains(key(1, 2, 2)));
+        assert_eq!(one.start.to_string(), format!("{}/{}", Uid(1), one.start.gid));
     }
 
     #[test]

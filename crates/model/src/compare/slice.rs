@@ -147,6 +147,19 @@ mod tests {
     }
 
     #[test]
+    fn what_was_added_is_counted() {
+        let mut hasher = SliceHasher::new(true);
+        assert_eq!((hasher.objects(), hasher.bytes()), (0, 0));
+        let state = ObjectState { generation: 0, exists: true, registers: vec![] };
+        for counter in 1..=3 {
+            let key = CompareKey::new(Uid(1), GlobalId::new(PeerId(2), counter));
+            hasher.object(key, &state, |_, _| true);
+        }
+        let bytes = CompareKey::BYTES as u64 + 16;
+        assert_eq!((hasher.objects(), hasher.bytes()), (3, 3 * bytes), "key, generation and no registers");
+    }
+
+    #[test]
     fn nothing_has_a_hash_as_well() {
         assert_eq!(SliceHasher::new(true).finish(), SliceHasher::new(false).finish());
     }

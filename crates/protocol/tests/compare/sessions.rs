@@ -292,3 +292,23 @@ fn an_engine_out_of_step_is_told() {
     client.handle_disconnected("gone");
     assert_eq!(client.send_compare(ask()), Ok(()), "a session that is over takes anything");
 }
+
+#[test]
+fn an_answer_may_fill_a_message_and_no_more() {
+    let asked = || {
+        let (mut client, mut server) = begun();
+        client.send_compare(CompareMessage::Compare(Bytes::new())).unwrap();
+        server.handle_frame(client.poll_message().unwrap(), START);
+        server
+    };
+    let max = MESSAGE_BYTES_MAX;
+    let length =
+        |answers: usize| Message::Compared { begun: None, answers: vec![0; answers].into() }.encode().len();
+    let answers = max - (length(max) - max);
+    assert_eq!(length(answers), max);
+    let mut server = asked();
+    let too_long = server.send_compared(None, vec![0; answers + 1].into());
+    assert_eq!(too_long, Err(SendError::TooLong { length: max + 1, max }));
+    server.send_compared(None, vec![0; answers].into()).unwrap();
+    assert_eq!(server.poll_message().unwrap().len(), max);
+}

@@ -139,6 +139,17 @@ fn answers_that_would_lose_something_are_not_believed() {
     check_answer(|answer| (answer.decided_number, answer.refusals) = (0, vec![]), Code::HistoryLost);
     check_answer(|answer| answer.epoch = 0, Code::ContentInvalid);
     check_answer(|answer| answer.limits.upload_window_txs = 0, Code::ContentInvalid);
+    // It continues the history in which the client is already, or one that the client does not have.
+    check_answer(|answer| answer.continues = EPOCH, Code::OrderViolated);
+    check_answer(|answer| (answer.continues, answer.epoch) = (EPOCH + 5, EPOCH + 1), Code::OrderViolated);
+    // It begins a compare that was not offered.
+    check_answer(|answer| (answer.compare, answer.catch_up_from) = (true, Seq(0)), Code::OrderViolated);
+}
+
+#[test]
+fn a_server_that_continues_the_history_of_the_client_goes_on_where_it_is() {
+    let client = answered(|answer| (answer.continues, answer.epoch) = (EPOCH, EPOCH + 1));
+    assert!(client.is_logged_in());
 }
 
 #[test]
@@ -178,43 +189,38 @@ fn refusal(number: u64) -> Verdict {
 }
 
 fn check_answer(spoil: impl Fn(&mut LoginAccepted), expected: Code) {
-    let answer = |spoiled: bool| {
-        let mut answer = LoginAccepted {
-            session: 1,
-            server_time_ms: 0,
-            decided_number: 3,
-            decided_hash: TxHash([1; 16]),
-            decided_seq: Seq(3),
-            refusals: vec![refusal(2), refusal(3)],
-            epoch: EPOCH,
-            view: VIEW,
-            catch_up_from: Seq(3),
-            limits: Limits::default(),
-            heartbeat_ms: 1000,
-            capabilities: vec![],
-            compare: false,
-            continues: 0,
-            chain: Vec::new(),
-            rebased: None,
-        };
-        if spoiled {
-            spoil(&mut answer);
-        }
-        Message::LoginAccepted(Box::new(answer)).encode()
+    assert!(answered(|_| {}).is_logged_in());
+    assert_closed(&mut answered(spoil), expected);
+}
+
+/// A client whose cursor is at Seq 3 after an answer that is right but for this.
+fn answered(spoil: impl Fn(&mut LoginAccepted)) -> ClientSession {
+    let mut answer = LoginAccepted {
+        session: 1,
+        server_time_ms: 0,
+        decided_number: 3,
+        decided_hash: TxHash([1; 16]),
+        decided_seq: Seq(3),
+        refusals: vec![refusal(2), refusal(3)],
+        epoch: EPOCH,
+        view: VIEW,
+        catch_up_from: Seq(3),
+        limits: Limits::default(),
+        heartbeat_ms: 1000,
+        capabilities: vec![],
+        compare: false,
+        continues: 0,
+        chain: Vec::new(),
+        rebased: None,
     };
-    for spoiled in [false, true] {
-        let pair = Pair::new();
-        let mut login = pair.device.login();
-        login.cursor = Cursor { epoch: EPOCH, view: VIEW, seq: Seq(3) };
-        (login.last_number, login.confirmed) = (3, 1);
-        login.last_hash = TxHash([1; 16]);
-        let mut client = ClientSession::new(pair.client_config, login, START);
-        client.handle_frame(hello([1; 32]), START);
-        client.handle_frame(answer(spoiled), START);
-        if spoiled {
-            assert_closed(&mut client, expected);
-        } else {
-            assert!(client.is_logged_in());
-        }
-    }
+    spoil(&mut answer);
+    let pair = Pair::new();
+    let mut login = pair.device.login();
+    login.cursor = Cursor { epoch: EPOCH, view: VIEW, seq: Seq(3) };
+    (login.last_number, login.confirmed) = (3, 1);
+    login.last_hash = TxHash([1; 16]);
+    let mut client = ClientSession::new(pair.client_config, login, START);
+    client.handle_frame(hello([1; 32]), START);
+    client.handle_frame(Message::LoginAccepted(Box::new(answer)).encode(), START);
+    client
 }

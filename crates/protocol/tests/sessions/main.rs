@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic in a test is its report")]
 
 mod delivery;
+mod engine;
 mod liveness;
 mod login;
 mod probes;
@@ -41,19 +42,9 @@ fn login_frame(nonce: [u8; 32]) -> Bytes {
     client.poll_message().expect("Hello is answered by a login")
 }
 
-/// Two sessions with one transaction in the outbox of the client, in which the client has just heard of its login.
-fn connected(config: ServerConfig) -> (ClientSession, ServerSession) {
-    let mut pair = Pair::new();
-    pair.server_config = config;
-    pair.device.commit(b"one");
-    // Not all that use this send a catch-up.
-    pair.client_config.catch_up_first = Duration::ZERO;
-    let mut client = ClientSession::new(pair.client_config.clone(), pair.device.login(), START);
-    let mut server = ServerSession::new(pair.server_config.clone(), [1; 32], 0, START);
-    client.handle_frame(server.poll_message().unwrap(), START);
-    server.handle_frame(client.poll_message().unwrap(), START);
-    assert!(matches!(server.poll_event(), Some(ServerEvent::LoginRequested(_))));
-    let answer = LoginAnswer {
+/// The answer of a server of which the client knows nothing.
+fn answer() -> LoginAnswer {
+    LoginAnswer {
         session: 1,
         server_time_ms: 0,
         decided_number: 0,
@@ -68,8 +59,22 @@ fn connected(config: ServerConfig) -> (ClientSession, ServerSession) {
         continues: 0,
         chain: Vec::new(),
         rebased: None,
-    };
-    server.accept_login(answer, START);
+    }
+}
+
+/// Two sessions with one transaction in the outbox of the client, in which the client has just heard of its login.
+fn connected(config: ServerConfig) -> (ClientSession, ServerSession) {
+    let mut pair = Pair::new();
+    pair.server_config = config;
+    pair.device.commit(b"one");
+    // Not all that use this send a catch-up.
+    pair.client_config.catch_up_first = Duration::ZERO;
+    let mut client = ClientSession::new(pair.client_config.clone(), pair.device.login(), START);
+    let mut server = ServerSession::new(pair.server_config.clone(), [1; 32], 0, START);
+    client.handle_frame(server.poll_message().unwrap(), START);
+    server.handle_frame(client.poll_message().unwrap(), START);
+    assert!(matches!(server.poll_event(), Some(ServerEvent::LoginRequested(_))));
+    server.accept_login(answer(), START);
     client.handle_frame(server.poll_message().unwrap(), START);
     (client, server)
 }
