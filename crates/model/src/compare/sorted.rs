@@ -48,16 +48,6 @@ impl SortedItemsBuilder {
         self.entries.push(Entry { key, before: fingerprint.limbs() });
     }
 
-    /// How many items were added.
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Whether none was added.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// Sorts the items and adds them up.
     ///
     /// # Errors
@@ -182,7 +172,7 @@ mod tests {
                 builder.push(item.key, item.fingerprint);
             }
             let set = builder.finish().unwrap();
-            prop_assert_eq!(set.len(), plain.len());
+            prop_assert_eq!((set.len(), set.is_empty()), (plain.len(), plain.is_empty()));
             for range in ranges.iter().chain([&CompareRange::ALL]) {
                 let inside: Vec<Item> = plain.iter().filter(|item| range.contains(item.key)).copied().collect();
                 let mut sum = RangeSum::default();
@@ -215,6 +205,17 @@ mod tests {
         }
         let twice = CompareKey::new(Uid(1), GlobalId::new(PeerId(1), 2));
         assert_eq!(builder.finish().unwrap_err(), DuplicateItem { key: twice });
+    }
+
+    #[test]
+    fn ranges_are_parted_at_short_bounds() {
+        let key = |counter| CompareKey::new(Uid(1), GlobalId::new(PeerId(1), counter));
+        let mut builder = SortedItemsBuilder::with_capacity(4);
+        [1, 0x1fe, 0x301, 0x302]
+            .into_iter()
+            .for_each(|counter| builder.push(key(counter), Fingerprint::default()));
+        let bounds = builder.finish().unwrap().bounds(&CompareRange::ALL, 2).unwrap();
+        assert_eq!(bounds, [key(0x300)], "between the second and the third");
     }
 
     #[test]

@@ -165,7 +165,7 @@ fn check_rebased(accepted: &LoginAccepted, login: &ClientLogin) -> Result<(), Vi
 fn check_identity(accepted: &LoginAccepted, login: &ClientLogin) -> Result<(), Violation> {
     let decided = accepted.decided_number;
     let told = accepted.chain.len() as u64;
-    if told > 0 && told > decided.min(login.last_number).saturating_sub(login.confirmed) {
+    if told > decided.min(login.last_number).saturating_sub(login.confirmed) {
         return Err(disorder("the server names hashes of transactions on which it has not decided"));
     }
     if decided < login.confirmed {

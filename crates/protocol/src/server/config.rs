@@ -40,9 +40,22 @@ impl ServerConfig {
         let room = self.limits.message_bytes_max.max(MESSAGE_BYTES_MIN) - TEXT_BYTES_MAX - ENVELOPE_BYTES_MAX;
         LOST_OPS_MAX.min(room / LOST_OP_BYTES_MAX)
     }
+}
 
-    /// The longest transaction that fits a message with these limits, in bytes.
-    pub fn tx_bytes_max(&self) -> usize {
-        self.limits.message_bytes_max.max(MESSAGE_BYTES_MIN) - ENVELOPE_BYTES_MAX
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_operation_of_a_transaction_has_room_in_a_verdict() {
+        let with = |message_bytes_max| {
+            let limits = Limits { message_bytes_max, ..Limits::default() };
+            ServerConfig { limits, ..ServerConfig::default() }.tx_ops_max()
+        };
+        let bytes = |ops: usize| ops * LOST_OP_BYTES_MAX + TEXT_BYTES_MAX + ENVELOPE_BYTES_MAX;
+        let ops = with(MESSAGE_BYTES_MIN);
+        assert!(bytes(ops) <= MESSAGE_BYTES_MIN && MESSAGE_BYTES_MIN < bytes(ops + 1));
+        assert_eq!(with(0), ops, "a lower limit is none");
+        assert_eq!(with(1 << 30), LOST_OPS_MAX);
     }
 }

@@ -39,6 +39,15 @@ fn login(capable: bool, compare: bool) -> ClientLogin {
 
 /// Two sessions of which the client has just heard that it is to compare, or not.
 fn sessions(login: ClientLogin, compare: bool) -> (ClientSession, ServerSession) {
+    sessions_with(login, compare, vec![])
+}
+
+/// The same with what the engine of the server says that it can do.
+fn sessions_with(
+    login: ClientLogin,
+    compare: bool,
+    capabilities: Vec<String>,
+) -> (ClientSession, ServerSession) {
     let mut client = ClientSession::new(ClientConfig::default(), login, START);
     let mut server = ServerSession::new(ServerConfig::default(), [1; 32], 0, START);
     client.handle_frame(server.poll_message().unwrap(), START);
@@ -54,7 +63,7 @@ fn sessions(login: ClientLogin, compare: bool) -> (ClientSession, ServerSession)
         epoch: 1,
         view: 2,
         catch_up_from: Seq(0),
-        capabilities: vec![],
+        capabilities,
         compare,
         continues: 0,
         chain: Vec::new(),
@@ -297,7 +306,7 @@ fn an_engine_out_of_step_is_told() {
 fn an_answer_may_fill_a_message_and_no_more() {
     let asked = || {
         let (mut client, mut server) = begun();
-        client.send_compare(CompareMessage::Compare(Bytes::new())).unwrap();
+        client.send_compare(CompareMessage::Compare(range())).unwrap();
         server.handle_frame(client.poll_message().unwrap(), START);
         server
     };
@@ -311,4 +320,11 @@ fn an_answer_may_fill_a_message_and_no_more() {
     assert_eq!(too_long, Err(SendError::TooLong { length: max + 1, max }));
     server.send_compared(None, vec![0; answers].into()).unwrap();
     assert_eq!(server.poll_message().unwrap().len(), max);
+}
+
+#[test]
+fn a_capability_is_named_once() {
+    let (mut client, _) = sessions_with(login(true, false), true, vec![CAPABILITY_COMPARE.into()]);
+    let Some(ClientEvent::LoggedIn(accepted)) = client.poll_event() else { panic!("a login") };
+    assert_eq!(accepted.capabilities, [CAPABILITY_COMPARE]);
 }

@@ -2,14 +2,15 @@
 
 use reconvene_model::identity::PeerKey;
 use reconvene_model::{Seq, TxHash};
+use reconvene_protocol::compare::CAPABILITY_COMPARE;
 use reconvene_protocol::login::sign_login;
 use reconvene_protocol::message::{Hello, LoginAccepted};
 use reconvene_protocol::{
-    ClientSession, ClosedBy, Code, Cursor, Limits, LoginAnswer, Message, Outcome, PROTOCOL_VERSION, Secret,
-    ServerConfig, ServerEvent, ServerSession, Verdict,
+    ClientLogin, ClientSession, ClosedBy, Code, Cursor, Limits, LoginAnswer, Message, Outcome,
+    PROTOCOL_VERSION, Secret, ServerConfig, ServerEvent, ServerSession, Verdict,
 };
 
-use crate::support::{EPOCH, Hub, Pair, VIEW};
+use crate::support::{EPOCH, Hub, Pair, SECRET, VIEW};
 use crate::{MINUTE, START, assert_closed, client, decode, hello, login_frame};
 
 #[test]
@@ -147,6 +148,47 @@ fn answers_that_would_lose_something_are_not_believed() {
 }
 
 #[test]
+fn a_server_that_has_lost_decisions_has_another_history_lacks_them_and_compares() {
+    let able = |login: &mut ClientLogin| login.capabilities.push(CAPABILITY_COMPARE.into());
+    let lost = |answer: &mut LoginAccepted| {
+        (answer.epoch, answer.catch_up_from) = (EPOCH + 1, Seq(0));
+        (answer.compare, answer.rebased) = (true, Some(0));
+    };
+    assert!(answered_to(able, lost).is_logged_in());
+    let spoils: [fn(&mut LoginAccepted); 4] = [
+        |answer| answer.epoch = EPOCH,
+        |answer| answer.rebased = Some(1),
+        |answer| answer.compare = false,
+        |answer| answer.continues = EPOCH,
+    ];
+    for spoil in spoils {
+        let mut client = answered_to(able, |answer| {
+            lost(answer);
+            spoil(answer);
+        });
+        assert_closed(&mut client, Code::OrderViolated);
+    }
+    let new = |login: &mut ClientLogin| {
+        able(login);
+        login.cursor = Cursor::default();
+    };
+    assert_closed(&mut answered_to(new, lost), Code::OrderViolated);
+}
+
+#[test]
+fn a_secret_that_is_proved_twice_is_proved() {
+    let mut server = ServerSession::new(ServerConfig::default(), [1; 32], 0, START);
+    server.poll_message();
+    let Message::Login(mut login) = decode(login_frame([1; 32])) else { panic!("a login") };
+    login.credentials.push(login.credentials[0].clone());
+    server.handle_frame(Message::Login(login).encode(), START);
+    let Some(ServerEvent::LoginRequested(request)) = server.poll_event() else { panic!("a login is judged") };
+    assert_eq!(request.login.credentials.len(), 2);
+    assert!(request.verify_secret(&Secret::new(SECRET)));
+    assert!(!request.verify_secret(&Secret::new("open barley")));
+}
+
+#[test]
 fn a_server_that_continues_the_history_of_the_client_goes_on_where_it_is() {
     let client = answered(|answer| (answer.continues, answer.epoch) = (EPOCH, EPOCH + 1));
     assert!(client.is_logged_in());
@@ -195,6 +237,11 @@ fn check_answer(spoil: impl Fn(&mut LoginAccepted), expected: Code) {
 
 /// A client whose cursor is at Seq 3 after an answer that is right but for this.
 fn answered(spoil: impl Fn(&mut LoginAccepted)) -> ClientSession {
+    answered_to(|_| {}, spoil)
+}
+
+/// The same with another login.
+fn answered_to(vary: impl Fn(&mut ClientLogin), spoil: impl Fn(&mut LoginAccepted)) -> ClientSession {
     let mut answer = LoginAccepted {
         session: 1,
         server_time_ms: 0,
@@ -219,6 +266,7 @@ fn answered(spoil: impl Fn(&mut LoginAccepted)) -> ClientSession {
     login.cursor = Cursor { epoch: EPOCH, view: VIEW, seq: Seq(3) };
     (login.last_number, login.confirmed) = (3, 1);
     login.last_hash = TxHash([1; 16]);
+    vary(&mut login);
     let mut client = ClientSession::new(pair.client_config, login, START);
     client.handle_frame(hello([1; 32]), START);
     client.handle_frame(Message::LoginAccepted(Box::new(answer)).encode(), START);

@@ -272,6 +272,11 @@ fn use_device(orders: DeviceOrders) -> Result<(), Failure> {
             Err(TryRecvError::Disconnected) => return Ok(()),
         }
         if is_resting {
+            // The engine may have found it where no user writes.
+            if pace.below(100) == 0 && store.flush().is_err_and(|error| is_spent(&error)) {
+                say(&Said::Spent);
+                return Ok(());
+            }
             if let Some(stand) = stand(&store, &client)
                 && stood.as_ref() != Some(&stand)
             {
@@ -285,8 +290,15 @@ fn use_device(orders: DeviceOrders) -> Result<(), Failure> {
             continue;
         }
         let busy = store.sync().undecided()? >= BACKLOG_MAX;
-        if !busy && !work(&store, &mut user) {
-            std::thread::sleep(BREATH * 5);
+        if !busy {
+            match work(&store, &mut user) {
+                Worked::Well => {}
+                Worked::InVain => std::thread::sleep(BREATH * 5),
+                Worked::OnSpent => {
+                    say(&Said::Spent);
+                    return Ok(());
+                }
+            }
         }
         std::thread::sleep(match pace.below(10) {
             _ if busy => BREATH,
@@ -297,19 +309,33 @@ fn use_device(orders: DeviceOrders) -> Result<(), Failure> {
     }
 }
 
-/// Lets the user do something; whether there was room for it.
-fn work(store: &Store, user: &mut User) -> bool {
+/// What came of something that a user did.
+enum Worked {
+    Well,
+    InVain,
+    /// The disk failed: nothing more can be written before the store is opened anew.
+    OnSpent,
+}
+
+/// Lets the user do something.
+fn work(store: &Store, user: &mut User) -> Worked {
     match user.acts(store) {
-        Ok(()) | Err(StoreError::UniqueViolation { .. }) => true,
+        Ok(()) | Err(StoreError::UniqueViolation { .. }) => Worked::Well,
         Err(StoreError::Engine(SeamError::FileTooLarge | SeamError::DiskFull)) => {
             say(&Said::Full);
-            false
+            Worked::InVain
         }
+        Err(error) if is_spent(&error) => Worked::OnSpent,
         Err(error) => {
             say(&Said::Wrong(format!("a write failed: {error}")));
-            false
+            Worked::InVain
         }
     }
+}
+
+/// Whether the disk has failed, as far as the store can tell.
+fn is_spent(error: &StoreError) -> bool {
+    matches!(error, StoreError::Engine(SeamError::Spent | SeamError::Io { .. }))
 }
 
 /// How far a device has come that is connected and has nothing to catch up with.

@@ -119,6 +119,7 @@ fn mishap(scene: &mut Scene, chance: &mut Chance) -> Outcome<Option<Ending>> {
                 Some(actor) => {
                     actor.limit(Some(length + room)).map_err(|error| broken("a limit", &error))?;
                     scene.counts.full_disks += 1;
+                    scene.noted_limit(who);
                     Some(Ending::Room(who))
                 }
             }

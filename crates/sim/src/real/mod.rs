@@ -66,6 +66,8 @@ pub struct Counts {
     pub full_disks: u64,
     /// Writes of users that found no room.
     pub writes_without_room: u64,
+    /// Devices that were started anew because a full disk had left their stores spent.
+    pub spent: u64,
     /// How often a clock was set.
     pub clocks: u64,
     /// Transactions that were dated anew.
@@ -91,6 +93,7 @@ impl Counts {
         self.network_faults += other.network_faults;
         self.full_disks += other.full_disks;
         self.writes_without_room += other.writes_without_room;
+        self.spent += other.spent;
         self.clocks += other.clocks;
         self.redated += other.redated;
         self.left_out += other.left_out;
@@ -104,7 +107,7 @@ impl fmt::Display for Counts {
         write!(
             f,
             "{} transactions in {} worlds, {} of them accepted; {} kills of devices and {} of servers, {} pauses, {} network faults, \
-             {} disks without room for {} writes, {} clocks set and {} transactions dated anew; {} transactions left out, {} looks into what was left behind, \
+             {} disks without room for {} writes and {} spent stores, {} clocks set and {} transactions dated anew; {} transactions left out, {} looks into what was left behind, \
              {} meetings",
             self.transactions,
             self.worlds,
@@ -115,6 +118,7 @@ impl fmt::Display for Counts {
             self.network_faults,
             self.full_disks,
             self.writes_without_room,
+            self.spent,
             self.clocks,
             self.redated,
             self.left_out,

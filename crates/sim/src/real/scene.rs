@@ -41,6 +41,10 @@ pub(super) struct Device {
     redated: Option<u64>,
     /// How far it has come since it rests: the place in the history, and how much is undecided.
     stand: Option<(u64, u64)>,
+    /// Whether its disk was full since it was started.
+    was_full: bool,
+    /// Whether it has said that its store is spent.
+    is_spent: bool,
 }
 
 pub(super) struct Scene {
@@ -53,6 +57,10 @@ pub(super) struct Scene {
     audits: Vec<DeviceAudit>,
     history: History,
     uids: Uids,
+    /// Whether the server's disk was full since it was started.
+    server_was_full: bool,
+    /// Whether users do nothing, so that everybody can come together.
+    rests: bool,
     pub(super) counts: Counts,
 }
 
@@ -94,6 +102,8 @@ impl Scene {
                 commits: 0,
                 redated: None,
                 stand: None,
+                was_full: false,
+                is_spent: false,
             })
         });
         let devices = devices.collect::<Outcome<Vec<_>>>()?;
@@ -108,6 +118,8 @@ impl Scene {
             audits,
             history: History::new(uid_of(Kind::Note, "code")),
             uids: Uids::new(),
+            server_was_full: false,
+            rests: false,
             counts: Counts::default(),
         };
         scene.start_missing()?;
@@ -126,12 +138,17 @@ impl Scene {
             for device in &self.devices {
                 device.proxy.handle().set_target(address);
             }
-            self.server = Some(server);
+            (self.server, self.server_was_full) = (Some(server), false);
         }
         for device in self.devices.iter_mut().filter(|device| device.actor.is_none()) {
             let errors = self.directory.join(format!("device-{}.errors", device.orders.index));
             let actor = Actor::start(&self.program, &Orders::Device(device.orders.clone()), &errors);
-            device.actor = Some(actor.map_err(|error| broken("a process", &error))?);
+            let mut actor = actor.map_err(|error| broken("a process", &error))?;
+            if self.rests {
+                actor.tell(Told::Rest);
+            }
+            device.actor = Some(actor);
+            (device.was_full, device.is_spent) = (false, false);
             (device.told, device.redated, device.stand) = (BTreeSet::new(), None, None);
         }
         Ok(())
@@ -146,6 +163,7 @@ impl Scene {
                 self.heard(index, said)?;
             }
         }
+        self.open_anew_what_is_spent()?;
         let devices = self.devices.iter_mut().filter_map(|device| {
             let name = format!("device {}", device.orders.index);
             Some((name, device.actor.as_mut()?))
@@ -157,6 +175,31 @@ impl Scene {
             }
         }
         Ok(())
+    }
+
+    /// Notes that a process finds no room from here on.
+    pub(super) fn noted_limit(&mut self, who: Option<usize>) {
+        match who {
+            Some(index) => self.devices[index].was_full = true,
+            None => self.server_was_full = true,
+        }
+    }
+
+    /// Starts those anew whose disk failed. A store that cannot tell a disk that has room again from one that fails must not write any
+    /// more: of a write that was cut short the system says no more than that it failed.
+    fn open_anew_what_is_spent(&mut self) -> Outcome<()> {
+        let mut any = false;
+        for index in 0..self.devices.len() {
+            if self.devices[index].is_spent {
+                self.kill_device(index)?;
+                any = true;
+            }
+        }
+        if self.server_was_full && self.server.as_mut().is_some_and(|server| server.ended().is_some()) {
+            self.kill_server();
+            any = true;
+        }
+        if any { self.start_missing() } else { Ok(()) }
     }
 
     fn heard(&mut self, index: usize, said: Said) -> Outcome<()> {
@@ -183,6 +226,13 @@ impl Scene {
                 }
             }
             Said::Full => self.counts.writes_without_room += 1,
+            Said::Spent => {
+                device.is_spent = true;
+                self.counts.spent += 1;
+                return check(device.was_full, "nothing goes wrong by itself", || {
+                    format!("device {index}: the store is spent, but there was room on its disk")
+                });
+            }
             Said::Resting { seq, undecided, .. } => device.stand = Some((seq, undecided)),
             Said::Wrong(what) => {
                 return found("nothing goes wrong by itself", format!("device {index}: {what}"));
@@ -356,6 +406,7 @@ impl Scene {
     pub(super) fn meet(&mut self, goes_on: bool, chance: &mut Chance) -> Outcome<()> {
         self.counts.meetings += 1;
         self.heal()?;
+        self.rests = true;
         self.start_missing()?;
         for device in &mut self.devices {
             device.stand = None;
@@ -383,6 +434,7 @@ impl Scene {
             std::thread::sleep(BREATH);
         }
         drop(server);
+        self.rests = false;
         for index in 0..self.devices.len() {
             self.kill_device(index)?;
         }

@@ -66,6 +66,8 @@ pub(super) enum Said {
     Back(Vec<u64>),
     /// A write found no room.
     Full,
+    /// The store writes nothing more until it is opened anew; the process ends.
+    Spent,
     /// A device whose user rests has come so far: the history, the place in it, and how much is undecided.
     Resting { epoch: u64, seq: u64, undecided: u64 },
     /// Something happened that must not; the device goes on as well as it can.
