@@ -38,7 +38,9 @@ fn implementation(entity: &EntityInput<'_>) -> TokenStream {
     let get_id = quote_spanned!(id_type.span()=> <#id_type as __support::IdField>::get(&self.#id));
     let set_id = quote_spanned!(id_type.span()=> self.#id = <#id_type as __support::IdField>::from_id(id););
     let description = description(entity);
-    let checks = entity.stored().filter_map(check_type).chain(entity.stored().filter_map(check_hash));
+    let checks = entity
+        .stored()
+        .flat_map(|field| [check_type(field), check_hash(field), check_date(field)].into_iter().flatten());
     let writes = entity.stored().enumerate().map(|(ordinal, field)| {
         let (ident, value) = (field.ident, value(field));
         quote_spanned!(field.ty.span()=> #value::write(&self.#ident, #ordinal, fields);)
@@ -179,6 +181,17 @@ fn value(field: &FieldInput<'_>) -> TokenStream {
     }
 }
 
+/// The type of property that the field has by itself.
+fn stored_type(field: &FieldInput<'_>) -> TokenStream {
+    let ty = field.ty;
+    match conversion(field) {
+        None => quote!(<#ty as __support::PropertyValue>::TYPE),
+        Some(conversion) => {
+            quote!(<<#conversion as __support::Conversion<#ty>>::Stored as __support::PropertyValue>::TYPE)
+        }
+    }
+}
+
 /// The type that converts the field.
 fn conversion(field: &FieldInput<'_>) -> Option<TokenStream> {
     let conversion = match field.attributes.with.as_ref()? {
@@ -206,7 +219,7 @@ fn default(field: &FieldInput<'_>) -> Option<TokenStream> {
 /// The check that a type given by attribute suits the field, for the compiler to make.
 fn check_type(field: &FieldInput<'_>) -> Option<TokenStream> {
     let given = field.attributes.ty.as_ref()?;
-    let (value, wanted) = (value(field), property_type(given));
+    let (ty, wanted) = (stored_type(field), property_type(given));
     let message = match given.value().as_str() {
         name @ ("Date" | "DateNano") => format!("`{name}` needs a field of type i64 or {name}"),
         "Char" => "`Char` needs a field of type u16 or i16".to_owned(),
@@ -220,8 +233,29 @@ fn check_type(field: &FieldInput<'_>) -> Option<TokenStream> {
     Some(quote_spanned! {given.span()=>
         #[allow(unused_qualifications)]
         const _: () = ::core::assert!(
-            __support::fits(#value::TYPE, #wanted),
+            __support::fits(#ty, #wanted),
             #message
+        );
+    })
+}
+
+/// The check that a date with a meaning of its own is a date.
+fn check_date(field: &FieldInput<'_>) -> Option<TokenStream> {
+    let attributes = &field.attributes;
+    let span = attributes.expires.or(attributes.id_companion)?;
+    if attributes.ty.is_some() {
+        // What the attribute says is checked against the field already, and by the schema.
+        return None;
+    }
+    let ty = stored_type(field);
+    Some(quote_spanned! {span=>
+        #[allow(unused_qualifications)]
+        const _: () = ::core::assert!(
+            __support::fits(#ty, __support::PropertyType::Date)
+                && __support::fits(__support::PropertyType::Date, #ty)
+                || __support::fits(#ty, __support::PropertyType::DateNano)
+                    && __support::fits(__support::PropertyType::DateNano, #ty),
+            "this is a date: change the field's type to `Date` or `DateNano`, or add `#[property(ty = \"Date\")]`"
         );
     })
 }
@@ -230,11 +264,11 @@ fn check_type(field: &FieldInput<'_>) -> Option<TokenStream> {
 fn check_hash(field: &FieldInput<'_>) -> Option<TokenStream> {
     let index = &field.attributes.index_options;
     let span = index.hash.or(index.hash64)?;
-    let value = value(field);
+    let ty = stored_type(field);
     Some(quote_spanned! {span=>
         #[allow(unused_qualifications)]
         const _: () = ::core::assert!(
-            __support::fits(#value::TYPE, __support::PropertyType::String),
+            __support::fits(#ty, __support::PropertyType::String),
             "only text is kept by hash, since other values are as short by themselves: remove it"
         );
     })
@@ -250,7 +284,9 @@ fn handles(entity: &EntityInput<'_>) -> TokenStream {
             None => field.ident.clone(),
         };
         let ty = match conversion(field) {
-            Some(conversion) => quote!(<#conversion as __support::Conversion<#ty>>::Stored),
+            Some(conversion) => {
+                quote_spanned!(ty.span()=> <#conversion as __support::Conversion<#ty>>::Stored)
+            }
             None => quote!(#ty),
         };
         quote_spanned! {handle.span()=>

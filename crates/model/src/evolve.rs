@@ -321,6 +321,12 @@ fn evolve_entity(
         }
         properties.push(property);
     }
+    // No field stands for a virtual property, so that it is not gone where the struct does not name it.
+    let is_kept = |old: &&PropertyDef| {
+        old.flags.has(PropertyFlags::VIRTUAL) && !properties.iter().any(|new| new.uid == old.uid)
+    };
+    let kept: Vec<PropertyDef> = entity.properties.iter().filter(is_kept).cloned().collect();
+    properties.extend(kept);
     for gone in entity.properties.iter().filter(|old| !properties.iter().any(|new| new.uid == old.uid)) {
         retired.uids.push(gone.uid);
         retired.uids.extend(gone.index.map(|index| index.uid));

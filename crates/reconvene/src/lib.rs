@@ -67,6 +67,9 @@ mod guide {
     #[doc = include_str!("../../../docs/guide/first-steps.md")]
     struct FirstSteps;
 
+    #[doc = include_str!("../../../docs/guide/modelling.md")]
+    struct Modelling;
+
     #[doc = include_str!("../../../docs/guide/observers.md")]
     struct Observers;
 }

@@ -325,7 +325,11 @@ impl<'w> Building<'w> {
 /// Appends the entry of an object; `false` if it has none in this index.
 fn push_entry(index: &IndexRuntime, id: ObjectId, record: &[u8], out: &mut Vec<u8>) -> Result<bool> {
     let record = Record::parse(record).map_err(|e| StoreError::damaged("record", e))?;
+    let start = out.len();
     index.value_key(&record.table, out)?;
+    if out.len() == start {
+        return Ok(false);
+    }
     index::push_id(out, id);
     Ok(true)
 }

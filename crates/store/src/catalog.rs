@@ -8,9 +8,11 @@ use reconvene_model::record::TableLayout;
 use reconvene_model::{EntityDef, EntityId, PropertyType, Schema, Uid};
 
 use crate::building::Wholeness;
+use crate::dates::{self, Expiration};
 use crate::error::{Result, StoreError};
 use crate::index::{self, IndexRuntime};
 use crate::seam::{TableId, View};
+use crate::time::TimeSource;
 
 /// An entity with all that reading and writing its objects needs.
 #[derive(Debug)]
@@ -29,6 +31,10 @@ pub(crate) struct EntityRuntime {
     pub(crate) links: Vec<(usize, EntityId)>,
     /// The slots of all stored properties.
     pub(crate) stored_slots: Vec<u16>,
+    /// When objects end, on devices.
+    pub(crate) expiration: Option<Expiration>,
+    /// The slot and type of the date that accompanies the id.
+    pub(crate) companion: Option<(usize, PropertyType)>,
     /// The slot that shows the clock of the last write, which the store writes and nobody else.
     pub(crate) clock: Option<u16>,
     /// The counters and sets, in order of slot.
@@ -89,9 +95,10 @@ pub(crate) struct EntityTables {
 }
 
 impl Catalog {
-    /// The catalog of a schema; `tables` opens or finds the tables of each entity.
+    /// The catalog of a schema; `hiding_by` is the time from which expired objects are hidden, if they are; `tables` opens or finds the tables of each entity.
     pub(crate) fn new(
         schema: &Schema,
+        hiding_by: Option<&Arc<dyn TimeSource>>,
         mut tables: impl FnMut(&EntityDef) -> Result<EntityTables>,
     ) -> Result<Catalog> {
         let mut catalog = Catalog::default();
@@ -104,6 +111,7 @@ impl Catalog {
                     property: property.clone(),
                     table,
                     wholeness,
+                    objects: tables.objects,
                 })
                 .collect();
             let links = def.stored_properties().filter_map(|property| {
@@ -122,6 +130,8 @@ impl Catalog {
                 has_unique: indexes.iter().any(IndexRuntime::is_unique),
                 indexes,
                 links: links.collect(),
+                expiration: hiding_by.and_then(|time| Expiration::of(def, time)),
+                companion: dates::companion(def),
                 stored_slots: slots
                     .map(|slot| u16::try_from(slot).expect("slots are fewer than PROPERTIES_MAX"))
                     .collect(),

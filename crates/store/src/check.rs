@@ -179,6 +179,9 @@ impl<'t, 's> Check<'t, 's> {
                 for &index in &indexes {
                     entry.clear();
                     index.value_key(&table, &mut entry).map_err(what)?;
+                    if entry.is_empty() {
+                        continue;
+                    }
                     index::push_id(&mut entry, id);
                     if this.get(index.table, &entry)?.is_none() {
                         return Err(format!("the index of {} lacks it", index.property().name));
@@ -205,9 +208,10 @@ impl<'t, 's> Check<'t, 's> {
         }
     }
 
-    /// Every object has its entry, as [`Check::objects`] saw; so equal numbers say that there are no others.
+    /// Every object has its entry, as [`Check::objects`] saw; so equal numbers say that there are no others, unless the index leaves
+    /// objects out.
     fn index(&mut self, entity: &Arc<EntityRuntime>, index: &IndexRuntime) {
-        if self.count(index.table) == self.count(entity.objects) {
+        if !index.is_partial() && self.count(index.table) == self.count(entity.objects) {
             return;
         }
         let this = self.beside();
@@ -228,7 +232,9 @@ impl<'t, 's> Check<'t, 's> {
                 if index.value_key(&record.table, &mut expected).is_err() {
                     return Ok(());
                 }
-                index::push_id(&mut expected, id);
+                if !expected.is_empty() {
+                    index::push_id(&mut expected, id);
+                }
                 if expected == key {
                     Ok(())
                 } else {

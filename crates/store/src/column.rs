@@ -88,7 +88,7 @@ impl<T: Entity, V: PropertyValue> Column<T, V> {
         let Some(record) = tx.engine_tx().get(self.of.entity.objects, &keys::object_key(id))? else {
             return Ok(None);
         };
-        self.value(id, record).map(Some)
+        if self.of.entity.hides_record(record)? { Ok(None) } else { self.value(id, record).map(Some) }
     }
 
     /// Calls `take` with the id and the value of each object, in order of id, until it returns an error.
@@ -100,6 +100,9 @@ impl<T: Entity, V: PropertyValue> Column<T, V> {
         let layout = &self.of.entity.layout;
         tx.engine_tx().each(self.of.entity.objects, |key, record| {
             let id = keys::object_id(key)?;
+            if self.of.entity.hides_record(record)? {
+                return Ok(());
+            }
             match self
                 .place
                 .and_then(|place| Record::plain_scalar(layout, place, record))
@@ -144,6 +147,9 @@ impl<T: Entity, V: Text> Column<T, V> {
             return Ok(None);
         };
         let table = self.table(record)?;
+        if self.of.entity.hides(&table)? {
+            return Ok(None);
+        }
         table.str(self.of.fields.slot(self.ordinal)).map_err(|e| StoreError::damaged("record", e))
     }
 }

@@ -48,8 +48,9 @@ use crate::property_value::{NeverNull, PropertyValue};
 ///
 /// A field of type `Option<V>` takes the same conversion. Conditions compare what is stored.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` does not convert `{V}`",
-    note = "`convert = \"S\"` needs `From` and `TryFrom` between the field's type, which must be `Clone`, and `S`; `with = \"C\"` needs `impl Conversion<{V}> for C`"
+    message = "`{V}` cannot be stored in this way",
+    label = "no conversion of this type",
+    note = "`convert = \"S\"` needs `From<{V}> for S` and `TryFrom<S> for {V}`, and that `{V}` is `Clone`; `with = \"C\"` needs `Conversion<{V}> for C`"
 )]
 pub trait Conversion<V> {
     /// What is stored.
@@ -69,6 +70,7 @@ pub trait Conversion<V> {
 /// The conversion by `From` and `TryFrom`; written by the derive for `#[property(convert = "S")]`.
 pub struct ByInto<S>(PhantomData<S>);
 
+#[diagnostic::do_not_recommend]
 impl<V, S> Conversion<V> for ByInto<S>
 where
     V: Clone + TryFrom<S>,
@@ -107,10 +109,7 @@ where
 /// What [`PropertyValue`] is for other fields; called by generated code.
 pub struct Converted<V, C>(PhantomData<(V, C)>);
 
-impl<V, C: Conversion<V>> Converted<V, C> {
-    /// As [`PropertyValue::TYPE`].
-    pub const TYPE: PropertyType = <C::Stored as PropertyValue>::TYPE;
-
+impl<V, C> Converted<V, C> {
     /// As [`PropertyValue::describe`].
     pub fn describe(
         name: &str,
@@ -118,12 +117,18 @@ impl<V, C: Conversion<V>> Converted<V, C> {
         uid: Option<u64>,
         ty: Option<PropertyType>,
         flags: PropertyFlags,
-    ) -> PropertyDescription {
+    ) -> PropertyDescription
+    where
+        C: Conversion<V>,
+    {
         C::Stored::describe(name, was, uid, ty, flags)
     }
 
     /// As [`PropertyValue::write`].
-    pub fn write(value: &V, ordinal: usize, out: &mut FieldWriter<'_, '_>) {
+    pub fn write(value: &V, ordinal: usize, out: &mut FieldWriter<'_, '_>)
+    where
+        C: Conversion<V>,
+    {
         C::store(value).write(ordinal, out);
     }
 
@@ -132,7 +137,10 @@ impl<V, C: Conversion<V>> Converted<V, C> {
     /// # Errors
     ///
     /// If the record is damaged, or the conversion refuses what it holds.
-    pub fn read(ordinal: usize, fields: &FieldReader<'_>) -> Result<V, ReadError> {
+    pub fn read(ordinal: usize, fields: &FieldReader<'_>) -> Result<V, ReadError>
+    where
+        C: Conversion<V>,
+    {
         C::load(C::Stored::read(ordinal, fields)?).map_err(|reason| ReadError::Value { ordinal, reason })
     }
 }

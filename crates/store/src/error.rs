@@ -248,12 +248,19 @@ pub enum StoreError {
         id: ObjectId,
     },
     /// Another object has the value already.
-    #[error("{entity} {other} already has this {property}; change one of the two")]
+    #[error(
+        "{entity}.{property} is unique and {entity} {other} already has {value}, which {} cannot have as well; give it another \
+         value, or change {entity} {other}", object(*id)
+    )]
     UniqueViolation {
         /// The entity.
         entity: String,
         /// The property.
         property: String,
+        /// The object that was to be written; 0 for a new one.
+        id: ObjectId,
+        /// The value, cut where it is long.
+        value: String,
         /// The object that has the value.
         other: ObjectId,
     },

@@ -32,6 +32,10 @@ const TEXT_HASH_BYTES: usize = 16;
 /// How many escaped bytes of text a key holds; longer text is cut and goes on as a hash.
 const TEXT_BYTES_MAX: usize = KEY_BYTES_MAX - 1 - TEXT_CUT.len() - TEXT_HASH_BYTES - ID_BYTES;
 
+/// The bytes of the hashes in an index that is kept by hash.
+const HASH_BYTES: usize = 4;
+const HASH64_BYTES: usize = 8;
+
 /// An index of one property.
 #[derive(Clone, Debug)]
 pub(crate) struct IndexRuntime {
@@ -39,6 +43,8 @@ pub(crate) struct IndexRuntime {
     pub(crate) table: TableId,
     /// Whether queries may rely on it.
     pub(crate) wholeness: Wholeness,
+    /// The objects that are indexed.
+    pub(crate) objects: TableId,
 }
 
 impl IndexRuntime {
@@ -51,13 +57,48 @@ impl IndexRuntime {
         self.property.flags.has(PropertyFlags::UNIQUE)
     }
 
-    /// Appends the key, without the id, of what the table holds.
+    /// Whether values stand in the index by their hashes, and so in no order.
+    pub(crate) fn is_hashed(&self) -> bool {
+        hash_bytes(&self.property).is_some()
+    }
+
+    /// Whether objects of some values have no entry.
+    pub(crate) fn is_partial(&self) -> bool {
+        skips_null(&self.property) || skips_zero(&self.property)
+    }
+
+    /// Appends the key, without the id, of what the table holds; nothing, if the index leaves such objects out.
     pub(crate) fn value_key(&self, table: &Table<'_>, out: &mut Vec<u8>) -> Result<()> {
         let stored = table
             .stored(self.property.slot(), self.property.ty)
             .map_err(|e| StoreError::damaged("record", e))?;
-        stored_key(&self.property, stored.as_deref(), out)
+        entry_key(&self.property, stored.as_deref(), out)
     }
+}
+
+/// How many bytes of hash stand for a value; only text is kept by hash.
+fn hash_bytes(property: &PropertyDef) -> Option<usize> {
+    let is = |flag| property.ty == PropertyType::String && property.flags.has(flag);
+    match () {
+        () if is(PropertyFlags::INDEX_HASH64) => Some(HASH64_BYTES),
+        () if is(PropertyFlags::INDEX_HASH) => Some(HASH_BYTES),
+        () => None,
+    }
+}
+
+/// Whether objects without a value have no entry in the property's index.
+pub(crate) fn skips_null(property: &PropertyDef) -> bool {
+    property.flags.has(PropertyFlags::INDEX_PARTIAL_SKIP_NULL)
+}
+
+/// Whether objects whose value is zero have no entry in the property's index; text is never zero.
+pub(crate) fn skips_zero(property: &PropertyDef) -> bool {
+    property.flags.has(PropertyFlags::INDEX_PARTIAL_SKIP_ZERO) && property.ty != PropertyType::String
+}
+
+/// Whether the property's index holds hashes.
+pub(crate) fn is_hashed(property: &PropertyDef) -> bool {
+    hash_bytes(property).is_some()
 }
 
 /// The properties of an entity that are kept in an index, in order of id.
@@ -75,7 +116,51 @@ pub(crate) fn indexes(entity: &EntityDef) -> impl Iterator<Item = IndexId> {
     indexed(entity).filter_map(|property| property.index.map(|index| index.id))
 }
 
-/// Appends the key, without the id, of a value in its stored form.
+/// Appends the key, without the id, under which the property's index has a value in its stored form; nothing, if it leaves such
+/// values out.
+pub(crate) fn entry_key(property: &PropertyDef, stored: Option<&[u8]>, out: &mut Vec<u8>) -> Result<()> {
+    let start = out.len();
+    if is_hashed(property) {
+        hashed_key(property, stored, out);
+    } else {
+        stored_key(property, stored, out)?;
+    }
+    let is_left_out = match out.get(start) {
+        Some(&NULL) => skips_null(property),
+        _ => skips_zero(property) && stored.is_some_and(|stored| is_zero(property.ty, stored)),
+    };
+    if is_left_out {
+        out.truncate(start);
+    }
+    Ok(())
+}
+
+/// Appends the key of text in an index that is kept by hash.
+pub(crate) fn hashed_key(property: &PropertyDef, stored: Option<&[u8]>, out: &mut Vec<u8>) {
+    let Some(text) = stored else { return out.push(NULL) };
+    out.push(VALUE);
+    let mut digest = Digest::default();
+    digest.update(text);
+    out.extend_from_slice(&digest.finalize()[..hash_bytes(property).unwrap_or(HASH64_BYTES)]);
+}
+
+/// Whether a scalar is zero; that of a float may have a sign.
+fn is_zero(ty: PropertyType, stored: &[u8]) -> bool {
+    match stored {
+        [rest @ .., last] if ty.is_float() => *last & 0x7f == 0 && rest.iter().all(|&byte| byte == 0),
+        bytes => bytes.iter().all(|&byte| byte == 0),
+    }
+}
+
+/// The keys of what an index that leaves out zeros leaves out.
+pub(crate) fn zero_key(property: &PropertyDef) -> Result<Vec<u8>> {
+    let mut key = Vec::new();
+    let zero = [0; 8];
+    stored_key(property, Some(&zero[..property.ty.scalar_bytes().unwrap_or(0)]), &mut key)?;
+    Ok(key)
+}
+
+/// Appends the key, without the id, of a value in its stored form in an index that is kept by value.
 pub(crate) fn stored_key(property: &PropertyDef, stored: Option<&[u8]>, out: &mut Vec<u8>) -> Result<()> {
     key_of(property, stored, text_key, out)
 }
@@ -156,6 +241,9 @@ pub(crate) fn id_of_key(key: &[u8]) -> Result<ObjectId> {
 pub(crate) fn is_null_key(key: &[u8]) -> bool {
     key.first() == Some(&NULL)
 }
+
+/// The key of null.
+pub(crate) const NULL_KEY: &[u8] = &[NULL];
 
 /// The smallest key of any value that is not null.
 pub(crate) const FIRST_VALUE: &[u8] = &[VALUE];
@@ -331,5 +419,45 @@ mod tests {
         push_id(&mut out, 77);
         assert_eq!(id_of_key(&out).unwrap(), 77);
         assert!(id_of_key(b"short").is_err());
+    }
+
+    fn entry(property: &PropertyDef, stored: Option<&[u8]>) -> Vec<u8> {
+        let mut out = Vec::new();
+        entry_key(property, stored, &mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn partial_indexes_leave_out_what_they_say() {
+        let both = PropertyFlags::INDEX_PARTIAL_SKIP_NULL.with(PropertyFlags::INDEX_PARTIAL_SKIP_ZERO);
+        for ty in [PropertyType::Int, PropertyType::Double, PropertyType::Bool, PropertyType::Date] {
+            let whole = property(ty, PropertyFlags::NONE);
+            let partial = property(ty, both);
+            let zero = vec![0; ty.scalar_bytes().unwrap()];
+            let mut one = zero.clone();
+            one[0] = 1;
+            assert!(entry(&partial, None).is_empty() && entry(&partial, Some(&zero)).is_empty());
+            assert_eq!(entry(&partial, Some(&one)), entry(&whole, Some(&one)));
+            assert_eq!(zero_key(&partial).unwrap(), entry(&whole, Some(&zero)));
+            assert!(!entry(&whole, None).is_empty());
+        }
+        let double = property(PropertyType::Double, both);
+        assert!(entry(&double, Some(&(-0.0_f64).to_le_bytes())).is_empty());
+        assert!(!entry(&double, Some(&f64::MIN_POSITIVE.to_le_bytes())).is_empty());
+        assert!(!entry(&property(PropertyType::String, both), Some(b"")).is_empty());
+        assert!(entry(&property(PropertyType::Relation, both), Some(&[0; 8])).is_empty());
+    }
+
+    #[test]
+    fn hashes_stand_for_text_alone() {
+        let short = property(PropertyType::String, PropertyFlags::INDEX_HASH);
+        let long = property(PropertyType::String, PropertyFlags::INDEX_HASH64);
+        let text = "x".repeat(2_000);
+        let (a, b) = (entry(&short, Some(b"a")), entry(&long, Some(text.as_bytes())));
+        assert_eq!((a.len(), b.len()), (1 + HASH_BYTES, 1 + HASH64_BYTES));
+        assert_ne!(a, entry(&short, Some(b"b")));
+        assert_eq!(entry(&short, None), [NULL]);
+        let number = property(PropertyType::Int, PropertyFlags::INDEX_HASH);
+        assert_eq!(entry(&number, Some(&[1, 0, 0, 0])), key(&number, &[1, 0, 0, 0]));
     }
 }

@@ -19,6 +19,7 @@ mod column;
 mod condition;
 mod conversion;
 mod counter;
+mod dates;
 mod enroll;
 mod entity;
 mod error;

@@ -20,6 +20,7 @@ use crate::query::{
 };
 use crate::seam::Reader;
 use crate::store::{Inner, Store};
+use crate::structs;
 use crate::txn::{ReadTxn, WriteTxn};
 
 /// An object of any entity: its id, and values by the name of their property.
@@ -98,7 +99,9 @@ impl<A: ReadAccess> ObjectBox<A> {
     pub fn get(&self, id: ObjectId) -> Result<Option<Object>> {
         self.access.read(|snapshot| {
             let record = snapshot.0.get(self.entity.objects, &keys::object_key(id))?;
-            record.map(|record| read_object(&self.entity.def, id, record)).transpose()
+            let Some(record) = record else { return Ok(None) };
+            let hidden = self.entity.hides_record(record)?;
+            if hidden { Ok(None) } else { read_object(&self.entity.def, id, record).map(Some) }
         })
     }
 
@@ -117,7 +120,7 @@ impl<A: ReadAccess> ObjectBox<A> {
     ///
     /// As [`ObjectBox::get`].
     pub fn count(&self) -> Result<u64> {
-        self.access.read(|snapshot| Ok(snapshot.0.count(self.entity.objects)?))
+        self.access.read(|snapshot| structs::count(&snapshot.0, &self.entity))
     }
 
     /// Whether there is an object of this id.
@@ -126,7 +129,7 @@ impl<A: ReadAccess> ObjectBox<A> {
     ///
     /// As [`ObjectBox::get`].
     pub fn contains(&self, id: ObjectId) -> Result<bool> {
-        self.access.read(|snapshot| Ok(snapshot.0.get(self.entity.objects, &keys::object_key(id))?.is_some()))
+        self.access.read(|snapshot| structs::contains(&snapshot.0, &self.entity, id))
     }
 
     /// The objects that meet a condition.

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use reconvene_model::planted::{Planted, planted};
 use reconvene_model::ranking::{precedence, precedence_rank};
 use reconvene_model::record::{LOCAL_HEAD, Record, Table, TableWriter};
-use reconvene_model::{ConflictPolicy, ObjectId, PropertyFlags, PropertyType};
+use reconvene_model::value::value_of_cell;
+use reconvene_model::{ConflictPolicy, ObjectId, PropertyDef, PropertyFlags, PropertyType, Value};
 
 use crate::catalog::EntityRuntime;
+use crate::dates;
 use crate::error::{Result, StoreError};
 use crate::kinds::{self, KindChange};
 use crate::sync::local;
@@ -49,6 +51,7 @@ impl WriteTxn<'_> {
             // Edits of an object whose insert was refused are hidden until they are decided, and keep their precedence.
             check_precedence(entity, id, hidden, table.as_bytes())?;
         }
+        dates::set_companion(entity, table, &*self.inner().time)?;
         if entity.has_unique || !entity.links.is_empty() {
             self.check_values(entity, id, table.as_bytes(), None)?;
         }
@@ -150,7 +153,11 @@ impl WriteTxn<'_> {
         let is_written =
             |slot: usize| written.is_none_or(|slots| slots.iter().any(|&other| other as usize == slot));
         self.check_links(entity, &new, &is_written)?;
-        if entity.has_unique { self.check_unique(entity, id, &new, &is_written) } else { Ok(()) }
+        if entity.has_unique {
+            self.check_unique(entity, id, written.is_none(), &new, &is_written)
+        } else {
+            Ok(())
+        }
     }
 
     /// Removes an object; whether it was there.
@@ -198,6 +205,7 @@ impl WriteTxn<'_> {
         &mut self,
         entity: &Arc<EntityRuntime>,
         id: ObjectId,
+        is_new: bool,
         table: &Table<'_>,
         is_written: &dyn Fn(usize) -> bool,
     ) -> Result<()> {
@@ -213,15 +221,48 @@ impl WriteTxn<'_> {
                 if other == id {
                     continue;
                 }
-                if !property.flags.has(PropertyFlags::UNIQUE_ON_CONFLICT_REPLACE) {
-                    let (entity, property) = (entity.def.name.clone(), property.name.clone());
-                    return Err(StoreError::UniqueViolation { entity, property, other });
+                let is_over = match self.record(entity, other)? {
+                    Some(record) => !entity.def.is_synced() && entity.hides_record(record)?,
+                    None => false,
+                };
+                if !is_over && !property.flags.has(PropertyFlags::UNIQUE_ON_CONFLICT_REPLACE) {
+                    return Err(StoreError::UniqueViolation {
+                        entity: entity.def.name.clone(),
+                        property: property.name.clone(),
+                        id: if is_new { 0 } else { id },
+                        value: shown(property, &stored),
+                        other,
+                    });
                 }
                 replaced.push(other);
             }
         }
         // Only once nothing refuses the put any more: a transaction may go on after an error.
         replaced.into_iter().try_for_each(|other| self.remove_object(entity, other).map(|_| ()))
+    }
+}
+
+/// The most characters of a value that a message shows.
+const SHOWN_CHARS_MAX: usize = 60;
+
+/// A stored value as a message shows it.
+fn shown(property: &PropertyDef, stored: &[u8]) -> String {
+    match value_of_cell(property.ty, stored) {
+        Ok(Value::String(text)) => match text.char_indices().nth(SHOWN_CHARS_MAX) {
+            Some((end, _)) => format!("{:?}...", &text[..end]),
+            None => format!("{text:?}"),
+        },
+        Ok(Value::Bool(bit)) => bit.to_string(),
+        Ok(Value::Int(number)) if property.is_unsigned() => {
+            let unused = 64 - 8 * stored.len().clamp(1, 8);
+            (number.cast_unsigned() << unused >> unused).to_string()
+        }
+        Ok(Value::Int(number)) => number.to_string(),
+        Ok(Value::Float(number)) => number.to_string(),
+        Ok(Value::Double(number)) => number.to_string(),
+        _ => {
+            stored.first_chunk().map_or(String::new(), |id| format!("a link to {}", u64::from_le_bytes(*id)))
+        }
     }
 }
 

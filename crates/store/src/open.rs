@@ -353,7 +353,7 @@ impl StoreBuilder {
             tx.put(meta, keys::FORMAT_KEY, &FORMAT.to_be_bytes())?;
             tx.put(meta, keys::MODEL_KEY, model.to_json().as_bytes())?;
         }
-        let catalog = Catalog::new(model.schema(), |entity| {
+        let catalog = Catalog::new(model.schema(), self.hiding_by(), |entity| {
             evolution::create_tables(&mut tx, meta, entity, stored_schema)
         })?;
         let tables = tx.create_tables(&SYNC_TABLES)?;
@@ -369,6 +369,11 @@ impl StoreBuilder {
         let schema_version = opening.meta_get(keys::SCHEMA_KEY)?.map(<[u8]>::to_vec);
         opening.tx.commit()?;
         Ok(Opened { catalog, model, meta, schema_version, sync })
+    }
+
+    /// What expired objects are hidden by: on a server they stay in sight until it removes them.
+    fn hiding_by(&self) -> Option<&Arc<dyn TimeSource>> {
+        (self.role == Role::Device).then_some(&self.time)
     }
 
     fn open_to_read(&self, engine: &Engine, directory: Option<&Path>) -> Result<Opened> {
@@ -399,7 +404,7 @@ impl StoreBuilder {
             build_key: building.contains(&id).then(|| keys::build_key(id)),
             schema: Some(schema_version.clone()),
         };
-        let catalog = Catalog::new(model.schema(), |entity| {
+        let catalog = Catalog::new(model.schema(), self.hiding_by(), |entity| {
             let synced = entity.is_synced();
             Ok(EntityTables {
                 objects: table(&keys::objects_table(entity.id))?,

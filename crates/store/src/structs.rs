@@ -9,6 +9,7 @@ use reconvene_model::record::{Record, Table, TableWriter};
 
 use crate::catalog::EntityRuntime;
 use crate::counter::Counter;
+use crate::dates;
 use crate::entity::Entity;
 use crate::error::{Result, StoreError};
 use crate::field::{FieldReader, FieldWriter, ReadError};
@@ -66,6 +67,9 @@ pub(crate) mod sealed {
             }
             if let Some(old) = old.as_deref().filter(|_| !entity.kinds.is_empty()) {
                 keep_counters(of, old, writer)?;
+            }
+            if let Some(old) = old.as_deref() {
+                dates::keep_companion(entity, old, writer)?;
             }
             match &old {
                 None => tx.insert_object(entity, id, writer)?,
@@ -222,7 +226,8 @@ pub(crate) fn get<T: Entity>(
     of: &StructRuntime,
     id: ObjectId,
 ) -> Result<Option<Tracked<T>>> {
-    reader.get(of.entity.objects, &keys::object_key(id))?.map(|record| tracked(of, id, record)).transpose()
+    let Some(record) = reader.get(of.entity.objects, &keys::object_key(id))? else { return Ok(None) };
+    if of.entity.hides_record(record)? { Ok(None) } else { tracked(of, id, record).map(Some) }
 }
 
 pub(crate) fn tracked<T: Entity>(of: &StructRuntime, id: ObjectId, record: &[u8]) -> Result<Tracked<T>> {
@@ -235,9 +240,29 @@ pub(crate) fn all<T: Entity>(reader: &impl Reader, of: &StructRuntime) -> Result
     let mut objects = Vec::with_capacity(count);
     for row in reader.range(of.entity.objects, KeyRange::all(), Direction::Forward)? {
         let (key, record) = row?;
-        objects.push(tracked(of, keys::object_id(key)?, record)?);
+        if !of.entity.hides_record(record)? {
+            objects.push(tracked(of, keys::object_id(key)?, record)?);
+        }
     }
     Ok(objects)
+}
+
+/// Whether there is an object of this id.
+pub(crate) fn contains(reader: &impl Reader, entity: &EntityRuntime, id: ObjectId) -> Result<bool> {
+    let record = reader.get(entity.objects, &keys::object_key(id))?;
+    record.map_or(Ok(false), |record| entity.hides_record(record).map(|hidden| !hidden))
+}
+
+/// The number of objects.
+pub(crate) fn count(reader: &impl Reader, entity: &EntityRuntime) -> Result<u64> {
+    if entity.expiration.is_none() {
+        return Ok(reader.count(entity.objects)?);
+    }
+    let mut count = 0;
+    for row in reader.range(entity.objects, KeyRange::all(), Direction::Forward)? {
+        count += u64::from(!entity.hides_record(row?.1)?);
+    }
+    Ok(count)
 }
 
 macro_rules! reads {
@@ -278,16 +303,16 @@ macro_rules! reads {
             /// If the store lacks the entity.
             pub fn contains<T: Entity>(&self, id: ObjectId) -> Result<bool> {
                 let of = self.inner().of_struct::<T>()?;
-                Ok(self.engine_tx().get(of.entity.objects, &keys::object_key(id))?.is_some())
+                contains(self.engine_tx(), &of.entity, id)
             }
 
-            /// The number of objects; it costs the same however many there are.
+            /// The number of objects; it costs the same however many there are, unless some may have expired.
             ///
             /// # Errors
             ///
             /// If the store lacks the entity.
             pub fn count<T: Entity>(&self) -> Result<u64> {
-                Ok(self.engine_tx().count(self.inner().of_struct::<T>()?.entity.objects)?)
+                count(self.engine_tx(), &self.inner().of_struct::<T>()?.entity)
             }
         }
     };

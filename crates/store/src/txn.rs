@@ -495,8 +495,11 @@ impl<'s> WriteTxn<'s> {
     /// The objects that have this stored value in a unique property, changes that are not applied yet included.
     pub(crate) fn ids_with_value(&self, index: &IndexRuntime, stored: &[u8]) -> Result<Vec<ObjectId>> {
         let mut value_key = Vec::new();
-        index::stored_key(&index.property, Some(stored), &mut value_key)?;
+        index::entry_key(&index.property, Some(stored), &mut value_key)?;
         let mut ids = Vec::new();
+        if value_key.is_empty() {
+            return Ok(ids);
+        }
         for entry in self.engine.prefix(index.table, &value_key, Direction::Forward)? {
             let (key, _) = entry?;
             // Other values may begin like this one; their keys are longer.
@@ -505,7 +508,21 @@ impl<'s> WriteTxn<'s> {
             }
         }
         self.index_changes.overlay(index.table, &value_key, &mut ids);
-        Ok(ids)
+        if !index.is_hashed() {
+            return Ok(ids);
+        }
+        // Other values may have the same hash.
+        let mut same = Vec::with_capacity(ids.len());
+        for id in ids {
+            let Some(record) = self.engine.get(index.objects, &keys::object_key(id))? else { continue };
+            let damaged = |error| StoreError::damaged("record", error);
+            let table = Record::parse(record).map_err(damaged)?.table;
+            let value = table.stored(index.property.slot(), index.property.ty).map_err(damaged)?;
+            if value.as_deref() == Some(stored) {
+                same.push(id);
+            }
+        }
+        Ok(same)
     }
 }
 
@@ -539,11 +556,12 @@ fn index_change(
         }
     }
     // The id follows each value; the new key stands last, so that the old one is noted from a copy.
-    if new.is_some() {
+    let (had_entry, has_entry) = (!old_key.is_empty(), !new_key.is_empty());
+    if has_entry {
         index::push_id(key, id);
         changes.note(index.table, &key[old_end..], true);
     }
-    if old.is_some() {
+    if had_entry {
         key.truncate(old_end);
         index::push_id(key, id);
         changes.note(index.table, key, false);

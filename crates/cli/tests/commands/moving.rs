@@ -175,7 +175,7 @@ fn synced_objects_wait_in_the_outbox_and_servers_take_none() {
     let complaint = folder.run(&["import", "data", "City", "a.csv"]).fails(1);
     assert_eq!(
         complaint,
-        "a.csv, line 4: City 1 already has this code; change one of the two; nothing was imported\n"
+        "a.csv, line 4: City.code is unique and City 1 already has \"RM\", which a new object cannot have as well; give it another value, or change City 1; nothing was imported\n"
     );
     folder.write("a.csv", "name,code,population\nRoma,RM,2748109\nOslo,OS,\nBonn,BN,1\n");
     folder.run(&["import", "data", "City", "a.csv", "--batch", "2"]).ok();

@@ -168,6 +168,23 @@ fn properties(
             uid(uids, index.uid.0, place)?;
         }
     }
+    for (flag, what) in [
+        (
+            PropertyFlags::ID_COMPANION,
+            "two dates that accompany its id; take the flag ID_COMPANION (16384) away from one",
+        ),
+        (
+            PropertyFlags::EXPIRATION_TIME,
+            "two expiration times; take the flag EXPIRATION_TIME (65536) away from one",
+        ),
+    ] {
+        if let Some(second) = entity.properties.iter().filter(|property| property.flags.has(flag)).nth(1) {
+            return Err(invalid(
+                format!("{}.{}", entity.name, second.name),
+                format!("the entity has {what}"),
+            ));
+        }
+    }
     match entity.properties.iter().filter(|property| property.is_id()).count() {
         1 => Ok(()),
         0 => Err(invalid(&entity.name, "it has no id; give one property of type Long the flag ID (1)")),
@@ -225,6 +242,10 @@ fn flags(property: &PropertyDef) -> Result<(), &'static str> {
         && !matches!(property.ty, PropertyType::Date | PropertyType::DateNano)
     {
         return Err("an expiration time is of type Date or DateNano; change its type");
+    }
+    if has(PropertyFlags::ID_COMPANION) && !matches!(property.ty, PropertyType::Date | PropertyType::DateNano)
+    {
+        return Err("what accompanies the id is of type Date or DateNano; change its type");
     }
     Ok(())
 }

@@ -24,7 +24,7 @@ pub(super) struct Shared {
     pub(super) further: u64,
 }
 
-/// The values that several objects have, as an index would have them; null is no value.
+/// The values that several objects have, as an index would have them; null is no value, nor is zero in an index without zeros.
 pub(super) fn shared_values(
     tx: &impl Reader,
     objects: TableId,
@@ -33,12 +33,14 @@ pub(super) fn shared_values(
     let passes = tx.count(objects)?.div_ceil(OBJECTS_PER_PASS);
     let mut lowest: Option<(Vec<u8>, Vec<ObjectId>)> = None;
     let mut values = 0;
+    let zero = index::skips_zero(property).then(|| index::zero_key(property)).transpose()?;
     for pass in 0..passes {
         let mut all: Vec<(u64, u64, ObjectId)> = Vec::new();
         let mut key = Vec::new();
         tx.each(objects, |object, record| -> Result<()> {
             value_key(property, record, &mut key)?;
-            if index::is_null_key(&key) {
+            // What a partial index leaves out is not unique.
+            if index::is_null_key(&key) || zero.as_ref() == Some(&key) {
                 return Ok(());
             }
             let (high, low) = hash(&key);

@@ -180,10 +180,12 @@ impl Selection {
 
     /// The index of the property, if it says all about the selected objects.
     fn whole_index(&self, view: &View<'_>, property: &PropertyDef) -> Result<Option<&IndexRuntime>> {
-        if !self.part()?.is_all() || self.offset() > 0 || self.wanted().is_some() {
+        let may_hide = self.entity().expiration.is_some();
+        if !self.part()?.is_all() || self.offset() > 0 || self.wanted().is_some() || may_hide {
             return Ok(None);
         }
-        self.entity().whole_index(view, |index| index.property().id == property.id)
+        let says_all = |index: &IndexRuntime| !index.is_partial() && !index.is_hashed();
+        self.entity().whole_index(view, |index| index.property().id == property.id && says_all(index))
     }
 }
 

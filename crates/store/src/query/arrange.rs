@@ -89,6 +89,8 @@ impl<'e> OrderTerm<'e> {
             let target = record.map(table_of).transpose()?.map(|table| link(&table, *slot)).transpose()?;
             id = target.flatten().unwrap_or(0);
             record = reach.view.get(entity.objects, &keys::object_key(id))?;
+            let hidden = record.map_or(Ok(false), |record| entity.hides_record(record))?;
+            record = record.filter(|_| !hidden);
         }
         match record {
             // Ids are never null, and unsigned whatever the flags say.
@@ -159,7 +161,8 @@ pub(crate) fn arrange(walk: Walk<'_>, keys: &KeySet, order: &[OrderTerm<'_>]) ->
     };
     let walked_by = |term: &OrderTerm<'_>| {
         let is_walked = index.is_none_or(|index| term.property.id == index.property().id);
-        term.links.is_empty() && is_walked && index.is_some() != term.property.is_id()
+        let is_ordered = index.is_none_or(|index| !index.is_hashed() || keys.is_one_value());
+        term.links.is_empty() && is_walked && is_ordered && index.is_some() != term.property.is_id()
     };
     let by_id = index.is_none() || keys.is_one_value();
     // A property of which all have one value decides no order.

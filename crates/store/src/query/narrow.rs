@@ -28,9 +28,10 @@ pub(crate) struct Narrowed {
 pub(crate) fn narrow(conjunct: &Conjunct<'_>, property: Option<&PropertyDef>) -> Result<Option<Narrowed>> {
     let keys = match property {
         None => id_keys(&conjunct.test).map(|keys| (keys, true)),
+        Some(property) if index::is_hashed(property) => hashed_keys(property, &conjunct.test)?,
         Some(property) => property_keys(property, conjunct)?,
     };
-    Ok(keys.and_then(|(keys, is_exact)| match conjunct.negated {
+    let narrowed = keys.and_then(|(keys, is_exact)| match conjunct.negated {
         false => Some(Narrowed { keys, is_exact, is_weak: is_unequal(&conjunct.test) }),
         // What may have the key of a value that passes may fail as well.
         true if !is_exact => None,
@@ -38,7 +39,11 @@ pub(crate) fn narrow(conjunct: &Conjunct<'_>, property: Option<&PropertyDef>) ->
             let is_weak = keys.is_values() && !is_unequal(&conjunct.test);
             Some(Narrowed { keys: keys.complement(), is_exact, is_weak })
         }
-    }))
+    });
+    match (&narrowed, property) {
+        (Some(narrowed), Some(property)) if !has_entries_of_all(property, &narrowed.keys)? => Ok(None),
+        _ => Ok(narrowed),
+    }
 }
 
 fn is_unequal(test: &Test<'_>) -> bool {
@@ -75,6 +80,40 @@ fn id_keys(test: &Test<'_>) -> Option<KeySet> {
             Some(from.intersection(&compared(CompareOp::Le, key(high)?, &[])?))
         }
     }
+}
+
+/// Whether the index leaves out none of the objects that have these keys.
+fn has_entries_of_all(property: &PropertyDef, keys: &KeySet) -> Result<bool> {
+    let has = |key: &[u8]| !keys.intersection(&KeySet::value(Key::from_slice(key))).is_empty();
+    if index::skips_null(property) && has(index::NULL_KEY) {
+        return Ok(false);
+    }
+    Ok(!index::skips_zero(property) || !has(&index::zero_key(property)?))
+}
+
+/// The hashes of the values that pass a test, and whether only such values have them. Hashes have no order.
+fn hashed_keys(property: &PropertyDef, test: &Test<'_>) -> Result<Option<(KeySet, bool)>> {
+    let key = |value: &Value| {
+        let mut key = Vec::with_capacity(KEY_BYTES);
+        index::hashed_key(property, stored(property, value)?.as_deref(), &mut key);
+        Ok::<_, StoreError>(Key::from_slice(&key))
+    };
+    Ok(match test {
+        Test::In { no_case: false, values, null } => {
+            let mut keys = values.iter().map(key).collect::<Result<Vec<_>>>()?;
+            if *null {
+                keys.push(key(&Value::Null)?);
+            }
+            Some((KeySet::values(keys), values.is_empty()))
+        }
+        Test::Compare { op: CompareOp::Eq, value } => {
+            Some((KeySet::value(key(value)?), matches!(value, Value::Null)))
+        }
+        Test::Compare { op: CompareOp::Ne, value: Value::Null } => {
+            Some((KeySet::range(Key::from_slice(index::FIRST_VALUE), None), true))
+        }
+        _ => None,
+    })
 }
 
 /// The keys of the values that pass a test, and whether no others have such keys.

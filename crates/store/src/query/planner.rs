@@ -93,7 +93,8 @@ impl<'e> Plan<'e> {
             [source] => arrange(source.walk, &source.keys, order),
             _ => arrange_ids(order),
         };
-        Ok(Plan { sources, check, arrangement })
+        // Whether an object is hidden is told by itself alone.
+        Ok(Plan { sources, check: check || entity.expiration.is_some(), arrangement })
     }
 
     /// Whether the plan visits every object and each is a result.
@@ -123,7 +124,9 @@ impl Source<'_> {
             // Any number of objects may be without a value; and sync may bring few duplicates, which does no harm here.
             Walk::Index(index) => {
                 let first = self.keys.spans().first();
-                index.is_unique() && !first.is_some_and(|span| crate::index::is_null_key(&span.start))
+                index.is_unique()
+                    && !index.is_hashed()
+                    && !first.is_some_and(|span| crate::index::is_null_key(&span.start))
             }
         };
         is_unique && self.keys.is_values()
@@ -392,7 +395,8 @@ fn unnarrowed<'e>(entity: &'e EntityRuntime, order: &[OrderTerm<'_>], reach: &Re
     if is_walked(Walk::Objects) {
         return Ok(Walk::Objects);
     }
-    let index = entity.whole_index(&reach.view, |index| is_walked(Walk::Index(index)))?;
+    let index =
+        entity.whole_index(&reach.view, |index| !index.is_partial() && is_walked(Walk::Index(index)))?;
     Ok(index.map_or(Walk::Objects, Walk::Index))
 }
 

@@ -152,7 +152,9 @@ impl Links for Reach<'_> {
         let entity = self.entity(entity)?;
         self.objects.set(self.objects.get() + 1);
         let record = self.view.get(entity.objects, &keys::object_key(id)).map_err(StoreError::from)?;
-        Ok(record.map(table_of).transpose()?)
+        let table = record.map(table_of).transpose()?;
+        let hidden = table.as_ref().map_or(Ok(false), |table| entity.hides(table))?;
+        Ok(table.filter(|_| !hidden))
     }
 
     fn linked(

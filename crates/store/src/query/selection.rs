@@ -118,7 +118,8 @@ impl Selection {
 
     /// Whether an object meets the condition.
     pub(crate) fn matches(&self, reach: &Reach<'_>, id: ObjectId, record: &[u8]) -> Result<bool> {
-        Ok(self.part()?.matches_with(id, &table_of(record)?, reach)?)
+        let table = table_of(record)?;
+        Ok(!self.entity.hides(&table)? && self.part()?.matches_with(id, &table, reach)?)
     }
 
     /// The entities besides its own whose objects the condition and the order look at along links.

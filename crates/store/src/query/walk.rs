@@ -292,7 +292,7 @@ impl Run<'_, '_, '_> {
         // That a record has the layout of the entity is told by one comparison, which spares a closer look.
         let record = Record::parse_as(&self.entity.layout, record);
         let table = record.map_err(|e| StoreError::damaged("record", e))?.table;
-        Ok(self.part.matches_with(id, &table, self.reach)?)
+        Ok(!self.entity.hides(&table)? && self.part.matches_with(id, &table, self.reach)?)
     }
 
     #[inline]

@@ -7,7 +7,7 @@ use reconvene_expr::Literal;
 use reconvene_store::{Date, Durability, Entity, Flex, Store, ToOne};
 
 macro_rules! items {
-    ($($module:ident { $($field:ident: $($attribute:ident)?;)+ })+) => {$(
+    ($($module:ident { $($field:ident: $($attribute:meta)?;)+ })+) => {$(
         pub(crate) mod $module {
             use super::*;
 
@@ -42,8 +42,14 @@ items! {
         flag: index; tiny: index; big: index; int: index; ratio: index; weight: index; when: index; name: index;
         parent: index;
     }
-    some_indexes { flag: index; tiny: ; big: ; int: index; ratio: ; weight: ; when: index; name: ; parent: ; }
-    other_indexes { flag: ; tiny: index; big: ; int: ; ratio: index; weight: ; when: ; name: index; parent: index; }
+    some_indexes {
+        flag: index(skip_null); tiny: ; big: ; int: index; ratio: index(skip_zero); weight: ; when: index(skip_null, skip_zero);
+        name: index(hash); parent: index(skip_null);
+    }
+    other_indexes {
+        flag: ; tiny: index; big: index(skip_zero); int: ; ratio: index; weight: index(skip_null, skip_zero); when: ; name: index;
+        parent: index;
+    }
 }
 
 pub(crate) use all_indexes::Item;
