@@ -39,7 +39,7 @@ pub const LINKS_MAX: usize = 8;
 /// # };
 /// # let task = EntityDef {
 /// #     id: Default::default(), uid: Default::default(), name: "Task".into(), flags: Default::default(),
-/// #     conflict: Default::default(), relations: vec![], last_property_id: PropertyId(2),
+/// #     conflict: Default::default(), relations: vec![], backlinks: vec![], last_property_id: PropertyId(2),
 /// #     properties: vec![
 /// #         property(1, "id", PropertyType::Long, PropertyFlags::ID),
 /// #         property(2, "done", PropertyType::Bool, PropertyFlags::NONE),

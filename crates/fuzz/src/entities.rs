@@ -45,6 +45,7 @@ fn entity(
         last_property_id: all[all.len() - 1].id,
         properties: all,
         relations: Vec::new(),
+        backlinks: Vec::new(),
     };
     let schema = Schema::new(vec![thing]).expect("the entity keeps the rules");
     schema.entities()[0].clone()

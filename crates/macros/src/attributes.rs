@@ -78,6 +78,13 @@ pub(crate) struct FieldAttributes {
     pub(crate) default: Option<DefaultValue>,
     /// The type that converts the field into what is stored.
     pub(crate) with: Option<Conversion>,
+    /// Where `#[relation]` stands, if it does.
+    pub(crate) relation: Option<Span>,
+    /// Where `#[backlink]` stands, if it does.
+    pub(crate) backlink: Option<Span>,
+    /// Of which link or relation a backlink is the other direction.
+    pub(crate) to: Option<LitStr>,
+    pub(crate) owned: Option<Span>,
 }
 
 /// What `#[index(...)]` names.
@@ -200,6 +207,22 @@ impl FieldAttributes {
                 bare(&mut found.sync_clock, attribute, "sync_clock")?;
             } else if path.is_ident("sync_precedence") {
                 bare(&mut found.sync_precedence, attribute, "sync_precedence")?;
+            } else if path.is_ident("relation") {
+                once(&mut found.relation, path.span(), "relation")?;
+                if !matches!(attribute.meta, Meta::Path(_)) {
+                    attribute.parse_nested_meta(|meta| found.parse_relation(&meta))?;
+                }
+            } else if path.is_ident("backlink") {
+                once(&mut found.backlink, path.span(), "backlink")?;
+                if !matches!(attribute.meta, Meta::Path(_)) {
+                    attribute.parse_nested_meta(|meta| found.parse_backlink(&meta))?;
+                }
+                if found.to.is_none() {
+                    return Err(Error::new(
+                        path.span(),
+                        "a backlink is the other direction of a link or relation: name it, `#[backlink(to = \"..\")]`",
+                    ));
+                }
             } else if path.is_ident("property") {
                 found.property = Some(path.span());
                 attribute.parse_nested_meta(|meta| found.parse_option(&meta))?;
@@ -211,6 +234,7 @@ impl FieldAttributes {
             }
         }
         rename_or_uid(&found.was, &found.uid)?;
+        found.check_links()?;
         found.check_transient()?;
         if let (Some(_), Some(second)) = (found.index_options.hash, found.index_options.hash64) {
             return Err(Error::new(second, "an index holds hashes of one width: keep `hash` or `hash64`"));
@@ -248,6 +272,58 @@ impl FieldAttributes {
                 "`{other}` is not an option of `#[property]`; {}",
                 hint(other, Self::OPTIONS)
             ))),
+        }
+    }
+
+    fn parse_relation(&mut self, meta: &ParseNestedMeta<'_>) -> Result<()> {
+        match word(meta).as_str() {
+            "owned" => flag(&mut self.owned, meta),
+            "name" | "was" | "uid" | "handle" => self.parse_option(meta),
+            other => Err(meta.error(format!(
+                "`{other}` is not an option of `#[relation]`; {}",
+                hint(other, &["owned", "name", "was", "uid", "handle"])
+            ))),
+        }
+    }
+
+    fn parse_backlink(&mut self, meta: &ParseNestedMeta<'_>) -> Result<()> {
+        match word(meta).as_str() {
+            "to" => set(&mut self.to, meta, name),
+            "owned" => flag(&mut self.owned, meta),
+            "name" | "handle" => self.parse_option(meta),
+            other => Err(meta.error(format!(
+                "`{other}` is not an option of `#[backlink]`; {}",
+                hint(other, &["to", "owned", "name", "handle"])
+            ))),
+        }
+    }
+
+    /// Links beside the object are no properties.
+    fn check_links(&self) -> Result<()> {
+        if self.relation.or(self.backlink).is_none() {
+            return Ok(());
+        }
+        let others = [
+            (self.id, "id"),
+            (self.index, "index"),
+            (self.unique, "unique"),
+            (self.sync_clock, "sync_clock"),
+            (self.sync_precedence, "sync_precedence"),
+            (self.property, "property"),
+            (self.transient, "transient"),
+            (self.relation.and(self.backlink), "backlink"),
+        ];
+        match others.into_iter().find_map(|(span, name)| Some((span?, name))) {
+            None => Ok(()),
+            Some((span, name)) => {
+                let of = if self.relation.is_some() { "relation" } else { "backlink" };
+                Err(Error::new(
+                    span,
+                    format!(
+                        "the links of a `#[{of}]` are no property, so `#[{name}]` has no meaning: remove one of the two"
+                    ),
+                ))
+            }
         }
     }
 

@@ -35,6 +35,17 @@ pub(crate) enum Role {
     Id,
     Stored,
     Transient,
+    /// Links in rows of their own.
+    Relation,
+    /// The other direction of links.
+    Backlink,
+}
+
+impl Role {
+    /// Whether the field stands for links that lie beside the object.
+    pub(crate) fn is_links(self) -> bool {
+        matches!(self, Role::Relation | Role::Backlink)
+    }
 }
 
 impl<'a> EntityInput<'a> {
@@ -183,12 +194,12 @@ impl<'a> FieldInput<'a> {
                 ),
             ));
         }
-        let role = if attributes.transient.is_some() { Role::Transient } else { Role::Stored };
+        let role = role(field, &attributes)?;
         let name = match &attributes.name {
             Some(name) => name.value(),
             None => {
                 let name = ident.unraw().to_string();
-                if role == Role::Stored {
+                if role != Role::Transient {
                     check_name(&name, ident.span())?;
                 }
                 name
@@ -253,6 +264,28 @@ pub(crate) fn optional(ty: &Type) -> Option<&Type> {
             })
         }
         _ => None,
+    }
+}
+
+/// What a field is to the store, by its attributes, and by its type where that says it.
+fn role(field: &Field, attributes: &FieldAttributes) -> Result<Role> {
+    let is = |name: &str| match &field.ty {
+        Type::Path(path) => path.path.segments.last().is_some_and(|last| last.ident == name),
+        _ => false,
+    };
+    if attributes.transient.is_some() {
+        Ok(Role::Transient)
+    } else if attributes.backlink.is_some() {
+        Ok(Role::Backlink)
+    } else if attributes.relation.is_some() || is("ToMany") {
+        Ok(Role::Relation)
+    } else if is("Backlinks") {
+        Err(Error::new(
+            field.ty.span(),
+            "say of which link of the other entity this is the other direction: `#[backlink(to = \"..\")]`",
+        ))
+    } else {
+        Ok(Role::Stored)
     }
 }
 

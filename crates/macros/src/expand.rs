@@ -51,6 +51,11 @@ fn implementation(entity: &EntityInput<'_>) -> TokenStream {
         match field.role {
             Role::Id => quote_spanned!(ty.span()=> #ident: <#ty as __support::IdField>::from_id(id)),
             Role::Transient => quote_spanned!(ty.span()=> #ident: ::core::default::Default::default()),
+            Role::Relation | Role::Backlink => {
+                let name = &field.name;
+                quote_spanned!(ty.span()=>
+                    #ident: <#ty as __support::LinksField>::of(<Self as __support::Entity>::NAME, #name, id))
+            }
             Role::Stored => {
                 let ordinal = ordinals.next().map(syn::Index::from);
                 let value = value(field);
@@ -64,6 +69,7 @@ fn implementation(entity: &EntityInput<'_>) -> TokenStream {
             }
         }
     });
+    let links = links(entity);
     quote! {
         #(#checks)*
 
@@ -96,6 +102,49 @@ fn implementation(entity: &EntityInput<'_>) -> TokenStream {
                 let _ = fields;
                 ::core::result::Result::Ok(#ident { #(#reads),* })
             }
+
+            #links
+        }
+    }
+}
+
+/// What visits the fields that link to other objects, if there can be any.
+fn links(entity: &EntityInput<'_>) -> TokenStream {
+    let fields = entity.fields.iter();
+    let visits = fields.clone().filter_map(|field| {
+        let (ident, ty, name) = (field.ident, field.ty, &field.name);
+        match field.role {
+            // What a field is converted into links to nothing.
+            Role::Stored if conversion(field).is_none() => Some(quote_spanned!(ty.span()=>
+                if let ::core::option::Option::Some(field) = <#ty as __support::PropertyValue>::as_link(&mut self.#ident) {
+                    visit(#name, field)?;
+                }
+            )),
+            role if role.is_links() => Some(quote_spanned!(ty.span()=> visit(#name, &mut self.#ident)?;)),
+            _ => None,
+        }
+    });
+    let has_links = match fields.clone().any(|field| field.role.is_links()) {
+        true => quote!(true),
+        false => {
+            let stored = fields.filter(|field| field.role == Role::Stored && conversion(field).is_none());
+            let stored = stored.map(|field| field.ty);
+            quote!(false #(|| <#stored as __support::PropertyValue>::TARGET.is_some())*)
+        }
+    };
+    quote! {
+        const HAS_LINKS: bool = #has_links;
+
+        fn link_fields(
+            &mut self,
+            visit: &mut dyn ::core::ops::FnMut(
+                &'static str,
+                &mut dyn __support::LinkField,
+            ) -> __support::StoreResult<()>,
+        ) -> __support::StoreResult<()> {
+            let _ = &visit;
+            #(#visits)*
+            ::core::result::Result::Ok(())
         }
     }
 }
@@ -121,8 +170,20 @@ fn description(entity: &EntityInput<'_>) -> TokenStream {
         None if entity.marks(|attributes| attributes.sync_clock) => quote!(__support::ConflictPolicy::Object),
         _ => quote!(__support::ConflictPolicy::Property),
     };
-    let properties = entity.fields.iter().filter(|field| field.role != Role::Transient);
+    let properties = entity.fields.iter().filter(|field| matches!(field.role, Role::Id | Role::Stored));
     let properties = properties.map(|field| property(entity, field));
+    let relations = entity.fields.iter().filter(|field| field.role == Role::Relation).map(|field| {
+        let (name, ty, attributes) = (&field.name, field.ty, &field.attributes);
+        let was = option(attributes.was.as_ref().map(|was| quote!(#was)));
+        let uid = option(attributes.uid.as_ref().map(uid_value).map(|uid| quote!(#uid)));
+        let owned = attributes.owned.is_some();
+        quote_spanned!(ty.span()=> __support::relation::<#ty>(#name, #was, #uid, #owned))
+    });
+    let backlinks = entity.fields.iter().filter(|field| field.role == Role::Backlink).map(|field| {
+        let (name, ty, to) = (&field.name, field.ty, &field.attributes.to);
+        let owned = field.attributes.owned.is_some();
+        quote_spanned!(ty.span()=> __support::backlink::<#ty>(#name, #to, #owned))
+    });
     let name = &entity.name;
     quote! {
         __support::EntityDescription {
@@ -132,6 +193,8 @@ fn description(entity: &EntityInput<'_>) -> TokenStream {
             flags: #flags,
             conflict: #conflict,
             properties: ::std::vec![#(#properties),*],
+            relations: ::std::vec![#(#relations),*],
+            backlinks: ::std::vec![#(#backlinks),*],
         }
     }
 }
@@ -278,11 +341,24 @@ fn handles(entity: &EntityInput<'_>) -> TokenStream {
     let (ident, visibility) = (entity.ident, entity.visibility);
     let handles = entity.fields.iter().filter(|field| field.role != Role::Transient).map(|field| {
         let (name, ty) = (&field.name, field.ty);
-        let doc = format!("The property `{name}`, for conditions and order.");
+        let doc = match field.role.is_links() {
+            true => format!("The links `{name}`, for conditions, and to be followed and changed."),
+            false => format!("The property `{name}`, for conditions and order."),
+        };
         let handle = match &field.attributes.handle {
             Some(handle) => Ident::new(&handle.value(), handle.span()),
             None => field.ident.clone(),
         };
+        if field.role.is_links() {
+            return quote_spanned! {handle.span()=>
+                #[doc = #doc]
+                #[must_use]
+                #[allow(dead_code)]
+                #visibility const fn #handle() -> __support::Relation<#ident, <#ty as __support::LinksField>::Far> {
+                    __support::Relation::new(#name)
+                }
+            };
+        }
         let ty = match conversion(field) {
             Some(conversion) => {
                 quote_spanned!(ty.span()=> <#conversion as __support::Conversion<#ty>>::Stored)

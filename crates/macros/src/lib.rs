@@ -26,7 +26,9 @@ use proc_macro::TokenStream;
         sync_clock,
         sync_precedence,
         id_companion,
-        expires
+        expires,
+        relation,
+        backlink
     )
 )]
 pub fn derive_entity(input: TokenStream) -> TokenStream {

@@ -1,6 +1,7 @@
 //! From what an application's structs describe to a schema, and from one version to the next.
 
 mod obstacles;
+mod relations;
 
 use std::collections::HashMap;
 
@@ -26,6 +27,10 @@ pub struct EntityDescription {
     pub conflict: ConflictPolicy,
     /// The fields in order, the id among them.
     pub properties: Vec<PropertyDescription>,
+    /// Standalone many-to-many relations.
+    pub relations: Vec<RelationDescription>,
+    /// What leads here and has a name from this side.
+    pub backlinks: Vec<BacklinkDescription>,
 }
 
 /// What a field wants stored.
@@ -47,6 +52,34 @@ pub struct PropertyDescription {
     pub merge: MergeKind,
 }
 
+/// What a field wants of a standalone many-to-many relation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RelationDescription {
+    /// The relation's name.
+    pub name: String,
+    /// A fixed identity; without one it follows from the names of entity and relation.
+    pub uid: Option<Uid>,
+    /// The former name, whose identity goes on.
+    pub was: Option<String>,
+    /// The name of the entity linked to.
+    pub target: String,
+    /// Whether an object that is removed takes those with it that it links to.
+    pub owned: bool,
+}
+
+/// The other direction of a link or relation, as a field wants it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BacklinkDescription {
+    /// The backlink's name.
+    pub name: String,
+    /// The name of the entity that links here.
+    pub source: String,
+    /// The name of its link or relation. A link gets an index.
+    pub to: String,
+    /// Whether an object that is removed takes those with it that link to it.
+    pub owned: bool,
+}
+
 /// The largest numbers that a model ever used, and the identities that it retired: none is used again.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Retired {
@@ -54,6 +87,8 @@ pub struct Retired {
     pub last_entity: EntityId,
     /// The largest index id.
     pub last_index: IndexId,
+    /// The largest number of a relation.
+    pub last_relation: u32,
     /// Identities of entities, properties, indexes and relations that are gone.
     pub uids: Vec<Uid>,
 }
@@ -100,8 +135,12 @@ pub fn evolve_with(
         for property in &entity.properties {
             retired.last_index = retired.last_index.max(property.index.map_or(IndexId(0), |index| index.id));
         }
+        for relation in &entity.relations {
+            retired.last_relation = retired.last_relation.max(relation.id);
+        }
     }
     let names: Vec<Naming<'_>> = wanted.iter().map(Naming::of_entity).collect();
+    let backlinked = relations::Backlinked::new(stored, wanted);
     let known: Vec<(String, Uid)> = entities.iter().map(|entity| (entity.name.clone(), entity.uid)).collect();
     let mut described: HashMap<Uid, &EntityDescription> = HashMap::with_capacity(wanted.len());
     for (description, naming) in wanted.iter().zip(&names) {
@@ -129,14 +168,16 @@ pub fn evolve_with(
                     conflict: ConflictPolicy::default(),
                     properties: Vec::new(),
                     relations: Vec::new(),
+                    backlinks: Vec::new(),
                     last_property_id: PropertyId(0),
                 });
                 entities.len() - 1
             }
         };
-        evolve_entity(&mut entities[at], description, retired)?;
+        evolve_entity(&mut entities[at], description, &backlinked, retired)?;
     }
     follow_renames(stored, &mut entities, wanted);
+    relations::evolve(&mut entities, wanted, retired)?;
     Schema::new(entities)
 }
 
@@ -165,9 +206,15 @@ pub fn retire(stored: &Schema, names: &[String], retired: &mut Retired) -> Resul
                 retired.uids.push(index.uid);
             }
         }
-        retired.uids.extend(entity.relations.iter().map(|relation| relation.uid));
+        for relation in &entity.relations {
+            retired.last_relation = retired.last_relation.max(relation.id);
+            retired.uids.push(relation.uid);
+        }
     }
-    Schema::new(stored.entities().iter().filter(|entity| !goes(entity)).cloned().collect())
+    let mut entities: Vec<EntityDef> =
+        stored.entities().iter().filter(|entity| !goes(entity)).cloned().collect();
+    relations::drop_backlinks(&mut entities);
+    Schema::new(entities)
 }
 
 /// Lets the links of entities that are not described follow their targets to new names.
@@ -199,6 +246,10 @@ struct Naming<'a> {
 
 impl<'a> Naming<'a> {
     fn of_entity(description: &'a EntityDescription) -> Self {
+        Naming { name: &description.name, was: description.was.as_deref(), uid: description.uid }
+    }
+
+    fn of_relation(description: &'a RelationDescription) -> Self {
         Naming { name: &description.name, was: description.was.as_deref(), uid: description.uid }
     }
 
@@ -248,6 +299,7 @@ impl<'a> Naming<'a> {
 fn evolve_entity(
     entity: &mut EntityDef,
     wanted: &EntityDescription,
+    backlinked: &relations::Backlinked<'_>,
     retired: &mut Retired,
 ) -> Result<(), SchemaError> {
     // Identities of properties follow from the name that the entity's own identity came from.
@@ -300,19 +352,14 @@ fn evolve_entity(
         };
         property.name.clone_from(&description.name);
         property.flags = description.flags;
+        if backlinked.contains(wanted, description, uid) {
+            property.flags = property.flags.with(PropertyFlags::INDEXED);
+        }
         property.relation_target.clone_from(&description.relation_target);
         let wants_index =
-            [PropertyFlags::INDEXED, PropertyFlags::UNIQUE].iter().any(|&flag| description.flags.has(flag));
+            [PropertyFlags::INDEXED, PropertyFlags::UNIQUE].iter().any(|&flag| property.flags.has(flag));
         match (wants_index && !property.is_id(), property.index) {
-            (true, None) => {
-                let id = IndexId(next(&mut retired.last_index.0, &place())?);
-                let mut uid = name_uid(&format!("{}#index", property.uid));
-                // An index that was dropped and is wanted again is a new one.
-                while retired.uids.contains(&uid) {
-                    uid = name_uid(&format!("{uid}#index"));
-                }
-                property.index = Some(IndexDef { id, uid });
-            }
+            (true, None) => property.index = Some(new_index(property.uid, &place(), retired)?),
             (false, Some(index)) => {
                 retired.uids.push(index.uid);
                 property.index = None;
@@ -337,6 +384,17 @@ fn evolve_entity(
     entity.conflict = wanted.conflict;
     entity.properties = properties;
     Ok(())
+}
+
+/// The index that a property begins to have.
+fn new_index(property: Uid, place: &str, retired: &mut Retired) -> Result<IndexDef, SchemaError> {
+    let id = IndexId(next(&mut retired.last_index.0, place)?);
+    let mut uid = name_uid(&format!("{property}#index"));
+    // An index that was dropped and is wanted again is a new one.
+    while retired.uids.contains(&uid) {
+        uid = name_uid(&format!("{uid}#index"));
+    }
+    Ok(IndexDef { id, uid })
 }
 
 fn refuse_retired(retired: &Retired, uid: Uid, place: &str) -> Result<(), SchemaError> {
@@ -389,6 +447,8 @@ mod tests {
             flags: EntityFlags::SYNC_ENABLED,
             conflict: ConflictPolicy::Property,
             properties: all,
+            relations: Vec::new(),
+            backlinks: Vec::new(),
         }
     }
 

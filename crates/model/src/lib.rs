@@ -40,7 +40,7 @@ pub use flex::Flex;
 pub use ids::{
     EntityId, Generation, GlobalId, IndexId, ObjectId, PeerId, PropertyId, Seq, TxHash, TxNumber, Uid,
 };
-pub use schema::{EntityDef, IndexDef, PropertyDef, Schema};
+pub use schema::{BacklinkDef, EntityDef, IndexDef, PropertyDef, RelationDef, Schema};
 pub use stamp::Stamp;
 pub use types::{ConflictPolicy, EntityFlags, MergeKind, PropertyFlags, PropertyType};
 pub use value::{Value, ValueRef};

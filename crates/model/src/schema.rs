@@ -86,6 +86,21 @@ pub struct RelationDef {
     pub name: String,
     /// The entity it links to.
     pub target: Uid,
+    /// Whether an object that is removed takes those with it that it links to.
+    pub owned: bool,
+}
+
+/// The other direction of a link or of a standalone relation: it names who links to an object.
+///
+/// Nothing is stored for it but an index of the link.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BacklinkDef {
+    /// The name in the application.
+    pub name: String,
+    /// The link property or the standalone relation, of whichever entity, that leads here.
+    pub of: Uid,
+    /// Whether an object that is removed takes those with it that link to it.
+    pub owned: bool,
 }
 
 /// One entity: a type of objects.
@@ -105,6 +120,8 @@ pub struct EntityDef {
     pub properties: Vec<PropertyDef>,
     /// Standalone many-to-many relations.
     pub relations: Vec<RelationDef>,
+    /// Links and relations that lead here and have a name from this side.
+    pub backlinks: Vec<BacklinkDef>,
     /// The largest property id ever used; new properties continue from here.
     pub last_property_id: PropertyId,
 }
@@ -165,6 +182,16 @@ impl EntityDef {
     /// The property of this uid.
     pub fn property_by_uid(&self, uid: Uid) -> Option<&PropertyDef> {
         self.properties.iter().find(|p| p.uid == uid)
+    }
+
+    /// The standalone relation of this name.
+    pub fn relation(&self, name: &str) -> Option<&RelationDef> {
+        self.relations.iter().find(|relation| relation.name == name)
+    }
+
+    /// The backlink of this name.
+    pub fn backlink(&self, name: &str) -> Option<&BacklinkDef> {
+        self.backlinks.iter().find(|backlink| backlink.name == name)
     }
 
     /// The properties that records hold: all but the id.
@@ -299,6 +326,20 @@ impl Schema {
                 digest.update(&relation.uid.0.to_le_bytes());
                 name(&mut digest, &relation.name);
                 digest.update(&relation.target.0.to_le_bytes());
+                if full {
+                    digest.update(&[u8::from(relation.owned)]);
+                }
+            }
+            if !full {
+                continue;
+            }
+            let mut backlinks: Vec<&BacklinkDef> = entity.backlinks.iter().collect();
+            backlinks.sort_by_key(|backlink| backlink.of);
+            digest.update(&(backlinks.len() as u64).to_le_bytes());
+            for backlink in backlinks {
+                digest.update(&backlink.of.0.to_le_bytes());
+                name(&mut digest, &backlink.name);
+                digest.update(&[u8::from(backlink.owned)]);
             }
         }
         digest.finalize()

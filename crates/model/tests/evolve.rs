@@ -45,6 +45,8 @@ fn described(name: &str, fields: Vec<PropertyDescription>) -> EntityDescription 
         flags: EntityFlags::SYNC_ENABLED,
         conflict: ConflictPolicy::Property,
         properties,
+        relations: Vec::new(),
+        backlinks: Vec::new(),
     }
 }
 

@@ -5,7 +5,9 @@
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use reconvene_model::evolve::{EntityDescription, PropertyDescription, name_uid};
+use reconvene_model::evolve::{
+    BacklinkDescription, EntityDescription, PropertyDescription, RelationDescription, name_uid,
+};
 use reconvene_model::model_file::{MODEL_FILE_BYTES_MAX, ModelFile, ModelFileError};
 use reconvene_model::{
     ConflictPolicy, EntityFlags, IndexId, PropertyFlags, PropertyId, PropertyType, Schema, Uid,
@@ -91,6 +93,8 @@ fn entity(name: &str, properties: Vec<PropertyDescription>) -> EntityDescription
         flags: EntityFlags::SYNC_ENABLED,
         conflict: ConflictPolicy::Property,
         properties: all,
+        relations: Vec::new(),
+        backlinks: Vec::new(),
     }
 }
 
@@ -110,7 +114,18 @@ fn task() -> EntityDescription {
         link,
         property("due", PropertyType::Date, PropertyFlags::NONE),
     ];
-    EntityDescription { conflict: ConflictPolicy::Object, ..entity("Task", properties) }
+    let helpers = RelationDescription {
+        name: "helpers".into(),
+        uid: None,
+        was: None,
+        target: "Person".into(),
+        owned: false,
+    };
+    EntityDescription {
+        conflict: ConflictPolicy::Object,
+        relations: vec![helpers],
+        ..entity("Task", properties)
+    }
 }
 
 /// Two versions of structs: a mood that goes, a place that comes, a name that changes.
@@ -165,6 +180,9 @@ fn what_evolves_can_be_read_again() {
         wanted.properties.remove(1);
         wanted.properties.retain(|property| property.name != "project");
         wanted.properties.push(property("notes", PropertyType::StringVector, PropertyFlags::NONE));
+        if model.schema().entity_by_name("Person").is_none() {
+            wanted.relations.clear();
+        }
         let next = model.evolve_with(&[wanted]).unwrap();
         assert_eq!(ModelFile::parse(&next.to_json()).unwrap(), next);
     }
@@ -223,6 +241,59 @@ fn only_what_changes_is_written_anew() {
         next,
         "the rename is described for as long as it likes"
     );
+}
+
+#[test]
+fn relations_and_backlinks_come_change_and_go() {
+    let mut wanted = task();
+    wanted.relations[0].owned = true;
+    wanted.relations.push(RelationDescription {
+        name: "after".into(),
+        target: "Task".into(),
+        owned: false,
+        ..wanted.relations[0].clone()
+    });
+    wanted.properties.push(PropertyDescription {
+        relation_target: Some("Task".into()),
+        ..property("parent", PropertyType::Relation, PropertyFlags::NONE)
+    });
+    let backlink = |name: &str, to: &str, owned| BacklinkDescription {
+        name: name.into(),
+        source: "Task".into(),
+        to: to.into(),
+        owned,
+    };
+    wanted.backlinks = vec![backlink("parts", "parent", true), backlink("before", "after", false)];
+    let next = garden().evolve_with(&[wanted.clone()]).unwrap();
+    assert_eq!(ModelFile::parse(&next.to_json()).unwrap(), next);
+    assert_eq!(next.evolve_with(&[wanted.clone()]).unwrap(), next, "opening again changes nothing");
+    let json: serde_json::Value = serde_json::from_str(&next.to_json()).unwrap();
+    let (parent, after) = (name_uid("Task.parent"), name_uid("Task.after"));
+    assert_eq!(json["lastRelationId"], format!("3:{after}"));
+    let task = &json["entities"][0];
+    assert_eq!(task["relations"][0]["owned"], true);
+    assert_eq!(
+        task["relations"][1],
+        serde_json::json!({ "id": format!("3:{after}"), "name": "after", "targetId": "1:100" })
+    );
+    assert_eq!(
+        task["backlinks"],
+        serde_json::json!([
+            { "name": "parts", "entityId": "1:100", "propertyId": format!("8:{parent}"), "owned": true },
+            { "name": "before", "entityId": "1:100", "relationId": format!("3:{after}") },
+        ])
+    );
+    let parent = next.schema().entity_by_name("Task").unwrap().property("parent").unwrap();
+    assert!(parent.flags.has(PropertyFlags::INDEXED) && parent.index.is_some(), "for the backlink");
+
+    wanted.relations.remove(0);
+    wanted.backlinks.remove(0);
+    let last = next.evolve_with(&[wanted]).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&last.to_json()).unwrap();
+    assert_eq!(json["retiredRelationUids"], serde_json::json!([149, 150]));
+    let task = last.schema().entity_by_name("Task").unwrap();
+    assert_eq!((task.relations.len(), task.backlinks.len()), (1, 1));
+    assert_eq!(task.property("parent").unwrap().index, None);
 }
 
 #[test]

@@ -35,6 +35,7 @@ fn entity(id: u32, name: &str, properties: Vec<PropertyDef>) -> EntityDef {
         last_property_id: all.iter().map(|property| property.id).max().unwrap(),
         properties: all,
         relations: Vec::new(),
+        backlinks: Vec::new(),
     }
 }
 
@@ -50,7 +51,13 @@ fn valid() -> Vec<EntityDef> {
         ..property(3, 1_003, "parent", PropertyType::Relation)
     };
     let mut task = entity(1, "Task", vec![title, project]);
-    task.relations.push(RelationDef { id: 1, uid: Uid(1_600), name: "after".into(), target: Uid(1_000) });
+    task.relations.push(RelationDef {
+        id: 1,
+        uid: Uid(1_600),
+        name: "after".into(),
+        target: Uid(1_000),
+        owned: false,
+    });
     let mut draft = entity(2, "Draft", vec![property(2, 2_002, "text", PropertyType::String)]);
     draft.flags = EntityFlags::NONE;
     vec![task, draft]

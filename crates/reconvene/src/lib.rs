@@ -72,4 +72,7 @@ mod guide {
 
     #[doc = include_str!("../../../docs/guide/observers.md")]
     struct Observers;
+
+    #[doc = include_str!("../../../docs/guide/relations.md")]
+    struct Relations;
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use reconvene_model::kinds::Kind;
 use reconvene_model::record::TableLayout;
-use reconvene_model::{EntityDef, EntityId, PropertyType, Schema, Uid};
+use reconvene_model::{EntityDef, EntityId, PropertyType, RelationDef, Schema, Uid};
 
 use crate::building::Wholeness;
 use crate::dates::{self, Expiration};
@@ -39,6 +39,22 @@ pub(crate) struct EntityRuntime {
     pub(crate) clock: Option<u16>,
     /// The counters and sets, in order of slot.
     pub(crate) kinds: Vec<KindSlot>,
+    /// Whether removing an object removes others as well.
+    pub(crate) owns: bool,
+    /// Whether rows of standalone relations go with an object that is removed.
+    pub(crate) has_link_rows: bool,
+}
+
+/// A standalone relation and its tables.
+#[derive(Debug)]
+pub(crate) struct RelationRuntime {
+    pub(crate) def: RelationDef,
+    pub(crate) source: EntityId,
+    pub(crate) target: EntityId,
+    /// Source and target.
+    pub(crate) forward: TableId,
+    /// Target and source.
+    pub(crate) backward: TableId,
 }
 
 /// Where a counter or set stands in records.
@@ -82,6 +98,7 @@ pub(crate) struct Catalog {
     by_id: HashMap<EntityId, usize>,
     by_uid: HashMap<Uid, usize>,
     by_name: HashMap<String, usize>,
+    relations: Vec<Arc<RelationRuntime>>,
 }
 
 /// The tables of one entity.
@@ -92,6 +109,8 @@ pub(crate) struct EntityTables {
     pub(crate) global_ids: Option<TableId>,
     /// In the order of [`index::indexed`].
     pub(crate) indexes: Vec<(TableId, Wholeness)>,
+    /// Of each standalone relation, that of its sources and that of its targets.
+    pub(crate) relations: Vec<[TableId; 2]>,
 }
 
 impl Catalog {
@@ -118,6 +137,20 @@ impl Catalog {
                 let target = schema.entity_by_name(property.relation_target.as_deref()?)?;
                 Some((property.slot(), target.id))
             });
+            for (relation, [forward, backward]) in def.relations.iter().zip(tables.relations) {
+                // A relation to an entity that the schema lacks is refused when the schema is built.
+                let Some(target) = schema.entity_by_uid(relation.target) else { continue };
+                let (source, target, relation) = (def.id, target.id, relation.clone());
+                catalog.relations.push(Arc::new(RelationRuntime {
+                    def: relation,
+                    source,
+                    target,
+                    forward,
+                    backward,
+                }));
+            }
+            let is_target =
+                || schema.entities().iter().flat_map(|from| &from.relations).any(|one| one.target == def.uid);
             let slots = def.stored_properties().map(|property| property.slot());
             catalog.by_id.insert(def.id, at);
             catalog.by_uid.insert(def.uid, at);
@@ -150,6 +183,9 @@ impl Catalog {
                         })
                     })
                     .collect(),
+                owns: def.relations.iter().any(|relation| relation.owned)
+                    || def.backlinks.iter().any(|backlink| backlink.owned),
+                has_link_rows: !def.is_synced() && (!def.relations.is_empty() || is_target()),
                 def: def.clone(),
             }));
         }
@@ -159,6 +195,11 @@ impl Catalog {
     /// All entities, in order of id.
     pub(crate) fn entities(&self) -> impl Iterator<Item = &Arc<EntityRuntime>> {
         self.entities.iter()
+    }
+
+    /// All standalone relations, in the order of their sources.
+    pub(crate) fn relations(&self) -> &[Arc<RelationRuntime>] {
+        &self.relations
     }
 
     pub(crate) fn by_id(&self, id: EntityId) -> Option<&Arc<EntityRuntime>> {

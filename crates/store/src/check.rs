@@ -19,6 +19,7 @@ use crate::txn::ReadTxn;
 
 mod counted;
 mod file;
+mod relations;
 
 use self::counted::{Counted, rows};
 
@@ -97,6 +98,7 @@ impl<'t, 's> Check<'t, 's> {
                 self.global_ids(entity, global_ids);
             }
         }
+        self.relations();
         self.outbox();
         self.confirmed();
         self.rejected();

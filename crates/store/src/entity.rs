@@ -1,13 +1,11 @@
-//! What makes a Rust struct an entity, and links between entities.
-
-use std::fmt;
-use std::hash::{Hash, Hasher};
-use std::marker::PhantomData;
+//! What makes a Rust struct an entity.
 
 use reconvene_model::ObjectId;
 use reconvene_model::evolve::EntityDescription;
 
+use crate::error::Result;
 use crate::field::{FieldReader, FieldWriter, ReadError};
+use crate::links::LinkField;
 
 /// A struct whose values are objects of a store; written by `#[derive(Entity)]`.
 ///
@@ -66,6 +64,8 @@ use crate::field::{FieldReader, FieldWriter, ReadError};
 /// | `#[property(with = "..")]` | stored as this type that implements [`Conversion`](crate::Conversion) says |
 /// | `#[property(handle = "..")]` | the name of the generated function, where a method of yours has the field's name |
 /// | `#[transient]` | not stored; `Default` when read |
+/// | `#[relation(owned)]` | on a [`ToMany`](crate::ToMany): who is removed takes its targets along; `name`, `was`, `uid` and `handle` as above |
+/// | `#[backlink(to = "project")]` | on a [`Backlinks`](crate::Backlinks): of which link or relation of the other entity it is the other direction, also `owned`, `name`, `handle` |
 ///
 /// For each stored field the derive adds a function of the field's name that returns its [`Property`](crate::Property),
 /// the start of conditions.
@@ -97,96 +97,17 @@ pub trait Entity: Sized + Send + Sync + 'static {
     ///
     /// If the record's bytes are damaged, or hold a value that a field's type does not have.
     fn read(id: ObjectId, fields: &FieldReader<'_>) -> Result<Self, ReadError>;
-}
 
-/// A link to one object of the entity `T`, or to none; it holds the id of the target, not the target.
-///
-/// A link may name an object that does not exist (yet, or any more); a lookup then finds nothing. It is stored as null if
-/// it links to nothing.
-///
-/// ```
-/// # use reconvene_store::{Entity, ToOne};
-/// # #[derive(Entity)] #[entity(crate = "reconvene_store")] struct Project { id: u64 }
-/// let link = ToOne::<Project>::new(7);
-/// assert_eq!(link.id(), 7);
-/// assert!(ToOne::<Project>::none().is_none());
-/// ```
-pub struct ToOne<T> {
-    id: ObjectId,
-    target: PhantomData<fn() -> T>,
-}
+    /// Whether there are fields that link to other objects.
+    #[doc(hidden)]
+    const HAS_LINKS: bool = false;
 
-impl<T> ToOne<T> {
-    /// The link to the object of this id; 0 links to nothing.
-    pub const fn new(id: ObjectId) -> Self {
-        ToOne { id, target: PhantomData }
-    }
-
-    /// The link to nothing.
-    pub const fn none() -> Self {
-        Self::new(0)
-    }
-
-    /// The id of the target; 0 if this links to nothing.
-    pub const fn id(&self) -> ObjectId {
-        self.id
-    }
-
-    /// Whether this links to nothing.
-    pub const fn is_none(&self) -> bool {
-        self.id == 0
-    }
-
-    /// Links to the object of this id; 0 links to nothing.
-    pub fn set(&mut self, id: ObjectId) {
-        self.id = id;
-    }
-}
-
-impl<T: Entity> ToOne<T> {
-    /// The link to this object, which must have been put before: until then its id is 0 and the link leads nowhere.
-    pub fn to(target: &T) -> Self {
-        Self::new(target.id())
-    }
-}
-
-// Written out because a derive would ask the same of `T`, which is only named here.
-impl<T> Clone for ToOne<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for ToOne<T> {}
-
-impl<T> Default for ToOne<T> {
-    fn default() -> Self {
-        Self::none()
-    }
-}
-
-impl<T> PartialEq for ToOne<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.id == other.id
-    }
-}
-
-impl<T> Eq for ToOne<T> {}
-
-impl<T> Hash for ToOne<T> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.id.hash(state);
-    }
-}
-
-impl<T> fmt::Debug for ToOne<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ToOne").field(&self.id).finish()
-    }
-}
-
-impl<T> From<ObjectId> for ToOne<T> {
-    fn from(id: ObjectId) -> Self {
-        Self::new(id)
+    /// Visits the fields that link to other objects, with their names.
+    #[doc(hidden)]
+    fn link_fields(
+        &mut self,
+        _visit: &mut dyn FnMut(&'static str, &mut dyn LinkField) -> Result<()>,
+    ) -> Result<()> {
+        Ok(())
     }
 }

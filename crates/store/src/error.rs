@@ -247,6 +247,48 @@ pub enum StoreError {
         /// The id.
         id: ObjectId,
     },
+    /// A name is neither of a link nor of a relation or backlink.
+    #[error("{entity}.{name} leads to no other objects; name a link, a relation or a backlink")]
+    NotALink {
+        /// The entity.
+        entity: String,
+        /// The name.
+        name: String,
+    },
+    /// A synced entity has a standalone relation.
+    #[error(
+        "{entity}.{relation} is a standalone relation of a synced entity, and its links do not travel in this release; make \
+         the entity local, or put an entity with two links in its place"
+    )]
+    RelationNotSynced {
+        /// The entity.
+        entity: String,
+        /// The relation.
+        relation: String,
+    },
+    /// Links lead in a circle where they should lead to a root.
+    #[error("{entity} {id} is its own ancestor by {property}; correct one of the links of that circle")]
+    Cycle {
+        /// The entity.
+        entity: String,
+        /// The link that was followed.
+        property: String,
+        /// An object of the circle.
+        id: ObjectId,
+    },
+    /// The removal of an object would take too many others with it.
+    #[error(
+        "removing {entity} {id} would remove more than {max} objects that it owns; remove parts of them first, in \
+         transactions of their own"
+    )]
+    CascadeTooLarge {
+        /// The entity.
+        entity: String,
+        /// The object that was to be removed.
+        id: ObjectId,
+        /// The limit.
+        max: usize,
+    },
     /// Another object has the value already.
     #[error(
         "{entity}.{property} is unique and {entity} {other} already has {value}, which {} cannot have as well; give it another \

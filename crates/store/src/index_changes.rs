@@ -3,12 +3,13 @@
 //! Objects come in the order in which the application puts them, their values in none. Sorting first turns a random walk
 //! through each index into one pass, which is the largest single win for bulk writes.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 
 use reconvene_model::ObjectId;
 
 use crate::error::Result;
-use crate::index::beginning;
+use crate::index::{self, beginning};
 use crate::seam::{Reader, TableId, WriteTx};
 
 /// How many bytes of keys are collected before they are applied; a very large transaction must not hold all of them.
@@ -22,6 +23,15 @@ pub(crate) struct IndexChanges {
     tables: Vec<(TableId, Vec<Change>)>,
     /// By index and value, what the changes make of unique values; lets uniqueness be judged before they are applied.
     unique: HashMap<UniqueValue, Vec<(ObjectId, bool)>>,
+    /// The same of other indexes, from when they are first asked about on.
+    looked_up: RefCell<Vec<LookedUp>>,
+}
+
+/// The changes of one index by value, as far as they were sorted by it.
+struct LookedUp {
+    table: TableId,
+    sorted: usize,
+    by_value: HashMap<Box<[u8]>, Vec<(ObjectId, bool)>>,
 }
 
 /// An index and the key of a value in it, without an id.
@@ -68,6 +78,42 @@ impl IndexChanges {
         }
     }
 
+    /// As [`IndexChanges::overlay`], for any index: so that one can be read before the changes are applied.
+    ///
+    /// Each change is looked at once, however often this is asked.
+    pub(crate) fn overlay_any(
+        &self,
+        table: TableId,
+        value_key: &[u8],
+        ids: &mut Vec<ObjectId>,
+    ) -> Result<()> {
+        let Some((_, changes)) = self.tables.iter().find(|(known, _)| *known == table) else { return Ok(()) };
+        let mut all = self.looked_up.borrow_mut();
+        let at = all.iter().position(|known| known.table == table).unwrap_or_else(|| {
+            all.push(LookedUp { table, sorted: 0, by_value: HashMap::new() });
+            all.len() - 1
+        });
+        let known = &mut all[at];
+        for change in &changes[known.sorted..] {
+            let key = &self.keys[change.start..change.start + change.len as usize];
+            let id = index::id_of_key(key)?;
+            let value = &key[..key.len() - index::ID_BYTES];
+            known.by_value.entry(value.into()).or_default().push((id, change.present));
+        }
+        known.sorted = changes.len();
+        let Some(changes) = known.by_value.get(value_key) else { return Ok(()) };
+        let mut present: BTreeSet<ObjectId> = ids.drain(..).collect();
+        for &(id, is_there) in changes {
+            if is_there {
+                present.insert(id)
+            } else {
+                present.remove(&id)
+            };
+        }
+        ids.extend(present);
+        Ok(())
+    }
+
     /// Whether so much is collected that it is to be applied.
     pub(crate) fn is_full(&self) -> bool {
         self.keys.len() > COLLECTED_BYTES_MAX
@@ -106,6 +152,7 @@ impl IndexChanges {
         self.keys.clear();
         self.tables.clear();
         self.unique.clear();
+        self.looked_up.get_mut().clear();
         Ok(())
     }
 }

@@ -54,6 +54,16 @@ pub(crate) fn index_table(index: IndexId) -> String {
     format!("i/{}", index.0)
 }
 
+/// The table of a standalone relation: source and target to nothing.
+pub(crate) fn relation_table(relation: u32) -> String {
+    format!("r/{relation}")
+}
+
+/// The table of a standalone relation from its other side: target and source to nothing.
+pub(crate) fn relation_back_table(relation: u32) -> String {
+    format!("b/{relation}")
+}
+
 /// In [`META`]: the largest id that an entity's objects ever had.
 pub(crate) fn last_id_key(entity: EntityId) -> String {
     format!("last-id/{}", entity.0)
@@ -89,6 +99,22 @@ pub(crate) fn object_id(key: &[u8]) -> Result<ObjectId> {
 pub(crate) fn global_id(key: &[u8]) -> Result<GlobalId> {
     let bytes = key.try_into().map_err(|_| wrong_length("a global id's", key, GlobalId::BYTES))?;
     Ok(GlobalId::from_bytes(bytes))
+}
+
+/// The key of a link in a table of its relation: from which object to which, as the table has them.
+pub(crate) fn link_key(from: ObjectId, to: ObjectId) -> [u8; 16] {
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&object_key(from));
+    key[8..].copy_from_slice(&object_key(to));
+    key
+}
+
+/// From which object to which a [`link_key`] leads.
+pub(crate) fn link(key: &[u8]) -> Result<(ObjectId, ObjectId)> {
+    match key.split_first_chunk::<8>() {
+        Some((from, to)) if to.len() == 8 => Ok((ObjectId::from_be_bytes(*from), object_id(to)?)),
+        _ => Err(wrong_length("a link's", key, 16)),
+    }
 }
 
 /// The key of an object among those of all entities.

@@ -5,7 +5,8 @@ use std::marker::PhantomData;
 use reconvene_expr::{Aspect, Expr, Path, Quantifier};
 
 use crate::condition::Condition;
-use crate::entity::{Entity, ToOne};
+use crate::entity::Entity;
+use crate::links::ToOne;
 use crate::property::{Property, Steps};
 
 /// Along a link, to the object linked to. A link to an object that does not exist leads to nothing, as an empty one does.

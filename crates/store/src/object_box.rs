@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use reconvene_expr::{Argument, Expr, Path, Sort, parse, parse_sort};
 use reconvene_model::kinds::Kind;
-use reconvene_model::record::{Table, TableWriter};
+use reconvene_model::record::{Table, TableWriter, ValueError};
 use reconvene_model::value::value_of_cell;
 use reconvene_model::{EntityDef, ObjectId, PropertyDef, PropertyType, Value};
 
 use crate::catalog::EntityRuntime;
 use crate::error::{Result, StoreError};
 use crate::keys;
+use crate::links::Hop;
 use crate::objects::with_slots;
 use crate::query::{
     Explanation, InWrite, OrderTerm, ReadAccess, Selection, Snapshot, WriteAccess, property, table_of,
@@ -83,6 +84,16 @@ pub struct ObjectBox<A = Store> {
     inner: Arc<Inner>,
     entity: Arc<EntityRuntime>,
     access: A,
+}
+
+impl<A> ObjectBox<A> {
+    pub(crate) fn runtime(&self) -> &Arc<EntityRuntime> {
+        &self.entity
+    }
+
+    pub(crate) fn access(&self) -> &A {
+        &self.access
+    }
 }
 
 impl<A: ReadAccess> ObjectBox<A> {
@@ -157,13 +168,16 @@ impl<A: ReadAccess> ObjectBox<A> {
     }
 
     fn of_selection(&self, selection: Selection) -> ObjectQuery<'_, A> {
-        ObjectQuery { inner: &self.inner, selection, access: &self.access }
+        ObjectQuery { inner: &self.inner, selection, access: &self.access, with_links: false }
     }
 }
 
 impl<A: WriteAccess> ObjectBox<A> {
     /// Puts an object: inserts it if its id is 0, and sets its id; otherwise overwrites the named properties of the object of
     /// its id, and leaves the others as they are. Counters of an object that exists stay as they are: see [`ObjectBox::add`].
+    ///
+    /// A standalone relation that is named, with the ids as a [`LongVector`](Value::LongVector), then links to these objects and no
+    /// others.
     ///
     /// # Errors
     ///
@@ -222,6 +236,7 @@ pub struct ObjectQuery<'b, A = Store> {
     inner: &'b Inner,
     selection: Selection,
     access: &'b A,
+    with_links: bool,
 }
 
 impl<A: ReadAccess> ObjectQuery<'_, A> {
@@ -288,13 +303,25 @@ impl<A: ReadAccess> ObjectQuery<'_, A> {
         self
     }
 
+    /// Gives each result the ids that it is linked to by the standalone relations of its entity, as a
+    /// [`LongVector`](Value::LongVector) under the name of each; a put takes them the same way.
+    pub fn with_links(mut self) -> Self {
+        self.with_links = true;
+        self
+    }
+
     /// The results.
     ///
     /// # Errors
     ///
     /// If the store is damaged or cannot be read.
     pub fn find(&self) -> Result<Vec<Object>> {
-        self.access.read(|snapshot| collect(&self.selection, &snapshot, None))
+        let mut all = Vec::new();
+        self.for_each(|object| {
+            all.push(object);
+            Ok(())
+        })?;
+        Ok(all)
     }
 
     /// Hands each result to a closure, in order, without keeping them all; what the closure returns ends it.
@@ -305,9 +332,25 @@ impl<A: ReadAccess> ObjectQuery<'_, A> {
     ///
     /// As [`ObjectQuery::find`], and what the closure returns.
     pub fn for_each(&self, mut take: impl FnMut(Object) -> Result<()>) -> Result<()> {
-        let def = &self.selection.entity().def;
-        self.access
-            .read(|snapshot| self.selection.each(&snapshot, |id, record| take(read_object(def, id, record)?)))
+        let entity = self.selection.entity();
+        self.access.read(|snapshot| {
+            let relations = match self.with_links {
+                true => relation_hops(snapshot.1, entity)?,
+                false => Vec::new(),
+            };
+            self.selection.each(&snapshot, |id, record| {
+                let mut object = read_object(&entity.def, id, record)?;
+                for (name, hop) in &relations {
+                    let mut ids = Vec::new();
+                    hop.each(&snapshot.0, id, &mut |far| {
+                        ids.push(far.cast_signed());
+                        Ok(ControlFlow::Continue(()))
+                    })?;
+                    object.values.insert(name.clone(), Value::LongVector(ids));
+                }
+                take(object)
+            })
+        })
     }
 
     /// The ids of the results; it costs less than the results themselves.
@@ -436,9 +479,11 @@ impl<'s> WriteTxn<'s> {
 fn put(tx: &mut WriteTxn<'_>, entity: &Arc<EntityRuntime>, object: &Object) -> Result<ObjectId> {
     // Names and values are checked before an id is handed out.
     let (mut values, slots) = write_values(entity, object)?;
+    let links = links_among_values(tx.inner(), entity, object)?;
     let (id, old) = tx.id_for_put(entity, object.id)?;
     let Some(old) = old else {
         tx.insert_object(entity, id, &mut values)?;
+        links.iter().try_for_each(|(hop, ids)| tx.set_links(hop, id, ids))?;
         return Ok(id);
     };
     if !slots.is_empty() {
@@ -447,6 +492,7 @@ fn put(tx: &mut WriteTxn<'_>, entity: &Arc<EntityRuntime>, object: &Object) -> R
         let table = with_slots(entity, &table_of(&old)?, &changed, &slots)?;
         tx.write_object(entity, id, &old, &table, &slots)?;
     }
+    links.iter().try_for_each(|(hop, ids)| tx.set_links(hop, id, ids))?;
     Ok(id)
 }
 
@@ -454,12 +500,46 @@ fn is_counter(entity: &EntityRuntime, slot: u16) -> bool {
     entity.kind_at(slot).is_some_and(|kind| kind.kind == Kind::Counter)
 }
 
+/// The standalone relations of an entity, by name.
+fn relation_hops(inner: &Inner, entity: &Arc<EntityRuntime>) -> Result<Vec<(String, Hop)>> {
+    let names = entity.def.relations.iter().map(|relation| &relation.name);
+    names.map(|name| Ok((name.clone(), inner.catalog.expect_hop(entity, name)?))).collect()
+}
+
+/// Whether a value stands for the links of a relation.
+fn is_relation(def: &EntityDef, name: &str) -> bool {
+    def.relation(name).is_some() && def.property(name).is_none()
+}
+
+/// The relations that an object names, with the ids that it is to be linked to.
+fn links_among_values(
+    inner: &Inner,
+    entity: &Arc<EntityRuntime>,
+    object: &Object,
+) -> Result<Vec<(Hop, Vec<ObjectId>)>> {
+    let named = object.values.iter().filter(|(name, _)| is_relation(&entity.def, name));
+    named
+        .map(|(name, value)| {
+            let ids = match value {
+                Value::Null => Vec::new(),
+                Value::LongVector(ids) => ids.iter().map(|id| id.cast_unsigned()).collect(),
+                other => {
+                    let (entity, property) = (entity.def.name.clone(), name.clone());
+                    let source = ValueError::Kind { ty: PropertyType::LongVector, got: other.kind() };
+                    return Err(StoreError::Value { entity, property, source });
+                }
+            };
+            Ok((inner.catalog.expect_hop(entity, name)?, ids))
+        })
+        .collect()
+}
+
 /// A table with the named values, and their slots in ascending order.
 fn write_values<'e>(entity: &'e EntityRuntime, object: &Object) -> Result<(TableWriter<'e>, Vec<u16>)> {
     let def = &entity.def;
     let mut writer = TableWriter::new(&entity.layout);
     let mut slots = Vec::with_capacity(object.values.len());
-    for (name, value) in &object.values {
+    for (name, value) in object.values.iter().filter(|(name, _)| !is_relation(def, name)) {
         let property = property(def, name)?;
         let (entity, property_name) = (|| def.name.clone(), || name.clone());
         if property.is_id() {

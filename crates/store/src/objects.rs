@@ -160,8 +160,8 @@ impl WriteTxn<'_> {
         }
     }
 
-    /// Removes an object; whether it was there.
-    pub(crate) fn remove_object(&mut self, entity: &Arc<EntityRuntime>, id: ObjectId) -> Result<bool> {
+    /// Removes the record of an object; whether it was there.
+    pub(crate) fn remove_one_object(&mut self, entity: &Arc<EntityRuntime>, id: ObjectId) -> Result<bool> {
         if !entity.def.is_synced() {
             let exists = self.record(entity, id)?.is_some();
             self.replace_record(entity, id, None)?;

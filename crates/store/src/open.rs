@@ -2,6 +2,7 @@
 
 mod evolution;
 mod obstacles;
+mod relations;
 mod shared_values;
 
 use std::collections::{HashMap, HashSet};
@@ -343,11 +344,13 @@ impl StoreBuilder {
         };
         let stored = read_model(&tx, meta)?;
         let model = self.evolved_model(stored.as_ref())?;
+        relations::check_local(model.schema())?;
         let stored_schema = stored.as_ref().map(ModelFile::schema);
         let changed = stored_schema.filter(|&stored| stored != model.schema());
         if let Some(stored) = changed {
             evolution::check(&mut tx, stored, model.schema(), self.role)?;
             evolution::change(&mut tx, meta, stored, model.schema())?;
+            relations::clear_dropped(&mut tx, stored, model.schema())?;
         }
         if stored.as_ref() != Some(&model) {
             tx.put(meta, keys::FORMAT_KEY, &FORMAT.to_be_bytes())?;
@@ -413,6 +416,7 @@ impl StoreBuilder {
                 indexes: index::indexes(entity)
                     .map(|id| Ok((table(&keys::index_table(id))?, wholeness(id))))
                     .collect::<Result<_>>()?,
+                relations: relations::tables(entity, table)?,
             })
         })?;
         for name in SYNC_TABLES {

@@ -7,7 +7,8 @@ use reconvene_expr::{Aspect, CompareOp, Expr, Literal, Path, Quantifier};
 use reconvene_model::ObjectId;
 
 use crate::condition::Condition;
-use crate::entity::{Entity, ToOne};
+use crate::entity::Entity;
+use crate::links::ToOne;
 use crate::param::Param;
 use crate::property_value::{Date, DateNano, NeverNull, PropertyValue};
 
@@ -342,6 +343,12 @@ impl<T: Entity> Comparable for ToOne<T> {
 }
 
 impl<T> Operand<ToOne<T>> for ToOne<T> {
+    fn into_operand(self) -> reconvene_expr::Operand {
+        link(self.id()).into()
+    }
+}
+
+impl<T> Operand<ToOne<T>> for &ToOne<T> {
     fn into_operand(self) -> reconvene_expr::Operand {
         link(self.id()).into()
     }

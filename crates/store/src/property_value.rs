@@ -7,8 +7,9 @@ use reconvene_model::flex::FlexError;
 use reconvene_model::record::RecordError;
 use reconvene_model::{Flex, MergeKind, PropertyFlags, PropertyType, Uid};
 
-use crate::entity::{Entity, ToOne};
+use crate::entity::Entity;
 use crate::field::{FieldReader, FieldWriter, ReadError};
+use crate::links::{LinkField, ToOne};
 
 /// A Rust type that can be a property of an entity.
 ///
@@ -99,6 +100,13 @@ pub trait PropertyValue: Sized {
     ///
     /// If the record's bytes are damaged, or its value is none of this type.
     fn read(ordinal: usize, fields: &FieldReader<'_>) -> Result<Self, ReadError>;
+
+    /// The value as a field that links to another object, if it is one.
+    #[doc(hidden)]
+    #[inline]
+    fn as_link(&mut self) -> Option<&mut dyn LinkField> {
+        None
+    }
 
     /// The value from the bytes of a scalar of exactly [`PropertyValue::TYPE`]; none if it takes more than a copy of them.
     #[doc(hidden)]
@@ -334,6 +342,10 @@ impl<T: Entity> PropertyValue for ToOne<T> {
 
     fn read(ordinal: usize, fields: &FieldReader<'_>) -> Result<Self, ReadError> {
         Ok(ToOne::new(fields.int(ordinal)?.unwrap_or_default().cast_unsigned()))
+    }
+
+    fn as_link(&mut self) -> Option<&mut dyn LinkField> {
+        Some(self)
     }
 }
 

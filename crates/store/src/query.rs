@@ -33,7 +33,9 @@ use crate::boxes::EntityBox;
 use crate::condition::Condition;
 use crate::entity::Entity;
 use crate::error::{Result, StoreError};
+use crate::links::{self, Eager, ToOne};
 use crate::order::Order;
+use crate::property::Property;
 use crate::store::{Inner, Store, StructRuntime};
 use crate::structs;
 use crate::tracked::Tracked;
@@ -98,13 +100,14 @@ pub struct Query<T, A = Store> {
     of: Arc<StructRuntime>,
     selection: Selection,
     access: A,
+    eager: Vec<Eager<T>>,
     objects: PhantomData<fn() -> T>,
 }
 
 impl<T: Entity, A: ReadAccess> Query<T, A> {
     fn new(inner: &Inner, of: Arc<StructRuntime>, condition: Condition<T>, access: A) -> Self {
         let selection = Selection::new(inner, of.entity.clone(), condition.into_expr());
-        Query { of, selection, access, objects: PhantomData }
+        Query { of, selection, access, eager: Vec::new(), objects: PhantomData }
     }
 
     pub(crate) fn of(&self) -> &Arc<StructRuntime> {
@@ -131,6 +134,28 @@ impl<T: Entity, A: ReadAccess> Query<T, A> {
     /// ascending id.
     pub fn order_by_desc(self, order: impl Into<Order<T>>) -> Self {
         self.order_by(order.into().descending())
+    }
+
+    /// Loads the targets of a link along with the results, in the same moment and each once: [`ToOne::loaded`] has them.
+    ///
+    /// ```
+    /// # use reconvene_store::{Condition, Entity, Store, ToOne};
+    /// # #[derive(Entity, Debug, Default)] #[entity(crate = "reconvene_store")]
+    /// # struct Project { id: u64, name: String }
+    /// # #[derive(Entity, Debug, Default)] #[entity(crate = "reconvene_store")]
+    /// # struct Task { id: u64, project: ToOne<Project> }
+    /// # let store = Store::builder("memory:").entity::<Project>().entity::<Task>().open()?;
+    /// # let tasks = store.boxed::<Task>()?;
+    /// # let garden = Project { name: "Garden".into(), ..Project::default() };
+    /// # tasks.put(&mut Task { project: ToOne::target(garden), ..Task::default() })?;
+    /// for task in tasks.query(Condition::all()).eager(Task::project()).find()? {
+    ///     assert_eq!(task.project.loaded().map(|project| project.name.as_str()), Some("Garden"));
+    /// }
+    /// # Ok::<(), reconvene_store::StoreError>(())
+    /// ```
+    pub fn eager<U: Entity>(mut self, link: Property<T, ToOne<U>>) -> Self {
+        self.eager.push(links::eager::<T, U>(link.name()));
+        self
     }
 
     /// Leaves out this many of the first results. Default: 0.
@@ -300,6 +325,7 @@ impl<T: Entity, A: ReadAccess> Query<T, A> {
             objects.push(structs::tracked(&self.of, id, record)?);
             Ok(ControlFlow::Continue(()))
         })?;
+        self.eager.iter().try_for_each(|eager| eager.load(snapshot.1, &snapshot.0, &mut objects))?;
         Ok(objects)
     }
 }
@@ -439,6 +465,7 @@ impl<T, A: Clone> Clone for Query<T, A> {
             of: self.of.clone(),
             selection: self.selection.clone(),
             access: self.access.clone(),
+            eager: self.eager.clone(),
             objects: PhantomData,
         }
     }

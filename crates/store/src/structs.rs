@@ -15,6 +15,7 @@ use crate::error::{Result, StoreError};
 use crate::field::{FieldReader, FieldWriter, ReadError};
 use crate::keys;
 use crate::kinds;
+use crate::links;
 use crate::objects::{copy_slot, differing_slots, with_slots};
 use crate::property::Property;
 use crate::seam::{Direction, KeyRange, Reader};
@@ -57,6 +58,7 @@ pub(crate) mod sealed {
             writer: &mut TableWriter<'_>,
         ) -> Result<ObjectId> {
             let entity = &of.entity;
+            links::put_targets(self, tx)?;
             let (id, old) = match self.id() {
                 0 if !entity.def.has_shared_ids() => (tx.next_id(entity)?, None),
                 id => tx.id_for_put(entity, id)?,
@@ -76,6 +78,7 @@ pub(crate) mod sealed {
                 Some(old) => tx.write_object(entity, id, old, writer.as_bytes(), &entity.stored_slots)?,
             }
             self.set_id(id);
+            links::put_links(self, tx, of)?;
             Ok(id)
         }
     }
@@ -98,13 +101,17 @@ pub(crate) mod sealed {
                 let record =
                     tx.record(&of.entity, id)?.ok_or_else(|| StoreError::internal("a put object exists"))?;
                 let table = table_of(of, record)?;
-                let object = read_struct(of, id, table)?;
+                let mut object = read_struct(of, id, table)?;
                 let table = table.as_bytes().to_vec();
+                links::carry_edits(self.object(), &mut object)?;
                 self.refresh(object, &table, base, tx.outcome());
                 return Ok(id);
             }
             let read = read_struct::<T>(of, id, Table::parse(&base.table).map_err(StoreError::bad_record)?)?;
-            let (object, [before, after]) = write_changes(tx, of, writer, id, &read, self)?;
+            links::put_targets(self.object(), tx)?;
+            let (mut object, [before, after]) = write_changes(tx, of, writer, id, &read, self)?;
+            links::put_links(self.object(), tx, of)?;
+            links::carry_edits(self.object(), &mut object)?;
             self.refresh(object, &after, Base { id, table: before.into() }, tx.outcome());
             Ok(id)
         }
@@ -359,7 +366,9 @@ impl WriteTxn<'_> {
         let table = table_of(&of, record)?;
         let (before, mut after) = (read_struct::<T>(&of, id, table)?, read_struct::<T>(&of, id, table)?);
         let result = change(&mut after);
+        links::put_targets(&mut after, self)?;
         write_changes(self, &of, &mut TableWriter::new(&of.entity.layout), id, &before, &after)?;
+        links::put_links(&mut after, self, &of)?;
         Ok(result)
     }
 

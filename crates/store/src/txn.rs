@@ -233,6 +233,16 @@ impl<'s> WriteTxn<'s> {
         self.engine.wrote
     }
 
+    /// What was noted of indexes and is not in their tables yet.
+    pub(crate) fn index_changes(&self) -> &IndexChanges {
+        &self.index_changes
+    }
+
+    /// Tells observers that an object changed otherwise than by its record.
+    pub(crate) fn note_changed(&mut self, entity: &EntityRuntime, id: ObjectId) {
+        self.changes.note(entity, id, ChangeKind::Updated);
+    }
+
     pub(crate) fn outcome(&self) -> &Arc<Outcome> {
         &self.outcome
     }

@@ -361,7 +361,7 @@ impl Peculiar {
 
 #[test]
 fn attributes_arrive_in_the_description() {
-    let EntityDescription { name, uid, was, flags, conflict, properties } = Peculiar::description();
+    let EntityDescription { name, uid, was, flags, conflict, properties, .. } = Peculiar::description();
     assert_eq!((Peculiar::NAME, name.as_str(), uid, was.as_deref()), ("Entry", "Entry", None, Some("Line")));
     assert_eq!(flags, EntityFlags::SYNC_ENABLED.with(EntityFlags::SHARED_GLOBAL_IDS));
     assert_eq!(conflict, ConflictPolicy::Object);

@@ -42,6 +42,8 @@ fn described(name: &str, flags: EntityFlags, rank: PropertyFlags) -> EntityDescr
             property("text", PropertyType::String, PropertyFlags::NONE),
             property("rank", PropertyType::Int, rank),
         ],
+        relations: Vec::new(),
+        backlinks: Vec::new(),
     }
 }
 

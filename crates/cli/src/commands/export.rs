@@ -78,7 +78,7 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
     let store = directory::open_to_read(required::<PathBuf>(matches, DIR))?;
     let objects = directory::objects(&store, required::<String>(matches, ENTITY))?;
     let text = matches.get_one::<String>(WHERE).map_or("true", String::as_str);
-    let selected = objects.query_text(text).map_err(|error| at_place(text, error))?;
+    let selected = objects.query_text(text).map_err(|error| at_place(text, error))?.with_links();
     let null = required::<String>(matches, NULL);
     let file = output.map(|path| NewFile::new(path, matches.get_flag(file::FORCE))).transpose()?;
 

@@ -5,7 +5,7 @@
 
 use clap::builder::PossibleValue;
 use clap::{Arg, ArgMatches, ValueEnum};
-use reconvene::model::{PropertyDef, PropertyType, Value};
+use reconvene::model::{EntityDef, MergeKind, PropertyDef, PropertyFlags, PropertyId, PropertyType, Value};
 use serde_json::{Number, Value as Json};
 
 mod flex;
@@ -48,6 +48,23 @@ impl Format {
             _ => None,
         }
     }
+}
+
+/// The standalone relations of an entity as if they were properties: vectors of ids.
+pub(crate) fn relations(entity: &EntityDef) -> impl Iterator<Item = PropertyDef> {
+    entity.relations.iter().filter(|relation| entity.property(&relation.name).is_none()).map(|relation| {
+        PropertyDef {
+            // No record has a place for it.
+            id: PropertyId(u32::MAX),
+            uid: relation.uid,
+            name: relation.name.clone(),
+            ty: PropertyType::LongVector,
+            flags: PropertyFlags::NONE,
+            index: None,
+            relation_target: None,
+            merge: MergeKind::default(),
+        }
+    })
 }
 
 const FORMAT: &str = "format";

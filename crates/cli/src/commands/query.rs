@@ -74,7 +74,7 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
     let store = directory::open_to_read(required::<PathBuf>(matches, DIR))?;
     let objects = directory::objects(&store, required::<String>(matches, ENTITY))?;
     let text = matches.get_one::<String>(EXPRESSION).map_or("true", String::as_str);
-    let mut query = objects.query_text(text).map_err(|error| at_place(text, error))?;
+    let mut query = objects.query_text(text).map_err(|error| at_place(text, error))?.with_links();
     if let Some(order) = matches.get_one::<String>(ORDER) {
         let sorts = parse_sort(order).map_err(|error| Mistake(format!("the order `{order}`: {error}")))?;
         for sort in sorts {

@@ -32,6 +32,7 @@ impl<W: Write> RowWriter<W> {
     pub(crate) fn new(to: W, format: Format, entity: &EntityDef, null: &str) -> io::Result<Self> {
         let mut properties = vec![entity.id_property().clone()];
         properties.extend(entity.stored_properties().cloned());
+        properties.extend(format::relations(entity));
         let to = match format {
             Format::Table => {
                 let is_number = |property: &PropertyDef| property.ty.is_integer() || property.ty.is_float();

@@ -76,7 +76,7 @@ fn f13_twins_that_write_offline_and_come_one_after_the_other_keep_all() {
             let town = Town { name: name.to_owned(), ..Town::default() };
             let town = ToOne::new(device.towns.put(&mut town.clone()).unwrap());
             for _ in 0..count {
-                device.shops.put(&mut Shop { town, ..shop(name) }).unwrap();
+                device.shops.put(&mut Shop { town: town.clone(), ..shop(name) }).unwrap();
             }
         }
         a.online();

@@ -46,6 +46,7 @@ pub(crate) fn entity(properties: &[(&str, PropertyType, PropertyFlags)]) -> Enti
         last_property_id: PropertyId(properties.len() as u32),
         properties,
         relations: Vec::new(),
+        backlinks: Vec::new(),
     };
     let schema = Schema::new(vec![task]).expect("the schema is valid");
     schema.entities()[0].clone()

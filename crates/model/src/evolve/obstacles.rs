@@ -49,6 +49,16 @@ pub enum Obstacle {
         /// The stored name of the property.
         property: String,
     },
+    /// A standalone relation has another number or leads to another entity.
+    #[error(
+        "the relation {entity}.{relation} has another number or target there; keep both, or give it a new uid"
+    )]
+    OtherRelation {
+        /// The stored name of the entity.
+        entity: String,
+        /// The stored name of the relation.
+        relation: String,
+    },
     /// A new property has an id whose place in records may hold values of a former one.
     #[error("{entity}.{property} has an id that was used before; give it a new one")]
     IdUsedBefore {
@@ -129,6 +139,13 @@ fn within(entity: &EntityDef, next: &EntityDef, obstacles: &mut Vec<Obstacle>) {
         } else if property.merge != next.merge {
             let property = property.name.clone();
             obstacles.push(Obstacle::OtherMerge { entity: name.clone(), property });
+        }
+    }
+    for relation in &entity.relations {
+        let other = next.relations.iter().find(|next| next.uid == relation.uid);
+        if other.is_some_and(|next| (next.id, next.target) != (relation.id, relation.target)) {
+            let relation = relation.name.clone();
+            obstacles.push(Obstacle::OtherRelation { entity: name.clone(), relation });
         }
     }
     let new = next.properties.iter().filter(|new| entity.property_by_uid(new.uid).is_none());

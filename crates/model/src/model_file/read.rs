@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::{MODEL_VERSION, ModelFileError};
 use crate::evolve::Retired;
 use crate::ids::{EntityId, IndexId, PropertyId, Uid};
-use crate::schema::{EntityDef, IndexDef, PropertyDef, RelationDef, Schema};
+use crate::schema::{BacklinkDef, EntityDef, IndexDef, PropertyDef, RelationDef, Schema};
 use crate::types::{ConflictPolicy, EntityFlags, MergeKind, PropertyFlags, PropertyType};
 
 /// The lists of uids that are gone, in the order in which files have them.
@@ -38,6 +38,7 @@ pub(super) fn retired(document: &Map<String, Value>) -> Result<Retired, ModelFil
     Ok(Retired {
         last_entity: EntityId(top.last("lastEntityId")?.0),
         last_index: IndexId(top.last("lastIndexId")?.0),
+        last_relation: top.last("lastRelationId")?.0,
         uids,
     })
 }
@@ -99,6 +100,10 @@ fn entity(mut place: Place<'_>) -> Result<EntityDef, ModelFileError> {
     for (at, value) in place.array_or_none("relations")?.iter().enumerate() {
         relations.push(relation(Place::new(value, format!("{name}.relations[{at}]"))?, &name)?);
     }
+    let mut backlinks = Vec::new();
+    for (at, value) in place.array_or_none("backlinks")?.iter().enumerate() {
+        backlinks.push(backlink(Place::new(value, format!("{name}.backlinks[{at}]"))?, &name)?);
+    }
     let used = properties.iter().map(|p: &PropertyDef| (p.id.0, p.uid, format!("{name}.{}", p.name)));
     let last_property_id = PropertyId(last(&place, "lastPropertyId", used)?);
     let conflict = match place.object.get("conflict") {
@@ -117,6 +122,7 @@ fn entity(mut place: Place<'_>) -> Result<EntityDef, ModelFileError> {
         conflict,
         properties,
         relations,
+        backlinks,
         last_property_id,
         name,
     })
@@ -171,7 +177,18 @@ fn relation(mut place: Place<'_>, entity: &str) -> Result<RelationDef, ModelFile
     let name = place.text("name")?.to_owned();
     place.name = format!("{entity}.{name}");
     let (id, uid) = place.id("id")?;
-    Ok(RelationDef { id, uid, target: place.id("targetId")?.1, name })
+    let owned = place.truth("owned")?;
+    Ok(RelationDef { id, uid, target: place.id("targetId")?.1, name, owned })
+}
+
+fn backlink(mut place: Place<'_>, entity: &str) -> Result<BacklinkDef, ModelFileError> {
+    let name = place.text("name")?.to_owned();
+    place.name = format!("{entity}.{name}");
+    let of = match place.object.get("relationId") {
+        Some(_) => place.id("relationId")?.1,
+        None => place.id("propertyId")?.1,
+    };
+    Ok(BacklinkDef { of, owned: place.truth("owned")?, name })
 }
 
 fn check_last(top: &Place<'_>, entities: &[EntityDef]) -> Result<(), ModelFileError> {
@@ -277,6 +294,15 @@ impl<'a> Place<'a> {
         let wrong =
             |value| self.wrong(format!("{key} is {}; a whole number from 0 is expected", shown(value)));
         self.object.get(key).map(|value| value.as_u64().ok_or_else(|| wrong(value))).transpose()
+    }
+
+    /// A truth value; false if it is not there.
+    fn truth(&self, key: &str) -> Result<bool, ModelFileError> {
+        match self.object.get(key) {
+            None => Ok(false),
+            Some(Value::Bool(truth)) => Ok(*truth),
+            Some(other) => Err(self.wrong(format!("{key} is {}; write true, or leave it out", shown(other)))),
+        }
     }
 
     fn flags(&self) -> Result<u32, ModelFileError> {

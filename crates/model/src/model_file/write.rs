@@ -1,5 +1,7 @@
 //! From a schema to the tree of a model file, whole or as changes to one that was read.
 
+mod relations;
+
 use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value, json};
@@ -7,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::MODEL_VERSION;
 use super::read::{id_and_uid, implied_conflict};
 use crate::ids::Uid;
-use crate::schema::{EntityDef, PropertyDef, RelationDef, Schema};
+use crate::schema::{EntityDef, PropertyDef, Schema};
 
 /// What people read first when they open a file.
 const NOTES: [&str; 2] = [
@@ -51,7 +53,11 @@ pub(super) fn update(document: &mut Map<String, Value>, old: &Schema, new: &Sche
     let mut places = places(objects);
     for entity in new.entities() {
         match (places.remove(&entity.uid), before.get(&entity.uid)) {
-            (Some(at), Some(before)) => update_entity(object(&mut objects[at]), before, entity),
+            (Some(at), Some(before)) => {
+                let target = object(&mut objects[at]);
+                update_entity(target, before, entity);
+                relations::update(target, before, entity, new);
+            }
             _ => added.push(Value::Object(new_entity(entity, new))),
         }
     }
@@ -63,6 +69,8 @@ pub(super) fn update(document: &mut Map<String, Value>, old: &Schema, new: &Sche
     let newest = new.entities().iter().map(|entity| (entity.id.0, entity.uid)).max();
     advance(document, "lastEntityId", newest);
     advance(document, "lastIndexId", indexes(new).max());
+    let newest = new.entities().iter().flat_map(|entity| &entity.relations);
+    advance(document, "lastRelationId", newest.map(|relation| (relation.id, relation.uid)).max());
     let indexes: HashSet<Uid> = indexes(old).map(|(_, uid)| uid).collect();
     let relations: HashSet<Uid> =
         old.entities().iter().flat_map(|entity| &entity.relations).map(|relation| relation.uid).collect();
@@ -146,7 +154,14 @@ fn new_entity(entity: &EntityDef, schema: &Schema) -> Map<String, Value> {
     }
     let properties = entity.properties.iter().map(|property| Value::Object(new_property(property)));
     object.insert("properties".to_owned(), properties.collect());
-    object.insert("relations".to_owned(), entity.relations.iter().map(|r| new_relation(r, schema)).collect());
+    object.insert(
+        "relations".to_owned(),
+        entity.relations.iter().map(|relation| relations::new_relation(relation, schema)).collect(),
+    );
+    if !entity.backlinks.is_empty() {
+        let backlinks = entity.backlinks.iter().map(|backlink| relations::new_backlink(backlink, schema));
+        object.insert("backlinks".to_owned(), backlinks.collect());
+    }
     object
 }
 
@@ -168,15 +183,6 @@ fn new_property(property: &PropertyDef) -> Map<String, Value> {
         object.insert("merge".to_owned(), json!(merge));
     }
     object
-}
-
-fn new_relation(relation: &RelationDef, schema: &Schema) -> Value {
-    let target = schema.entity_by_uid(relation.target).expect("a schema has the targets of its relations");
-    json!({
-        "id": joined(relation.id, relation.uid),
-        "name": relation.name,
-        "targetId": joined(target.id.0, target.uid),
-    })
 }
 
 fn joined(id: u32, uid: Uid) -> String {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
-use super::{ENTITIES_MAX, EntityDef, NAME_BYTES_MAX, PROPERTIES_MAX, PropertyDef, SchemaError};
+use super::{BacklinkDef, ENTITIES_MAX, EntityDef, NAME_BYTES_MAX, PROPERTIES_MAX, PropertyDef, SchemaError};
 use crate::ids::Uid;
 use crate::ranking::holds_precedence;
 use crate::types::{ConflictPolicy, EntityFlags, MergeKind, PropertyFlags, PropertyType};
@@ -49,6 +49,15 @@ pub(super) fn entities(entities: &[EntityDef]) -> Result<(), SchemaError> {
                 return Err(invalid(place(), "the entity that it links to is not in the schema; add it"));
             }
         }
+        for backlink in &entity.backlinks {
+            check_backlink(entity, backlink, entities)?;
+            let place = || format!("{}.{}", entity.name, backlink.name);
+            let taken = "the entity has something else of this name; rename one";
+            once(&mut relation_names, backlink.name.as_str(), place, taken)?;
+            if entity.property(&backlink.name).is_some() {
+                return Err(invalid(place(), taken));
+            }
+        }
         for property in &entity.properties {
             if let Some(target) = &property.relation_target
                 && !target_names.contains(target.as_str())
@@ -72,6 +81,33 @@ pub(super) fn entities(entities: &[EntityDef]) -> Result<(), SchemaError> {
         }
     }
     Ok(())
+}
+
+/// Checks that a backlink is one of something that leads to its entity.
+fn check_backlink(
+    entity: &EntityDef,
+    backlink: &BacklinkDef,
+    entities: &[EntityDef],
+) -> Result<(), SchemaError> {
+    name(&backlink.name, &entity.name)?;
+    let leads_here = entities.iter().any(|source| {
+        let link = source.property_by_uid(backlink.of);
+        let link = link.is_some_and(|link| {
+            link.relation_target.as_deref() == Some(entity.name.as_str()) && link.index.is_some()
+        });
+        link || source.relations.iter().any(|one| one.uid == backlink.of && one.target == entity.uid)
+    });
+    if leads_here {
+        return Ok(());
+    }
+    Err(invalid(
+        format!("{}.{}", entity.name, backlink.name),
+        format!(
+            "it is the other direction of {}, which is no indexed link and no relation to {}; name one that is, or take \
+             the backlink away",
+            backlink.of, entity.name
+        ),
+    ))
 }
 
 /// Checks that the conflict policy finds what it goes by.

@@ -42,6 +42,7 @@ pub(crate) fn entity(properties: &[(u32, PropertyType)]) -> EntityDef {
         conflict: ConflictPolicy::Property,
         properties,
         relations: Vec::new(),
+        backlinks: Vec::new(),
         last_property_id,
     };
     Schema::new(vec![entity]).unwrap().entities()[0].clone()

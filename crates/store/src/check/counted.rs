@@ -38,6 +38,7 @@ pub(super) fn rows(tx: &ReadTxn<'_>) -> u64 {
     for entity in inner.catalog.entities() {
         all.extend([Some(entity.objects), entity.absent, entity.global_ids].into_iter().flatten());
     }
+    all.extend(inner.catalog.relations().iter().map(|relation| relation.forward));
     if inner.sync.role == Role::Server {
         all.extend([tables.changes, tables.origins, tables.decisions]);
     }

@@ -202,6 +202,14 @@ impl Names {
                     return words;
                 }
             }
+            for relation in &entity.relations {
+                if [keys::relation_table(relation.id), keys::relation_back_table(relation.id)]
+                    .iter()
+                    .any(|name| text == *name)
+                {
+                    return format!("links of {}.{}", entity.name, relation.name);
+                }
+            }
             for property in index::indexed(entity) {
                 if property.index.as_ref().is_some_and(|index| text == keys::index_table(index.id)) {
                     return format!("index of {}.{}", entity.name, property.name);

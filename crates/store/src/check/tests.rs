@@ -3,7 +3,7 @@
 use super::*;
 use crate::sync::{Delivery, Incoming};
 use crate::txn::WriteTxn;
-use crate::{Entity, ToOne};
+use crate::{Entity, ToMany, ToOne};
 
 #[derive(Entity, Debug, Default)]
 #[entity(crate = "crate", sync)]
@@ -23,6 +23,7 @@ struct Note {
     text: String,
     #[index]
     stars: Option<u8>,
+    like: ToMany<Note>,
 }
 
 fn open(role: Role, secret: u8) -> Store {
@@ -40,6 +41,7 @@ fn filled() -> Store {
         let text = "x".repeat(40);
         store.boxed::<Note>().unwrap().put(&mut Note { text, stars, ..Note::default() }).unwrap();
     }
+    store.boxed::<Note>().unwrap().update(1, |note| note.like.set([2, 3])).unwrap();
     store
 }
 
@@ -81,6 +83,7 @@ struct Tables {
     city_name: TableId,
     notes: TableId,
     note_stars: TableId,
+    likes: [TableId; 2],
     sync: crate::sync::SyncTables,
 }
 
@@ -95,6 +98,7 @@ impl Tables {
             city_name: city.indexes[0].table,
             notes: note.objects,
             note_stars: note.indexes[0].table,
+            likes: catalog.relations().first().map(|like| [like.forward, like.backward]).unwrap(),
             sync: store.inner().sync.tables,
         }
     }
@@ -297,6 +301,33 @@ fn broken_conflicts_are_found() {
     };
     let expected = ["conflict 3: unknown law 9", "conflict 4: a side is missing"];
     found(&filled(), damage, &expected);
+}
+
+#[test]
+fn links_that_stand_in_one_direction_only_are_found() {
+    let damage = |tx: &mut WriteTxn<'_>, tables: &Tables| {
+        let [forward, backward] = tables.likes;
+        tx.delete_raw(backward, &keys::link_key(3, 1)).unwrap();
+        tx.put_raw(forward, &keys::link_key(2, 3), &[]).unwrap();
+    };
+    let missing = "it does not stand in the other direction";
+    let expected = ["1 to 3", "2 to 3"].map(|link| format!("links of Note.like, {link}: {missing}"));
+    found(&filled(), damage, &expected.each_ref().map(String::as_str));
+    let damage = |tx: &mut WriteTxn<'_>, tables: &Tables| {
+        tx.delete_raw(tables.likes[0], &keys::link_key(1, 2)).unwrap();
+    };
+    let expected = format!("links of Note.like from their other side, 2 to 1: {missing}");
+    found(&filled(), damage, &[&expected]);
+}
+
+#[test]
+fn links_of_objects_that_are_gone_are_found() {
+    let damage = |tx: &mut WriteTxn<'_>, tables: &Tables| {
+        let [forward, backward] = tables.likes;
+        tx.put_raw(forward, &keys::link_key(9, 2), &[]).unwrap();
+        tx.put_raw(backward, &keys::link_key(2, 9), &[]).unwrap();
+    };
+    found(&filled(), damage, &["links of Note.like, 9 to 2: Note 9 does not exist"]);
 }
 
 #[test]

@@ -229,6 +229,8 @@ fn dump(store: &Store) -> String {
             names.extend([absent_table(id), global_ids_table(id)]);
         }
         names.extend(crate::index::indexes(&entity.def).map(index_table));
+        let relations = entity.def.relations.iter();
+        names.extend(relations.flat_map(|one| [relation_table(one.id), relation_back_table(one.id)]));
     }
     names.extend([OUTBOX, CONFIRMED, REJECTED, CONFLICTS, CHANGES, ORIGINS, DECISIONS].map(str::to_owned));
     let mut out = String::new();

@@ -142,5 +142,6 @@ pub(super) fn create_tables(
         absent: synced.then(|| tx.create_table(&keys::absent_table(entity.id))).transpose()?,
         global_ids: synced.then(|| tx.create_table(&keys::global_ids_table(entity.id))).transpose()?,
         indexes,
+        relations: super::relations::tables(entity, |name| Ok(tx.create_table(name)?))?,
     })
 }

@@ -15,6 +15,8 @@ fn description() -> EntityDescription {
         flags: EntityFlags::NONE,
         conflict: reconvene_model::ConflictPolicy::default(),
         properties: vec![id],
+        relations: Vec::new(),
+        backlinks: Vec::new(),
     }
 }
 

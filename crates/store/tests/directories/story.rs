@@ -53,7 +53,16 @@ fn entity(
     };
     let id = property("id", PropertyType::Long, id);
     let properties = [id].into_iter().chain(properties).collect();
-    EntityDescription { name: name.into(), uid: None, was: None, flags, conflict, properties }
+    EntityDescription {
+        name: name.into(),
+        uid: None,
+        was: None,
+        flags,
+        conflict,
+        properties,
+        relations: Vec::new(),
+        backlinks: Vec::new(),
+    }
 }
 
 /// The types that objects of the story have, by the name of the property. No type leaves the list; new ones join that of the next

@@ -153,6 +153,8 @@ impl Entity {
             flags: if self.synced { EntityFlags::SYNC_ENABLED } else { EntityFlags::NONE },
             conflict: ConflictPolicy::default(),
             properties: [id].into_iter().chain(self.properties.iter().map(property)).collect(),
+            relations: Vec::new(),
+            backlinks: Vec::new(),
         }
     }
 }

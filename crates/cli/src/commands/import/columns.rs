@@ -1,5 +1,6 @@
 //! Which column goes into which property, and a row as an object.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use reconvene::Object;
@@ -86,8 +87,8 @@ impl<'c> Columns<'c> {
             }
             let value = match cell {
                 Cell::Text(text) if text == self.names.null => Value::Null,
-                Cell::Text(text) => format::from_cell(property, text).map_err(wrong)?,
-                Cell::Json(json) => format::from_json(property, json).map_err(wrong)?,
+                Cell::Text(text) => format::from_cell(&property, text).map_err(wrong)?,
+                Cell::Json(json) => format::from_json(&property, json).map_err(wrong)?,
             };
             if object.values.insert(name.to_owned(), value).is_some() {
                 return Err(wrong(format!("another column goes into {name} as well")));
@@ -96,9 +97,13 @@ impl<'c> Columns<'c> {
         Ok(object)
     }
 
-    fn property(&self, column: &str, name: &str) -> Result<&'c PropertyDef, Mistake> {
-        self.entity.property(name).ok_or_else(|| {
-            let known: Vec<_> = self.entity.properties.iter().map(|property| property.name.as_str()).collect();
+    fn property(&self, column: &str, name: &str) -> Result<Cow<'c, PropertyDef>, Mistake> {
+        let relation = || format::relations(self.entity).find(|relation| relation.name == name);
+        let found = self.entity.property(name).map(Cow::Borrowed);
+        found.or_else(|| relation().map(Cow::Owned)).ok_or_else(|| {
+            let properties = self.entity.properties.iter().map(|property| property.name.as_str());
+            let relations = self.entity.relations.iter().map(|relation| relation.name.as_str());
+            let known: Vec<_> = properties.chain(relations).collect();
             Mistake(format!(
                 "{}: {} has no property {name:?}; it has {}. Give --map {column}=PROPERTY for another name, or --ignore \
                  {column} to leave the column out",

@@ -166,6 +166,8 @@ pub(super) fn describe(input: &mut Input, entity: &str, names: &Names) -> anyhow
         flags: EntityFlags::NONE,
         conflict: ConflictPolicy::default(),
         properties,
+        relations: Vec::new(),
+        backlinks: Vec::new(),
     })
 }
 
