@@ -510,7 +510,7 @@ fn a_unique_value_belongs_to_one_object() {
         let a = users.put(&mut user("a")).unwrap();
         let error = users.put(&mut user("a")).unwrap_err();
         assert!(
-            matches!(&error, StoreError::UniqueViolation { entity, property, other: 1 } if entity == "User" && property == "email"),
+            matches!(&error, StoreError::UniqueViolation { entity, property, other: 1, .. } if entity == "User" && property == "email"),
             "{error}"
         );
         let b = users.put(&mut user("b")).unwrap();

@@ -198,8 +198,7 @@ fn tree_value() -> impl Strategy<Value = Flex> {
         select(vec![0.5, 1.0, f64::NAN]).prop_map(Flex::from),
         select(vec!["", "a", "ab", "b"]).prop_map(Flex::from),
     ];
-    let list =
-        prop_oneof![3 => scalar.clone(), 1 => vec(scalar, 0..3).prop_map(|list| Flex::from_iter(list))];
+    let list = prop_oneof![3 => scalar.clone(), 1 => vec(scalar, 0..3).prop_map(Flex::from_iter)];
     let map = (list.clone(), list.clone()).prop_map(|(a, b)| Flex::from_iter([("a", a), ("b", b)]));
     prop_oneof![1 => list, 3 => map]
 }
