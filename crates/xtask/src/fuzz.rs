@@ -88,6 +88,7 @@ fn seeds(root: &Path, target: &str) -> Vec<PathBuf> {
         "frame" | "ranges" => Some("fixtures/messages"),
         "tx" | "states" => Some("fixtures/changes"),
         "record" => Some("fixtures/records"),
+        "flex" => Some("fixtures/flex"),
         "model_file" => Some("fixtures/models"),
         _ => None,
     };

@@ -79,7 +79,7 @@ impl ServerSession {
     }
 
     /// As [`Self::send_catch_up`] for a chunk that ends within a Seq: a client that is cut off after it says `resume` at its next
-    /// login, at most [`RESUME_BYTES_MAX`] bytes, so that the rest of that Seq is enough.
+    /// login, at most [`RESUME_BYTES_MAX`](crate::limits::RESUME_BYTES_MAX) bytes, so that the rest of that Seq is enough.
     pub fn send_catch_up_within(
         &mut self,
         states: Bytes,
