@@ -223,8 +223,8 @@ fn writers_of_many_threads_take_turns() {
                 scope.spawn(move || {
                     for step in 0..25 {
                         items.update(counter, |item| item.amount += 1).unwrap();
-                        items.put(&mut item(0)).unwrap();
                         let number = thread * 100 + step;
+                        items.put(&mut Item::default()).unwrap();
                         notes.put(&mut Note { number, ..Note::default() }).unwrap();
                         let taken = notes.put(&mut Note { number, ..Note::default() });
                         assert!(matches!(taken, Err(StoreError::UniqueViolation { .. })));
