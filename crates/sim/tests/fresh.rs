@@ -1,5 +1,5 @@
-//! Seeds that nobody has tried, for as long as RECONVENE_SEEDS_SECONDS says, from RECONVENE_SEEDS_FROM on: `cargo xtask test` runs
-//! this after the other tests. Where nothing is said it tries a few.
+//! Seeds that nobody has tried, for as long as RECONVENE_SEEDS_SECONDS says, from RECONVENE_SEEDS_FROM on. Where
+//! nothing is said it tries the same few.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;

@@ -80,7 +80,7 @@ pub(crate) fn run(root: &Path, kills: u32) -> anyhow::Result<()> {
 }
 
 /// The first of many seeds that nobody has tried.
-pub(crate) fn fresh_seed() -> u64 {
+fn fresh_seed() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     now.as_secs() << 20
 }

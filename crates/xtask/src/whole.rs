@@ -4,13 +4,10 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::steps::{Step, call, cargo, run_all, succeeds};
-use crate::{callgrind, codegen, soak, tidy};
+use crate::{callgrind, codegen, tidy};
 
 /// The version of cargo-deny for which `deny.toml` is written.
 const CARGO_DENY: &str = "cargo-deny@0.20.2";
-
-/// How long seeds of the simulator are tried that nobody has tried, in seconds.
-const FRESH_SECONDS: u64 = 150;
 
 pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     run_all(vec![
@@ -33,12 +30,6 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
             call(doc.env("RUSTDOCFLAGS", "-D warnings"))
         }),
         Step::new("tests", || call(&mut cargo(root, &["test", "--workspace"]))),
-        Step::new("fresh seeds of the simulator", || {
-            // The same build as that of the tests; the first seed is printed, and one that fails says how to replay it.
-            let test = ["test", "--workspace", "--test", "fresh", "--", "--nocapture"];
-            let (from, seconds) = (soak::fresh_seed().to_string(), FRESH_SECONDS.to_string());
-            call(cargo(root, &test).env("RECONVENE_SEEDS_FROM", from).env("RECONVENE_SEEDS_SECONDS", seconds))
-        }),
         Step::new("mistakes made on purpose", || {
             // A build of its own: no other test may run a product that makes mistakes.
             let test = ["test", "-p", "reconvene-sim", "--features", "planted-faults", "--test", "planted"];

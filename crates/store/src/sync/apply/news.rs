@@ -221,8 +221,11 @@ impl<'a> Change<'a> {
         let is_sure = |theirs: Stamp, own: u64| was_known || theirs.hlc > own;
 
         if after.generation > own.generation {
+            // A restored server may bring back an object to which this store was the last to write: it has seen all that others wrote.
+            let newest = after.registers.iter().map(|register| register.stamp).max_by_key(|stamp| stamp.hlc);
+            let is_own_again = after.exists && newest.is_some_and(|newest| tx.naming().was(newest.peer));
             // Both have removed it where this store's writes end in a remove.
-            if own.exists || !own.registers.is_empty() {
+            if !is_own_again && (own.exists || !own.registers.is_empty()) {
                 let theirs = if after.exists {
                     edits(after.generation, after.registers.clone())
                 } else {
